@@ -1,0 +1,35 @@
+# The commands of daily use. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup wsclean lint unit lock clean
+
+bin := .venv/bin
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo:  ## a small simulated night, from raw files to a mosaic compared with the truth
+	@tools/demo.sh
+
+test: setup wsclean  ## install what the tests need and run them all, lint first
+	@status=0; tools/lint.sh || status=1; $(bin)/python -m pytest || status=1; exit $$status
+
+setup:  ## make .venv from requirements.lock (PYTHON=/path/to/python3.11 chooses the interpreter)
+	@tools/setup.sh
+
+wsclean:  ## add WSClean from Debian, if you may; without it CASA tclean images
+	@tools/wsclean.sh
+
+lint: setup  ## ruff, snakefmt, snakemake --lint, codespell, mypy
+	@tools/lint.sh
+
+unit: setup  ## the fast tests only
+	$(bin)/python -m pytest tests/unit
+
+lock:  ## requirements.lock anew from pyproject.toml (UPGRADE=1: newest versions)
+	@tools/lock.sh
+
+clean:  ## remove what the demo and the tests leave behind (.venv stays)
+	rm -rf demo .pytest_cache .mypy_cache .ruff_cache build scripts/*.egg-info
+	find scripts tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

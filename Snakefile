@@ -1,0 +1,51 @@
+"""DSA-110 continuum pipeline: raw UVH5 subband files to calibrated, primary-beam-right images and mosaics.
+
+    snakemake -n --config start=2025-10-30 end=2025-10-31     plan a night
+    snakemake --cores all                                     make it
+
+The configuration is config/config.yaml, then --configfile, then --config. Products are made in the directory
+that `products` names, which is the working directory: `snakemake images/2025-10-30/2025-10-30T13:00:00`
+asks for one of them.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+CLONE = Path(workflow.basedir)
+sys.path.insert(0, str(CLONE / "scripts"))
+
+from contimg import workflow_entry
+
+
+configfile: str(CLONE / "config" / "config.yaml")
+
+
+RUN = workflow_entry.begin(config, clone=CLONE, main=workflow.is_main_process)
+CONFIG, NIGHT = RUN.config, RUN.night
+
+
+workdir: CONFIG.products
+
+
+include: "rules/common.smk"
+include: "rules/index.smk"
+include: "rules/convert.smk"
+include: "rules/calibrate.smk"
+include: "rules/image.smk"
+include: "rules/mosaic.smk"
+
+
+onstart:
+    RUN.started()
+
+
+onsuccess:
+    RUN.succeeded()
+
+
+onerror:
+    RUN.failed()

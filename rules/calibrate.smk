@@ -1,0 +1,34 @@
+"""Calibrator transits to caltables."""
+
+
+rule calibrate_transit:
+    input:
+        lambda wildcards: NIGHT.files(wildcards.tile),
+    output:
+        ms=directory("ms/calibrators/{date}/{tile}_{calibrator}.ms"),
+        sidecar="ms/calibrators/{date}/{tile}_{calibrator}.json",
+        tables=directory("cal/{date}/{tile}_{calibrator}"),
+    params:
+        slots=lambda wildcards: NIGHT.slots(wildcards.tile),
+        calibrator=lambda wildcards, output: vars(NIGHT.transit(output.tables).calibrator),
+        flagging=CONFIG.flagging.model_dump(mode="json"),
+        calibration=CONFIG.calibration.model_dump(mode="json", exclude=workflow_entry.SELECTION_KEYS),
+        beam=CONFIG.beam.model_dump(mode="json"),
+        catalog=CONFIG.catalog and str(CONFIG.catalog),
+        gave_up=lambda wildcards, output: jobs.given_up(output.tables),
+    log:
+        "logs/calibrate_transit/{date}/{tile}_{calibrator}.log",
+    benchmark:
+        "benchmarks/calibrate_transit/{date}/{tile}_{calibrator}.tsv"
+    threads: 2
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("calibrate_transit", "mem_mb", NIGHT),
+        disk_mb=needs("calibrate_transit", "disk_mb", NIGHT),
+        runtime=needs("calibrate_transit", "runtime", NIGHT),
+        scratch=CONFIG.scratch or "",
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/calibrate_transit.py"

@@ -1,0 +1,20 @@
+"""What the rules share: the shape of names, and resources as functions of input size and attempt."""
+
+from contimg import jobs, names
+from contimg.resources import needs
+
+
+wildcard_constraints:
+    date=names.DATE_PATTERN,
+    tile=names.TILE_PATTERN,
+    mosaic=names.NOT_A_DATE_PATTERN,
+    calibrator=names.NOT_A_DATE_PATTERN,
+
+
+localrules:
+    all,
+    convert,
+    calibrate,
+    apply,
+    image,
+    mosaic,

@@ -1,0 +1,63 @@
+"""Measurement Sets and caltables to images."""
+
+
+rule image_tile:
+    input:
+        ms="ms/science/{date}/{tile}.ms",
+        sidecar="ms/science/{date}/{tile}.json",
+        tables=lambda wildcards: NIGHT.cal_dirs(wildcards.tile),
+    output:
+        directory("images/{date}/{tile}"),
+    params:
+        nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        imaging=CONFIG.imaging.model_dump(mode="json"),
+        tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
+        beam=CONFIG.beam.model_dump(mode="json"),
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/image_tile/{date}/{tile}.log",
+    benchmark:
+        "benchmarks/image_tile/{date}/{tile}.tsv"
+    threads: 2
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("image_tile", "mem_mb", NIGHT),
+        disk_mb=needs("image_tile", "disk_mb", NIGHT),
+        runtime=needs("image_tile", "runtime", NIGHT),
+        scratch=CONFIG.scratch or "",
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/image_tile.py"
+
+
+rule apply_tile:
+    input:
+        ms="ms/science/{date}/{tile}.ms",
+        sidecar="ms/science/{date}/{tile}.json",
+        tables=lambda wildcards: NIGHT.cal_dirs(wildcards.tile),
+    output:
+        ms=directory("ms/calibrated/{date}/{tile}.ms"),
+        sidecar="ms/calibrated/{date}/{tile}.json",
+    params:
+        nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        imaging=CONFIG.imaging.model_dump(mode="json"),
+        tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
+        beam=CONFIG.beam.model_dump(mode="json"),
+        gave_up=lambda wildcards, output: jobs.given_up(output.ms),
+    log:
+        "logs/apply_tile/{date}/{tile}.log",
+    benchmark:
+        "benchmarks/apply_tile/{date}/{tile}.tsv"
+    threads: 2
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("apply_tile", "mem_mb", NIGHT),
+        disk_mb=needs("apply_tile", "disk_mb", NIGHT),
+        runtime=needs("apply_tile", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/apply_tile.py"

@@ -1,0 +1,32 @@
+"""The targets: what there is to make was found when the Snakefile was read (contimg.night)."""
+
+
+rule all:
+    default_target: True
+    input:
+        NIGHT.up_to_mosaics(),
+
+
+rule convert:
+    input:
+        NIGHT.science_sets(),
+
+
+rule calibrate:
+    input:
+        NIGHT.needed_cal_dirs(),
+
+
+rule apply:
+    input:
+        NIGHT.calibrated_sets(),
+
+
+rule image:
+    input:
+        NIGHT.up_to_images(),
+
+
+rule mosaic:
+    input:
+        NIGHT.up_to_mosaics(),

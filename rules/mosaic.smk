@@ -1,0 +1,38 @@
+"""Tile images to mosaics: sidereal windows of a strip, and one centred on a calibrator's transit."""
+
+
+rule mosaic_window:
+    input:
+        lambda wildcards: NIGHT.mosaic_images(names.window_dir(wildcards.date, wildcards.mosaic)),
+    output:
+        directory("mosaics/{date}/{mosaic}"),
+    params:
+        window=lambda wildcards, output: vars(NIGHT.window(output[0])),
+        mosaic=CONFIG.mosaic.model_dump(mode="json"),
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/mosaic_window/{date}/{mosaic}.log",
+    benchmark:
+        "benchmarks/mosaic_window/{date}/{mosaic}.tsv"
+    threads: 2
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("mosaic", "mem_mb", NIGHT),
+        disk_mb=needs("mosaic", "disk_mb", NIGHT),
+        runtime=needs("mosaic", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/mosaic_window.py"
+
+
+use rule mosaic_window as mosaic_transit with:
+    input:
+        lambda wildcards: NIGHT.mosaic_images(names.transit_dir(wildcards.calibrator, wildcards.date)),
+    output:
+        directory("mosaics/{calibrator}/{date}"),
+    log:
+        "logs/mosaic_transit/{calibrator}/{date}.log",
+    benchmark:
+        "benchmarks/mosaic_transit/{calibrator}/{date}.tsv"

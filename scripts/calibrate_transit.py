@@ -1,0 +1,37 @@
+"""Make caltables from the tile that a calibrator transits.
+
+Input: the tile's UVH5 files. Output: `ms/calibrators/{date}/{tile}_{calibrator}.ms`, phased to the calibrator,
+with its .json; `cal/{date}/{tile}_{calibrator}/` with K, BP and G (CASA tables), plots and status.json, which
+gives the verdict: tiles use the table only if it is `ok`. Settings: `calibration`, `flagging`, `beam`,
+`calibrators`, `catalog`.
+"""
+
+from contimg import jobs, stages
+from contimg.calibrators import Calibrator
+from contimg.config import BeamOptions, CalibrationOptions, FlaggingOptions
+from contimg.index import Slot
+
+job = stages.CalibrateTransit(
+    tile=snakemake.wildcards.tile,
+    slots=tuple(Slot(**slot) for slot in snakemake.params.slots),
+    calibrator=Calibrator(**snakemake.params.calibrator),
+    catalog=snakemake.params.catalog,
+    ms=snakemake.output.ms,
+    sidecar=snakemake.output.sidecar,
+    tables=snakemake.output.tables,
+    flagging=FlaggingOptions.model_validate(snakemake.params.flagging),
+    calibration=CalibrationOptions.model_validate(snakemake.params.calibration),
+    beam=BeamOptions.model_validate(snakemake.params.beam),
+    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+)
+jobs.run(
+    snakemake.output.tables,
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

@@ -1,0 +1,293 @@
+"""The configuration: what to process, where it lies, and a section of options for each stage.
+
+This typed model, with the sections in `contimg.options`, is the one source of the defaults, of
+`config/config.yaml`, of `config/config.schema.json` and of `docs/configuration.md` (`contimg.config_docs`
+renders them). `load` makes it from what Snakemake or the command line read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from contimg import config_values as values
+from contimg.config_checks import catalogued, check_disk, explain, read_yaml
+from contimg.errors import ConfigError
+from contimg.options import (
+    NUMBER,
+    BeamOptions,
+    CalibrationOptions,
+    FlaggingOptions,
+    ImagingOptions,
+    MosaicOptions,
+    Name,
+    Options,
+    Place,
+    Tier,
+    Tiers,
+    key,
+)
+
+__all__ = [
+    "BeamOptions",
+    "CalibrationOptions",
+    "Config",
+    "FlaggingOptions",
+    "ImagingOptions",
+    "MosaicOptions",
+    "Tier",
+    "load",
+    "load_tiers",
+    "resolve_imaging",
+]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED_CALIBRATORS = Path("config/calibrators.csv")
+SHIPPED_TIERS = REPOSITORY / "config" / "quality_tiers.yaml"
+
+Instant = Annotated[str, BeforeValidator(values.instant)]
+Day = Annotated[str, BeforeValidator(values.day)]
+TileName = Annotated[str, BeforeValidator(values.tile_name)]
+FileName = Annotated[str, BeforeValidator(values.file_name)]
+
+
+class Config(Options):
+    """What to process, where it lies and where the products go; and a section for each stage."""
+
+    incoming: Place = key(
+        Path("incoming"),
+        "Directory of the raw UVH5 files, searched with everything below it. Nothing is ever written there.",
+        expects="the path of a directory",
+        example="/data/incoming",
+    )
+    products: Place = key(
+        Path("products"),
+        "Directory of everything that is made.",
+        expects="the path of a directory",
+        example="/data/products",
+    )
+    start: Instant | None = key(
+        None,
+        "First time of the range, inclusive: a tile belongs to it if its first integration starts in "
+        "[start, end). A bare date means 00:00; null: from the first file.",
+        unit="UTC",
+        expects="a UTC date or time such as 2025-10-28 or 2025-10-28T13:30:00, or null",
+        example="2025-10-28",
+    )
+    end: Instant | None = key(
+        None,
+        "End of the range, exclusive: end=2025-10-31 takes all of the 30th. null: to the last file.",
+        unit="UTC",
+        expects="a UTC date or time such as 2025-10-31 or 2025-10-31T06:00:00, or null",
+        example="2025-10-31",
+    )
+    calibrator: Name | None = key(
+        None,
+        "Only the tiles around one transit of this calibrator (with transit_date), mosaicked about it; start "
+        "and end are then not used.",
+        expects="a name of the calibrator catalogue, or null",
+        example="3C286",
+    )
+    transit_date: Day | None = key(
+        None,
+        "UTC date of that transit.",
+        unit="UTC",
+        expects="a UTC date such as 2025-10-30, or null",
+        example="2025-10-30",
+    )
+    window_minutes: Annotated[float, Field(gt=0, le=1440), NUMBER] | None = key(
+        None,
+        "Full width of time about that transit, centred on it; null: mosaic.width_minutes.",
+        unit="min",
+        example=60.0,
+    )
+    exclude: Annotated[tuple[TileName, ...], BeforeValidator(values.listed)] = key(
+        (),
+        "Tiles to leave out, by name.",
+        expects="tile names such as [2025-10-30T13:00:00, 2025-10-30T13:05:09]",
+        example=["2025-10-30T13:00:00"],
+    )
+    min_subbands: Annotated[int, Field(ge=1, le=16), NUMBER] = key(
+        16,
+        "A tile with fewer usable subbands is left out; below 16, missing channels are flagged, never "
+        "invented.",
+        unit="subbands",
+    )
+    scratch: Place | None = key(
+        None,
+        "Fast directory of the machine for temporary data; null: where Snakemake says (its resource tmpdir).",
+        expects="the path of a directory, or null",
+        example="/fast/scratch",
+    )
+    calibrators: Place = key(
+        SHIPPED_CALIBRATORS,
+        "Calibrator catalogue, CSV: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz), spectral_index, origin. "
+        "The one shipped serves where this default is not found beside the run.",
+        expects="the path of a CSV file",
+    )
+    catalog: Place | None = key(
+        None,
+        "Reference sources, any table that astropy reads: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz). "
+        "Those in a calibrator's field enter its model.",
+        expects="the path of a table, or null",
+        example="catalogs/nvss.fits",
+    )
+    mosaic_name: FileName | None = key(
+        None,
+        "One mosaic of the whole range under this name; null: the sidereal windows.",
+        expects="a file name such as cygnus_2025, or null",
+        example="cygnus_2025",
+    )
+    calibration: CalibrationOptions = CalibrationOptions()
+    beam: BeamOptions = BeamOptions()
+    imaging: ImagingOptions = ImagingOptions()
+    flagging: FlaggingOptions = FlaggingOptions()
+    mosaic: MosaicOptions = MosaicOptions()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        start, end = self.start_mjd, self.end_mjd
+        if start is not None and end is not None and end <= start:
+            raise ValueError(
+                f"end: found {self.end}, which is not after start, {self.start}; write a later time (end is "
+                "exclusive: the day after the last one)"
+            )
+        if self.calibrator is not None and self.transit_date is None:
+            raise ValueError(
+                f"transit_date: found nothing beside calibrator={self.calibrator}; write the UTC date of its "
+                "transit, such as 2025-10-30"
+            )
+        for name in ("transit_date", "window_minutes"):
+            if getattr(self, name) is not None and self.calibrator is None:
+                raise ValueError(
+                    f"calibrator: found nothing beside {name}={getattr(self, name)}; write the calibrator "
+                    f"whose transit is meant, or leave {name} out"
+                )
+        if self.mosaic_name is not None and self.calibrator is not None:
+            raise ValueError(
+                f"mosaic_name: found {self.mosaic_name} beside calibrator={self.calibrator}, whose mosaic is "
+                "named by its transit; leave one of the two out"
+            )
+        return self
+
+    @property
+    def start_mjd(self) -> float | None:
+        """Start of the range in MJD UTC (inclusive), None if it is open."""
+        return values.mjd(self.start)
+
+    @property
+    def end_mjd(self) -> float | None:
+        """End of the range in MJD UTC (exclusive), None if it is open."""
+        return values.mjd(self.end)
+
+    def resolved(self, base: Path) -> Config:
+        """Make every path absolute.
+
+        Parameters
+        ----------
+        base : Path
+            Directory that relative paths start from. `~` and `$NAME` are expanded. The default of
+            `calibrators` is the shipped catalogue where `base` has no `config/calibrators.csv`.
+
+        Returns
+        -------
+        Config
+            A copy; absolute paths stay as they are.
+        """
+
+        def absolute(path: Path | None) -> Path | None:
+            if path is None:
+                return None
+            # not Path.resolve: a symbolic link keeps its name in products and messages
+            return Path(os.path.abspath(base / os.path.expandvars(path.expanduser())))
+
+        paths = ("incoming", "products", "scratch", "calibrators", "catalog")
+        update: dict[str, Any] = {name: absolute(getattr(self, name)) for name in paths}
+        if self.calibrators == SHIPPED_CALIBRATORS and not update["calibrators"].exists():
+            update["calibrators"] = REPOSITORY / SHIPPED_CALIBRATORS
+        strategy = absolute(self.flagging.strategy)
+        update["flagging"] = self.flagging.model_copy(update={"strategy": strategy})
+        return self.model_copy(update=update)
+
+
+def load(mapping: Mapping[str, Any] | None, *, base: Path | None = None, check: bool = True) -> Config:
+    """Make the configuration of what a YAML file and the command line gave.
+
+    Parameters
+    ----------
+    mapping : mapping
+        Keys and values as Snakemake or `contimg` read them, in any spelling: dates, numbers or strings.
+    base : Path, optional
+        Directory that relative paths start from; by default the working directory.
+    check : bool
+        Whether to check that the directories and files are there, and that the calibrator is in the
+        catalogue (whose way to write its name it then gets).
+
+    Returns
+    -------
+    Config
+        Validated; paths as they were written (`Config.resolved` makes them absolute).
+
+    Raises
+    ------
+    ConfigError
+        In one line: the key, what was found, what to write.
+    """
+    try:
+        config = Config.model_validate({} if mapping is None else mapping)
+    except ValidationError as error:
+        raise ConfigError(explain(error, Config)) from None
+    if not check:
+        return config
+    at = config.resolved(Path.cwd() if base is None else base)
+    check_disk(at)
+    if config.calibrator is None:
+        return config
+    return config.model_copy(update={"calibrator": catalogued(config.calibrator, at.calibrators)})
+
+
+def load_tiers(path: Path | None = None) -> dict[str, Tier]:
+    """Read the quality tiers.
+
+    Parameters
+    ----------
+    path : Path, optional
+        YAML file: tier, then key: value; by default the one shipped, `config/quality_tiers.yaml`.
+
+    Returns
+    -------
+    dict of str to Tier
+
+    Raises
+    ------
+    ConfigError
+        When the file, a tier or a key is missing, unknown or out of bounds.
+    """
+    path = SHIPPED_TIERS if path is None else path
+    try:
+        tiers = Tiers.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, Tiers)}") from None
+    return {name: getattr(tiers, name) for name in Tiers.model_fields}
+
+
+def resolve_imaging(options: ImagingOptions, tiers: Mapping[str, Tier]) -> ImagingOptions:
+    """Give the keys left on `auto` the values of the quality tier; an explicit value wins.
+
+    `imsize` and `cell_arcsec` stay `auto` unless the tier names them: they follow from beam and field.
+
+    Raises
+    ------
+    ConfigError
+        When an explicit value and the tier's contradict each other.
+    """
+    tier = tiers[options.quality_tier]
+    filled = {name: getattr(tier, name) for name in Tier.model_fields if getattr(options, name) == "auto"}
+    try:
+        return ImagingOptions.model_validate(options.model_dump() | filled)
+    except ValidationError as error:
+        raise ConfigError(explain(error, ImagingOptions, under="imaging")) from None

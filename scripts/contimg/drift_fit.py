@@ -1,0 +1,346 @@
+"""Fluxes, slopes and places of point sources, fitted to the visibilities through the drifting beam.
+
+Model and parameters
+    `contimg.drift_predict` says what a source of 1 Jy shows, m. Its flux S and its spectral index enter linearly,
+    V = S m (ν/ν₀)^α₀ + D m (ν/ν₀)^α₀ ln(ν/ν₀), α = α₀ + D/S. Two more columns are the derivatives by place,
+    m 2πi ν (∂τ₁ - ∂τ₂), whose parameters are flux times displacement. A slope and a place are free only where the
+    signal-to-noise ratio carries them.
+
+Iteration
+    Gauss-Newton, with the exact gradient and an approximate normal matrix:
+
+        x ← x + H̃⁻¹ Aᵀ W (d - V(x)),   H̃ ≈ H = Aᵀ W A.
+
+    Each pass subtracts the full model from every visibility and projects the residual on every column. Where the
+    gradient vanishes does not depend on H̃, so all sources, bright and faint, are solved together and exactly; H̃
+    only decides how many passes it takes. It is a sum over a random sample of baselines, integrations and
+    channels, which carry the weights of all. The relative error of its entries is 1/√samples (about 0.3 %) of the
+    diagonal: sources that couple by less, being orthogonal, are neglected there and nowhere else. A pass leaves
+    that part of the step before. Size and cost of H̃ are bounded by `contimg.drift_normal.DESIGN_FLOPS`, whatever
+    the number of sources.
+
+Bad data
+    The scale of the residuals is the median over rows (a baseline in an integration) of the mean of w |r|² / 2.
+    A visibility beyond `clip_sigma` of it takes no part in the pass, nor does a row whose mean lies farther
+    above the others than `clip_row_sigma` robust standard deviations. Until the model is near, only what stands
+    out `COARSE` times as much is left out: what a wrong place leaves on long baselines is not bad data.
+
+Errors
+    The diagonal of H̃⁻¹ of the data that were used, times the residuals' variance over the one that the weights
+    promise. What calibration does to the fluxes is not in them.
+
+References: Nocedal & Wright (2006), sections 10.2 and 10.3 (Gauss-Newton); Huber & Ronchetti (2009), section 7.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import linalg
+from threadpoolctl import threadpool_limits
+
+from contimg.drift_data import StokesI
+from contimg.drift_normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
+from contimg.drift_predict import DriftArray, PointSources
+from contimg.errors import InputError
+from contimg.ms import read_meta
+
+Array = NDArray[Any]
+
+logger = logging.getLogger(__name__)
+
+WORST_CONDITION = 1e-7
+"""Combinations of parameters with a smaller eigenvalue than this part of the largest are left as they are."""
+
+LARGEST_INDEX = 5.0
+"""Spectral indices stay within this."""
+
+FWHM_PER_SIGMA = 2.3548
+
+COARSE = 50.0
+"""How much more than usual bad data must stand out while the model is far off: a bright source whose place is wrong
+by an arcsecond leaves ten times the noise on the longest baselines, which tell where it is."""
+
+SETTLED_SIGMA = 30.0
+"""The model is near when no step is larger than this times its error."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How sources are fitted."""
+
+    slope_snr: float = 60.0  # a spectral index is free above this S/N: its error is then 0.4
+    place_snr: float = 30.0  # a place is free above this S/N: its error is then 1/70 of a beam
+    default_index: float = -0.7  # the spectral index of sources that have none
+    clip_sigma: float = 6.0  # visibilities: 1.5e-8 of normal ones are beyond
+    clip_row_sigma: float = 8.0  # rows
+    uvmin_klambda: float = 0.0  # shorter baselines are left out
+    max_passes: int = 10
+    converged_sigma: float = (
+        0.1  # every step is less than this part of its error; what is left is a third of it
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What was fitted.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a source, in the order given; see `fit`.
+    covariance : ndarray, (nsrc, nsrc)
+        Of the fluxes, Jy².
+    chi2, n_visibilities : float, int
+        Σ w |r|² of the visibilities that were used, and their number: two real numbers each.
+    noise_scale : float
+        Variance of the residuals over what the weights promise.
+    clipped_fraction : float
+        Of the visibilities with weight.
+    passes : int
+    converged : bool
+    """
+
+    table: pd.DataFrame
+    covariance: Array
+    chi2: float
+    n_visibilities: int
+    noise_scale: float
+    clipped_fraction: float
+    passes: int
+    converged: bool
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values for a sidecar."""
+        return {
+            "n_sources": len(self.table),
+            "chi2_reduced": self.chi2 / max(2 * self.n_visibilities - 1, 1),
+            "n_visibilities": self.n_visibilities,
+            "noise_scale": self.noise_scale,
+            "clipped_fraction": self.clipped_fraction,
+            "passes": self.passes,
+            "converged": self.converged,
+        }
+
+
+@dataclass
+class _State:
+    """Where the iteration is."""
+
+    sources: PointSources
+    start: PointSources
+    snr: Array  # (nsrc,)
+    hold_place: Array  # (nsrc,), bool: the fit ran away from where the source was said to be
+    sloped: Array  # (nsrc,), bool: the spectral index is free
+    placed: Array  # (nsrc,), bool: the place is free
+    parameters: tuple[Array, Array] = (np.zeros(0, int), np.zeros(0, int))
+    covariance: Array = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def free(self, options: FitOptions, *, flux_only: bool) -> tuple[Array, Array]:
+        """Source and kind of every free parameter."""
+        n_src = len(self.sources)
+        source, kind = [np.arange(n_src)], [np.full(n_src, FLUX)]
+        if not flux_only:
+            # once free, a parameter stays so down to half of the limit: the set must come to rest
+            self.sloped = self.snr >= options.slope_snr * np.where(self.sloped, 0.5, 1.0)
+            self.placed = self.snr >= options.place_snr * np.where(self.placed, 0.5, 1.0)
+            steep = np.flatnonzero(self.sloped)
+            place = np.flatnonzero(self.placed & ~self.hold_place)
+            source += [steep, place, place]
+            kind += [np.full(len(steep), SLOPE), np.full(len(place), EAST), np.full(len(place), NORTH)]
+        return np.concatenate(source), np.concatenate(kind)
+
+    def errors(self, kind: int) -> Array:
+        """Errors of one kind of parameter, (nsrc,), all but FLUX still times the flux; NaN where it is not free."""
+        found = np.full(len(self.sources), np.nan)
+        source, kinds = self.parameters
+        found[source[kinds == kind]] = np.sqrt(np.diag(self.covariance)[kinds == kind])
+        return found
+
+    def move(self, step: Array) -> None:
+        """Take a step in the free parameters, no longer than the model is linear."""
+        source, kind = self.parameters
+        full = np.zeros((4, len(self.sources)))
+        full[kind, source] = step
+        now = self.sources
+        flux = now.flux_jy + full[FLUX]
+        sloped = np.zeros(len(now), bool)
+        sloped[source[kind == SLOPE]] = True
+        change = np.divide(full[SLOPE], flux, out=np.zeros(len(now)), where=sloped & (flux > 0))
+        index = np.clip(now.spectral_index + np.clip(change, -1.0, 1.0), -LARGEST_INDEX, LARGEST_INDEX)
+        # over this scale, a beam / 2.35, the fringes of the baselines stay together
+        placed = np.zeros(len(now), bool)
+        placed[source[kind == EAST]] = True
+        ra, dec = now.ra_rad.copy(), now.dec_rad.copy()
+        for this, axis in ((EAST, ra), (NORTH, dec)):
+            scale = np.where(placed, self.errors(this) / self.errors(FLUX), 0.0)
+            moved = np.divide(full[this], flux, out=np.zeros(len(now)), where=placed & (flux > 0))
+            moved = np.clip(moved, -0.5 * scale, 0.5 * scale)
+            axis += moved / np.cos(now.dec_rad) if this == EAST else moved
+            origin = self.start.ra_rad if this == EAST else self.start.dec_rad
+            gone = np.abs(axis - origin) * (np.cos(now.dec_rad) if this == EAST else 1.0)
+            self.hold_place |= placed & (gone > FWHM_PER_SIGMA * scale)
+        ra, dec = (
+            np.where(self.hold_place, first, found)
+            for first, found in ((self.start.ra_rad, ra), (self.start.dec_rad, dec))
+        )
+        self.sources = replace(now, flux_jy=flux, spectral_index=index, ra_rad=ra, dec_rad=dec)
+
+
+def fit(
+    ms: Path,
+    sources: pd.DataFrame,
+    *,
+    diameter_m: float | None,
+    freq_average: int = 1,
+    options: FitOptions | None = None,
+    threads: int = 1,
+) -> Fit:
+    """Fit point sources to a calibrated Measurement Set, which is only read.
+
+    Parameters
+    ----------
+    ms
+        As `contimg.apply` writes it.
+    sources
+        Columns ``ra_deg, dec_deg`` (ICRS) and, where known, ``name, flux_jy`` (at 1.4 GHz), ``spectral_index``. Fluxes
+        are only where the iteration starts; spectral indices and places are held for faint sources.
+    diameter_m
+        Dish diameter of the Airy beam; None: no beam.
+    freq_average
+        Raw channels that were averaged into each channel of the set.
+    options
+        How; the defaults if left out.
+    threads
+        For the compiled loops.
+
+    Returns
+    -------
+    Fit
+        Its table has the columns ``name, ra_deg, dec_deg, ra_err_arcsec, dec_err_arcsec`` (on the sky; NaN: held),
+        ``flux_jy, flux_err_jy`` (at 1.4 GHz, beam taken out), ``spectral_index, spectral_index_err`` (NaN: held),
+        ``snr``, ``beam`` (mean power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
+        residual at the source's place in cells of time, baseline length and frequency, and ``flags``: "" or,
+        joined by commas, "blended" (its flux is correlated with another's by more than half), "moved" (its fit
+        ran more than a beam away, so the place was held).
+
+    Raises
+    ------
+    InputError
+        The table has no source, or lacks columns or positions.
+    Rejected
+        There are no data.
+    """
+    options = options or FitOptions()
+    start = PointSources.from_table(sources, default_index=options.default_index)
+    if len(start) == 0:
+        raise InputError("no source to fit; give a table with at least one row")
+    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    array = DriftArray(read_meta(ms), diameter_m=diameter_m, freq_average=freq_average)
+    with (
+        StokesI(ms, uvmin_klambda=options.uvmin_klambda, uv_m=array.uv_m()) as data,
+        # a second BLAS thread waits for cores that the compiled loops' threads hold: ten times slower
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        problem = Problem(data, array)
+        state = _State(start, start, np.zeros(len(start)), *np.zeros((3, len(start)), bool))
+        sweep, limits, passes, converged = _iterate(problem, state, options)
+        return _report(problem, state, sweep, limits, passes, converged)
+
+
+def _iterate(problem: Problem, state: _State, options: FitOptions) -> tuple[Sweep, Limits, int, bool]:
+    """Gauss-Newton passes until no parameter moves; returns the last pass and the limits it used."""
+    clip = options.clip_sigma, options.clip_row_sigma
+    view = problem.array.view(state.sources)
+    few = max(1, problem.array.meta.n_times // 4)
+    limits = problem.sweep(view, Limits(), every=few).limits(*clip, COARSE)
+    inverse: Array | None = None
+    coarse, kept = True, 0.0
+    for number in range(1, options.max_passes + 1):
+        parameters = state.free(options, flux_only=number == 1)
+        source, kind = parameters
+        view = problem.array.view(state.sources)
+        sweep = problem.sweep(view, limits, places=bool((kind >= EAST).any()))
+        same = all(np.array_equal(*pair) for pair in zip(parameters, state.parameters, strict=True))
+        share = float(sweep.count[sweep.used].sum())
+        if inverse is None or not same or abs(share - kept) > 0.01 * share:
+            state.parameters, kept = parameters, share
+            inverse = _inverse(problem.normal_matrix(view, source, kind, sweep.used))
+        state.covariance = inverse * sweep.scale()
+        step = inverse @ sweep.gradient[source, kind]
+        error = np.sqrt(np.diag(state.covariance))
+        largest = float(np.max(np.abs(step) / error))
+        n_src = len(state.sources)
+        state.snr = (state.sources.flux_jy + step[:n_src]) / error[:n_src]
+        state.move(step)
+        logger.info("pass %d: %d parameters, largest step %.3g of its error", number, len(step), largest)
+        if not coarse and number > 2 and largest < options.converged_sigma:
+            return sweep, limits, number, True
+        last = limits
+        coarse = coarse and (number == 1 or largest > SETTLED_SIGMA)
+        limits = sweep.limits(*clip, COARSE if coarse else 1.0)
+    return sweep, last, options.max_passes, False
+
+
+def _inverse(normal: Array) -> Array:
+    """Inverse of a symmetric matrix after scaling to a unit diagonal, without what the data do not determine."""
+    size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    value, vector = linalg.eigh(normal / np.outer(size, size))
+    inverse = np.where(value > WORST_CONDITION * value[-1], 1.0 / np.maximum(value, 1e-300), 0.0)
+    return (vector * inverse) @ vector.T / np.outer(size, size)
+
+
+def _report(
+    problem: Problem, state: _State, sweep: Sweep, limits: Limits, passes: int, converged: bool
+) -> Fit:
+    """Go through the residuals once more for the χ² of each source, and tabulate."""
+    array, sources = problem.array, state.sources
+    view = array.view(sources)
+    cells, weights, total = problem.residuals(view, limits, sweep.used)
+    scale = sweep.scale()
+    source, _ = state.parameters
+    n_src = len(sources)
+    squares = np.divide(
+        (cells[..., :2] ** 2).sum(axis=-1),
+        cells[..., 2] * scale,
+        out=np.zeros(cells.shape[:-1]),
+        where=cells[..., 2] > 0,
+    )
+    dof = 2 * (cells[..., 2] > 0).sum(axis=(1, 2, 3)) - np.bincount(source, minlength=n_src)
+    flux_error = state.errors(FLUX)
+    table = sources.to_table()
+    flux = np.maximum(sources.flux_jy, 1e-12)
+    place_error = [np.where(state.hold_place, np.nan, state.errors(k)) / flux for k in (EAST, NORTH)]
+    table.insert(3, "ra_err_arcsec", np.degrees(place_error[0]) * 3600.0)
+    table.insert(4, "dec_err_arcsec", np.degrees(place_error[1]) * 3600.0)
+    table.insert(6, "flux_err_jy", flux_error)
+    table["spectral_index_err"] = state.errors(SLOPE) / flux
+    table["snr"] = sources.flux_jy / flux_error
+    table["beam"] = np.einsum("stc,tc->s", view.power, weights) / weights.sum()
+    table["chi2"] = squares.sum(axis=(1, 2, 3)) / np.maximum(dof, 1)
+    table["chi2_dof"] = dof
+    covariance = state.covariance[:n_src, :n_src]
+    correlation = np.abs(covariance / np.outer(flux_error, flux_error)) - np.eye(n_src)
+    blended = correlation.max(axis=1) > 0.5
+    table["flags"] = [
+        ",".join(word for word, set_ in (("blended", b), ("moved", m)) if set_)
+        for b, m in zip(blended, state.hold_place, strict=True)
+    ]
+    weighted = problem.count_weighted()
+    return Fit(
+        table=table,
+        covariance=covariance,
+        chi2=total,
+        n_visibilities=int(sweep.count[sweep.used].sum()),
+        noise_scale=scale,
+        clipped_fraction=1.0 - int(sweep.count[sweep.used].sum()) / max(weighted, 1),
+        passes=passes,
+        converged=converged,
+    )

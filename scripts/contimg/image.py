@@ -1,0 +1,347 @@
+"""A tile's image: imager, primary beam, noise, picture, and the numbers that say how good it is.
+
+The Measurement Set that comes in is calibrated and on scratch. `choose` (from `contimg.imageplan`) resolves the
+settings, `image_tile` makes the files. With `imaging.sky_model: drift` the bright sources are found in a first
+image, fitted to the visibilities through the drifting beam, subtracted, and restored into the image of the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io.fits import Header
+
+from contimg import fitsimage, wsclean
+from contimg.drift_subtract import restore, subtract
+from contimg.errors import Rejected
+from contimg.imageplan import ImagingPlan, choose
+from contimg.measure import find
+from contimg.ms import MsMeta, read_meta
+from contimg.noise import local_rms, robust_rms
+from contimg.options import BeamOptions, ImagingOptions
+from contimg.picture import save_picture
+from contimg.primary_beam import beam_map
+from contimg.uvweights import DataWeights, weigh
+from contimg.wsclean import CleanRecord, Images
+
+if TYPE_CHECKING:
+    from contimg.drift_fit import Fit
+
+__all__ = ["ImagingPlan", "choose", "image_tile"]
+
+FOUND_SIGMA = 7.0  # sources circled in the picture and counted
+FIT_SIGMA = 7.0  # sources that are fitted and subtracted before CLEAN
+FIT_PB = 0.05  # ... where the power beam is above this: beyond it the Airy model is not to be trusted
+MAX_FITTED = 100
+GAIN_RESIDUE = 0.02  # of a bright source, by gain errors of 5 % or 3 deg in each of 20 antennas
+MEMORY_GB = 3.0
+
+_log = logging.getLogger(__name__)
+
+
+def image_tile(
+    ms: Path,
+    out_dir: Path,
+    *,
+    plan: ImagingPlan,
+    options: ImagingOptions,
+    beam: BeamOptions,
+    weights: np.ndarray | None = None,
+    origin: Mapping[str, str] | None = None,
+    scratch: Path,
+    threads: int,
+    log: Path,
+    memory_gb: float = MEMORY_GB,
+) -> dict[str, Any]:
+    """Image a calibrated tile and write its files.
+
+    Writes ``{tile}.image.fits`` (apparent, Jy/beam), ``.pbcor.fits`` (over the power beam, NaN below
+    `pb_limit`), ``.pb.fits`` (absolute drift-averaged power beam, everywhere), ``.rms.fits`` (local rms of
+    pbcor, Jy/beam, NaN below `pb_limit`) and ``.png``; with ``sky_model: drift`` also ``.sources.parquet``, the
+    table of `contimg.drift_fit.fit`.
+
+    Parameters
+    ----------
+    ms : Path
+        Calibrated Measurement Set written by `contimg.apply`, with weights: a private copy, from whose DATA the
+        fitted sources are subtracted.
+    out_dir : Path
+        Existing directory.
+    plan : ImagingPlan
+        From `choose`.
+    options : ImagingOptions
+        `pb_limit` and `rms_box_beams` are taken from here.
+    beam : BeamOptions
+        Primary beam.
+    weights : (nt, nchan) float, optional
+        Sums of the data weights. The primary beam is averaged with the weights of the image, which Briggs
+        weighting changes; with `weights` the metrics tell how much that matters.
+    origin : mapping, optional
+        Further FITS keywords (at most 8 letters) and their values.
+    scratch : Path
+        Existing directory for temporary files; left as it was found.
+    threads : int
+    log : Path
+        The imager's output is appended.
+    memory_gb : float
+        What WSClean may take.
+
+    Returns
+    -------
+    dict
+        Metrics, JSON-able, with units in the names.
+
+    Raises
+    ------
+    Rejected
+        Everything is flagged, the image is blank, or CLEAN diverged twice.
+    SystemFault
+        The imager failed.
+    """
+    started = time.monotonic()
+    meta = read_meta(ms)
+    fields = (
+        float(np.radians(plan.nx * plan.cell_arcsec / 3600)),
+        float(np.radians(plan.ny * plan.cell_arcsec / 3600)),
+    )
+    data = weigh(ms, meta, fields_rad=fields, robust=plan.robust, uvmin_klambda=plan.uvmin_klambda)
+    beam_arcsec = _beam_arcsec(data)
+    freq_hz = data.effective_freq_hz(meta.freq_hz)
+    header = fitsimage.tile_header(
+        meta,
+        plan,
+        axes=fitsimage.imager_axes(ms, meta),
+        slope=fitsimage.slant(ms, meta) if plan.backend == "tclean" else (0.0, 0.0),
+        beam_arcsec=beam_arcsec,
+        freq_hz=freq_hz,
+        n_visibilities=data.n_visibilities,
+    )
+    header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
+    weighed = time.monotonic()
+    pb = beam_map(header, meta, data.time_channel, beam.diameter_m)
+    work = scratch / f"image.{ms.stem}"
+    imager = _Imager(ms, meta, work, beam_arcsec, threads, memory_gb, log)
+    fitted = _take_out(imager, header, pb, plan, options, beam) if options.sky_model == "drift" else None
+    found = time.monotonic()
+    apparent, residual, clean, used, tries = _deconvolve(imager, plan, fitted)
+    imaged = time.monotonic()
+    noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(beam_arcsec, plan))
+    if fitted is not None:
+        apparent = restore(apparent, header, pb, fitted.table)
+        fitted.table.to_parquet(out_dir / f"{meta.tile}.sources.parquet")
+    inside = pb >= options.pb_limit
+    if not inside.any():
+        raise Rejected(
+            f"the image lies outside the primary beam: nowhere is it above pb_limit {options.pb_limit:g}"
+        )
+    pbcor = np.where(inside, apparent / np.maximum(pb, 1e-6), np.nan)
+    rms = np.where(inside, noise / np.maximum(pb, 1e-6), np.nan)
+    for kind, plane, unit, what in (
+        ("image", apparent, "Jy/beam", "Intensity"),
+        ("pbcor", pbcor, "Jy/beam", "Intensity"),
+        ("pb", pb, "", "Power beam"),
+        ("rms", rms, "Jy/beam", "Local rms"),
+    ):
+        fitsimage.write(out_dir / f"{meta.tile}.{kind}.fits", plane, header, bunit=unit, btype=what)
+    sources = find(np.where(inside, apparent, np.nan), header, noise, FOUND_SIGMA)
+    centre_rms = float(np.nanmedian(noise[_central(noise.shape)]))
+    save_picture(
+        out_dir / f"{meta.tile}.png",
+        apparent,
+        header,
+        pb=pb,
+        rms_jy=centre_rms,
+        pb_levels=(options.pb_limit, 0.5),
+        sources=list(zip(sources["x_pix"], sources["y_pix"], strict=True)),
+    )
+    peak = float(np.nanmax(np.where(inside, apparent, np.nan)))
+    metrics: dict[str, Any] = {
+        "rms_jy": centre_rms,
+        "thermal_from_weights_jy": data.thermal_jy,
+        "residual_rms_jy": robust_rms(residual[_central(residual.shape)]),
+        "peak_jy": peak,
+        "dynamic_range": peak / centre_rms,
+        "beam_major_arcsec": beam_arcsec[0],
+        "beam_minor_arcsec": beam_arcsec[1],
+        "beam_angle_deg": beam_arcsec[2],
+        "effective_freq_hz": freq_hz,
+        "n_visibilities": data.n_visibilities,
+        "pb_max": float(pb.max()),
+        "n_sources": len(sources),
+        "found_sigma": FOUND_SIGMA,
+        "clean_iterations": clean.n_iter,
+        "clean_passes": len(clean.majors),
+        "clean_stopped": clean.stopped,
+        "clean_tries": tries,
+        "backend": used.backend,
+        "sky_model": None if fitted is None else fitted.summary(),
+        "seconds_weights": weighed - started,
+        "seconds_sky_model": found - weighed,
+        "seconds_imager": imaged - found,
+        "seconds": time.monotonic() - started,
+    }
+    if weights is not None:
+        metrics["beam_change_by_weighting"] = _weighting_change(header, meta, data, weights, beam)
+    return metrics
+
+
+@dataclass(frozen=True)
+class _Imager:
+    """What every run of the imager on a tile has in common."""
+
+    ms: Path
+    meta: MsMeta
+    work: Path
+    beam_arcsec: tuple[float, float, float]
+    threads: int
+    memory_gb: float
+    log: Path
+
+    def run(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
+        """Run the backend of a plan in an empty folder."""
+        if plan.backend == "wsclean":
+            return wsclean.run(
+                self.ms,
+                folder,
+                plan=plan,
+                beam_arcsec=self.beam_arcsec,
+                threads=self.threads,
+                memory_gb=self.memory_gb,
+                log=self.log,
+            )
+        from contimg import tclean
+
+        return tclean.run(
+            self.ms, folder, plan=plan, beam_arcsec=self.beam_arcsec, threads=self.threads, log=self.log
+        )
+
+
+def _take_out(
+    imager: _Imager,
+    header: Header,
+    pb: np.ndarray,
+    plan: ImagingPlan,
+    options: ImagingOptions,
+    beam: BeamOptions,
+) -> Fit | None:
+    """Find the bright sources, fit them to the visibilities and subtract them; None where there is none.
+
+    The first image only has to show them: CLEAN stops early, which is quick and cannot run away.
+    """
+    from contimg.drift_fit import fit
+
+    shallow = replace(plan, auto_mask=FIT_SIGMA, auto_threshold=0.5 * FIT_SIGMA, channels_out=1)
+    apparent, *_ = _deconvolve(imager, shallow)
+    noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(imager.beam_arcsec, plan))
+    sources = find(np.where(pb >= FIT_PB, apparent, np.nan), header, noise, FIT_SIGMA).nlargest(
+        MAX_FITTED, "flux_jy"
+    )
+    if sources.empty:
+        return None
+    row, column = (np.rint(sources[axis]).astype(int) for axis in ("y_pix", "x_pix"))
+    sources["flux_jy"] = sources["flux_jy"] / pb[row, column]
+    found = fit(
+        imager.ms,
+        sources[["ra_deg", "dec_deg", "flux_jy"]].reset_index(drop=True),
+        diameter_m=beam.diameter_m,
+        freq_average=plan.freq_average,
+        threads=imager.threads,
+    )
+    subtract(
+        imager.ms,
+        found.table,
+        diameter_m=beam.diameter_m,
+        freq_average=plan.freq_average,
+        threads=imager.threads,
+    )
+    return found
+
+
+def _deconvolve(
+    imager: _Imager, plan: ImagingPlan, fitted: Fit | None = None
+) -> tuple[np.ndarray, np.ndarray, CleanRecord, ImagingPlan, int]:
+    """Run the imager, a second time with safer settings if its CLEAN diverged.
+
+    Returns the restored and the residual image (ny, nx), what CLEAN did, the plan that was used and how many
+    tries it took. The scratch directory is made and removed.
+    """
+    reasons = []
+    taken_out = 0.0 if fitted is None else float((fitted.table["flux_jy"] * fitted.table["beam"]).max())
+    for attempt, used in enumerate((plan, wsclean.safer(plan)), start=1):
+        folder = imager.work.with_name(f"{imager.work.name}.{attempt}")
+        folder.mkdir()
+        try:
+            images, clean = imager.run(used, folder)
+            restored = fitsimage.read_plane(images.restored, used, imager.meta)
+            residual = fitsimage.read_plane(images.residual, used, imager.meta)
+        finally:
+            _remove(folder)
+        if not np.isfinite(restored).any() or not np.nanmax(np.abs(restored)) > 0:
+            raise Rejected(f"{used.backend} made a blank image")
+        reason = clean.divergence() or implausible(restored, residual, taken_out)
+        if reason is None:
+            return restored, residual, clean, used, attempt
+        _log.warning("%s, try %d: %s", imager.meta.tile, attempt, reason)
+        reasons.append(reason)
+    raise Rejected(f"{reasons[-1]} (and before, with the settings planned: {reasons[0]})")
+
+
+def implausible(restored: np.ndarray, residual: np.ndarray, taken_out_jy: float = 0.0) -> str | None:
+    """Why an image cannot be believed although its imager was content; None if nothing speaks against it.
+
+    Sky is positive: a restored image whose deepest hole is deeper than its highest peak is wrong, and so is a
+    residual whose peak exceeds the image's. Round a source of `taken_out_jy` that was subtracted before, errors of
+    gains leave up to `GAIN_RESIDUE` of it, of either sign.
+    """
+    high, low = float(np.nanmax(restored)), float(np.nanmin(restored))
+    floor = max(10 * robust_rms(residual), GAIN_RESIDUE * taken_out_jy)
+    noise = robust_rms(residual)
+    if -low > high and -low > floor:
+        return f"CLEAN diverged: the image reaches from {low:.4g} to {high:.4g} Jy/beam, noise {noise:.3g}"
+    left = float(np.nanmax(np.abs(residual)))
+    if left > max(1.2 * high, floor):
+        return (
+            f"CLEAN diverged: a residual of {left:.4g} Jy/beam is left in an image with a peak of {high:.4g}"
+        )
+    return None
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beam_arcsec(data: DataWeights) -> tuple[float, float, float]:
+    major, minor, angle = np.degrees(data.beam_rad)
+    return float(major * 3600), float(minor * 3600), float(angle)
+
+
+def _beam_pixels(beam_arcsec: tuple[float, float, float], plan: ImagingPlan) -> float:
+    """Geometric mean FWHM in pixels."""
+    return float(np.sqrt(beam_arcsec[0] * beam_arcsec[1])) / plan.cell_arcsec
+
+
+def _central(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The middle third of an image along each axis."""
+    return slice(shape[0] // 3, -(shape[0] // 3)), slice(shape[1] // 3, -(shape[1] // 3))
+
+
+def _weighting_change(
+    header: Header, meta: MsMeta, data: DataWeights, weights: np.ndarray, beam: BeamOptions
+) -> float:
+    """Largest relative change of the beam, where it is above one half, that the image's weighting makes."""
+    small = header.copy()
+    for axis in (1, 2):  # the same sky in 32 x 32 pixels
+        ratio = small[f"NAXIS{axis}"] / 32
+        small[f"CDELT{axis}"] *= ratio
+        small[f"CRPIX{axis}"], small[f"NAXIS{axis}"] = 16.5, 32
+    imaged, plain = (beam_map(small, meta, w, beam.diameter_m) for w in (data.time_channel, weights))
+    bright = plain > 0.5
+    return float(np.max(np.abs(imaged[bright] / plain[bright] - 1))) if bright.any() else 0.0

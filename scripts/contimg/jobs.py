@@ -1,0 +1,147 @@
+"""The frame of every job: log, threads, attempts, and what becomes of an error.
+
+Bad data are a result: `Rejected` makes a rejected product at once. Any other exception fails the job, which
+Snakemake starts again; on the last attempt the product is rejected with ``error: …``, so that the rest of
+the night comes out, and the end of the run reports it as an error. A job that is killed can say nothing, so
+each start leaves a record that only an orderly end removes; a product with too many of them is given up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from contimg import threads as thread_limits
+from contimg.errors import ContimgError, Rejected
+from contimg.products import read_json, write_json
+
+RETRIES = 2
+ERROR_PREFIX = "error: "
+_RECORDS = Path("state/attempts")
+
+Make = Callable[[], str]
+Reject = Callable[[str], None]
+
+
+def _records(key: str, tree: Path = Path()) -> Path:
+    return tree / _RECORDS / key.replace("/", "!")
+
+
+def given_up(key: str) -> str | None:
+    """Why a product is not tried again: its job was killed more than `RETRIES` times. None: it is tried."""
+    kills = len(list(_records(key).glob("*.json"))) if _records(key).is_dir() else 0
+    if kills <= RETRIES:
+        return None
+    return (
+        f"{ERROR_PREFIX}its job was killed {kills} times (memory, wall time or a lost node?); give it more, "
+        f"then `contimg retry {key}`"
+    )
+
+
+def killed(tree: Path = Path()) -> list[str]:
+    """Keys of the products of a tree that have failure records."""
+    folder = tree / _RECORDS
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name.replace("!", "/") for entry in folder.iterdir() if any(entry.iterdir()))
+
+
+def forget(key: str, tree: Path = Path()) -> int:
+    """Clear the failure records of a product of a tree; returns how many there were."""
+    records = list(_records(key, tree).glob("*.json"))
+    for record in records:
+        record.unlink(missing_ok=True)
+    return len(records)
+
+
+@contextmanager
+def _only_in_log(log: Path) -> Iterator[int]:
+    """Send what this process and its children print to the log; yields a descriptor of the old stderr."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with log.open("a", buffering=1) as sink, redirect_stdout(sink), redirect_stderr(sink):
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
+            yield saved[1]
+    finally:
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def run(
+    key: str, make: Make, reject: Reject, *, threads: int, log: str, attempt: int, gave_up: str | None = None
+) -> None:
+    """Run one job to its product, its rejection or its failure.
+
+    Parameters
+    ----------
+    key : str
+        Path of the product, relative to the products tree (the working directory).
+    make : callable
+        Makes the product; returns one line that says what came out. Raises `Rejected` for bad data.
+    reject : callable
+        Makes the rejected product from a reason.
+    threads : int
+        Threads that this job may keep busy.
+    log : str
+        Path of the log file; everything printed goes there, and one line to the terminal.
+    attempt : int
+        1 for the first start of this job in a run.
+    gave_up : str, optional
+        From `given_up`: the product is rejected with it at once.
+
+    Raises
+    ------
+    SystemExit
+        The job failed; the reason is on the terminal and, with its traceback, in the log.
+    """
+    thread_limits.limit(threads)
+    began = time.monotonic()
+    record = _records(key) / f"{time.time_ns()}.{os.getpid()}.json"
+    write_json(record, {"key": key, "pid": os.getpid(), "attempt": attempt})
+    failure = None
+    with _only_in_log(Path(log)) as terminal:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", force=True)
+        try:
+            if gave_up is not None:
+                raise Rejected(gave_up)
+            line = f"{make()}, {time.monotonic() - began:.0f} s"
+        except Rejected as verdict:
+            reject(str(verdict))
+            line = f"rejected: {verdict}"
+        except Exception as error:  # noqa: BLE001  whatever it was, it is told, logged and counted
+            traceback.print_exc()
+            what = str(error) if isinstance(error, ContimgError) else f"{type(error).__name__}: {error}"
+            line = f"failed (attempt {attempt} of {RETRIES + 1}): {what}; see {log}"
+            if attempt <= RETRIES:
+                failure = line
+            else:
+                reject(ERROR_PREFIX + what)
+        os.write(terminal, f"{key}: {line}\n".encode())
+    if failure is None and gave_up is None:
+        forget(key)
+    else:
+        record.unlink(missing_ok=True)
+    if failure is not None:
+        raise SystemExit(1)
+
+
+def errors(sidecars: list[Path]) -> list[str]:
+    """Lines on the products of a run that were rejected for an error rather than for their data."""
+    lines = []
+    for sidecar in sidecars:
+        if sidecar.is_file():
+            reason = read_json(sidecar)["reason"]
+            if reason and reason.startswith(ERROR_PREFIX):
+                lines.append(f"{sidecar.parent if sidecar.name == 'status.json' else sidecar}: {reason}")
+    return lines

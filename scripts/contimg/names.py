@@ -1,0 +1,99 @@
+"""Every name the pipeline makes or parses: tiles, dates, windows and the paths of the products.
+
+Nothing else in the library joins these strings. All paths are relative to the products tree. Times are
+MJD UTC (a day of 86400 s); a name never depends on anything but the instant, the strip or the calibrator.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+
+DATE_PATTERN = r"\d{4}-\d{2}-\d{2}b?"
+TILE_PATTERN = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
+TILE_RE = re.compile(TILE_PATTERN)
+NOT_A_DATE_PATTERN = r"(?!\d{4}-\d{2}-\d{2}b?$)(?!\d{4}-\d{2}-\d{2}b?/)[^/]+"
+
+SIDEREAL_DAY = 0.9972695663290843  # mean solar days in one rotation of the Earth (ERA, IAU 2000)
+STRIP_STEP_DEG = 0.1
+
+
+def utc(mjd: float) -> datetime:
+    """Calendar UTC of an MJD, to the microsecond."""
+    return _MJD_EPOCH + timedelta(days=mjd)
+
+
+def mjd(when: datetime) -> float:
+    """MJD UTC of a timezone-aware (or naive UTC) datetime."""
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return (aware - _MJD_EPOCH) / timedelta(days=1)
+
+
+def tile_name(start_mjd: float) -> str:
+    """Name of the tile whose first integration starts at `start_mjd`, rounded to the second."""
+    when = utc(start_mjd) + timedelta(microseconds=500_000)
+    return when.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def tile_date(tile: str) -> str:
+    """UTC date of a tile's start."""
+    return tile[:10]
+
+
+def tile_mjd(tile: str) -> float:
+    """MJD UTC that a tile's name states (to the second)."""
+    return mjd(datetime.fromisoformat(tile))
+
+
+def strip_dec(dec_deg: float) -> float:
+    """Declination that names a strip: the pointing declination rounded to 0.1 degree."""
+    return round(round(dec_deg / STRIP_STEP_DEG) * STRIP_STEP_DEG, 1) + 0.0
+
+
+def strip_name(dec_deg: float) -> str:
+    """`+55` for a strip within 0.05 degree of a whole degree, `+54.6` for one between."""
+    dec = strip_dec(dec_deg)
+    return f"{dec:+03.0f}" if dec == round(dec) else f"{dec:+05.1f}"
+
+
+def window_name(center_ra_deg: float, dec_deg: float) -> str:
+    """Name of the sidereal window centred on a right ascension of a strip, such as `0830+55`."""
+    minutes = round(center_ra_deg / 15.0 * 60.0) % 1440
+    return f"{minutes // 60:02d}{minutes % 60:02d}{strip_name(dec_deg)}"
+
+
+def dated(instant_mjd: float) -> str:
+    """UTC date of the recurrence of a sidereal event; the second one within a UTC date gets a `b`."""
+    date = utc(instant_mjd).strftime("%Y-%m-%d")
+    earlier = utc(instant_mjd - SIDEREAL_DAY).strftime("%Y-%m-%d")
+    return date + "b" if earlier == date else date
+
+
+def science_ms(tile: str) -> str:
+    return f"ms/science/{tile_date(tile)}/{tile}.ms"
+
+
+def science_sidecar(tile: str) -> str:
+    return f"ms/science/{tile_date(tile)}/{tile}.json"
+
+
+def calibrated_ms(tile: str) -> str:
+    return f"ms/calibrated/{tile_date(tile)}/{tile}.ms"
+
+
+def caltable_dir(tile: str, calibrator: str) -> str:
+    return f"cal/{tile_date(tile)}/{tile}_{calibrator}"
+
+
+def image_dir(tile: str) -> str:
+    return f"images/{tile_date(tile)}/{tile}"
+
+
+def window_dir(date: str, mosaic: str) -> str:
+    return f"mosaics/{date}/{mosaic}"
+
+
+def transit_dir(calibrator: str, date: str) -> str:
+    return f"mosaics/{calibrator}/{date}"

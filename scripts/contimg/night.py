@@ -1,0 +1,327 @@
+"""What a run is made of: the tiles of a range, the caltables they may use and the mosaics that hold them.
+
+A range only selects. Which caltables a tile may use and which tiles a mosaic holds follow from the tiles,
+`incoming` and the catalogue alone, so two overlapping runs never undo each other; what a selected mosaic
+needs is made, outside the range too. Everything here is known before the first job runs and is frozen as
+one file that the jobs of a cluster read instead of searching directories again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from contimg import names
+from contimg.calibrators import Calibrator, read_calibrators
+from contimg.config import Config
+from contimg.errors import ConfigError
+from contimg.index import Index, LeftOut, Tile, build_index
+from contimg.products import read_json, write_json
+from contimg.transits import Transit, find_transits, holds, rank, transit_mjd
+from contimg.windows import Window, find_windows
+
+_MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run, planned: every product it may make and what each needs.
+
+    Attributes
+    ----------
+    tiles : dict of str to Tile
+        Complete tiles, of the range and round it, by name.
+    selected : tuple of str
+        The tiles of the range.
+    left_out : tuple of LeftOut
+        Groups of the range that are no tile, with their reason.
+    transits : dict of str to Transit
+        By caltable directory.
+    candidates : dict of str to tuple of str
+        Caltable directories each needed tile may use, best first.
+    windows : dict of str to Window
+        Mosaics of this run, by product directory.
+    """
+
+    tiles: dict[str, Tile]
+    selected: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    transits: dict[str, Transit]
+    candidates: dict[str, tuple[str, ...]]
+    windows: dict[str, Window]
+
+    def files(self, tile: str) -> list[str]:
+        """Raw files of a tile, ascending in frequency."""
+        return list(self._tile(tile).files)
+
+    def slots(self, tile: str) -> list[dict[str, Any]]:
+        """Subband slots of a tile as plain values, for a rule's params."""
+        return [vars(slot) for slot in self._tile(tile).slots]
+
+    def cal_dirs(self, tile: str) -> list[str]:
+        """Caltable directories that a tile may use, best first."""
+        self._tile(tile)
+        return list(self.candidates.get(tile, ()))
+
+    def nearest(self, tile: str) -> str | None:
+        """The candidate whose transit is nearest in time: a tile that uses another one borrows it."""
+        middle = self._tile(tile).mid_mjd
+        return min(
+            self.candidates.get(tile, ()),
+            key=lambda path: abs(self.transits[path].mjd - middle),
+            default=None,
+        )
+
+    def transit(self, cal_dir: str) -> Transit:
+        """The transit that makes a caltable directory."""
+        if cal_dir not in self.transits:
+            raise ConfigError(
+                f"{cal_dir}: no such transit; `contimg tiles` lists the tiles, and the calibrator must reach "
+                "calibration.min_flux_jy in one of them"
+            )
+        return self.transits[cal_dir]
+
+    def window(self, path: str) -> Window:
+        """The mosaic of a product directory."""
+        if path not in self.windows:
+            raise ConfigError(
+                f"{path}: no tile of `incoming` is in this mosaic; expected one of {_some(self.windows)}"
+            )
+        return self.windows[path]
+
+    def mosaic_images(self, path: str) -> list[str]:
+        """Image directories of a mosaic's tiles, in order of time."""
+        return [names.image_dir(tile) for tile in self.window(path).tiles]
+
+    def science_sets(self) -> list[str]:
+        """Measurement Sets of the range."""
+        return [names.science_ms(tile) for tile in self.selected]
+
+    def calibrated_sets(self) -> list[str]:
+        """Calibrated Measurement Sets of the range: made only when asked for."""
+        return [names.calibrated_ms(tile) for tile in self.selected]
+
+    def needed_cal_dirs(self, tiles: Iterable[str] | None = None) -> list[str]:
+        """Caltable directories that tiles (of the range, unless given) may use."""
+        wanted = self.selected if tiles is None else tiles
+        return sorted({path for tile in wanted for path in self.candidates[tile]})
+
+    def images(self) -> list[str]:
+        """Image directories of the range."""
+        return [names.image_dir(tile) for tile in self.selected]
+
+    def mosaics(self) -> list[str]:
+        """Mosaic directories of the range."""
+        return list(self.windows)
+
+    def up_to_images(self, tiles: Iterable[str] | None = None) -> list[str]:
+        """What the images of tiles (of the range, unless given) are made from, and they themselves.
+
+        The targets ask for all of it, so that a product deleted half-way is made again, and what follows it.
+        """
+        wanted = list(self.selected if tiles is None else tiles)
+        sets = [names.science_ms(tile) for tile in wanted]
+        return [*sets, *self.needed_cal_dirs(wanted), *(names.image_dir(tile) for tile in wanted)]
+
+    def up_to_mosaics(self) -> list[str]:
+        """The same for the mosaics of the range, with the tiles outside it that they hold."""
+        tiles = {name for window in self.windows.values() for name in window.tiles} | set(self.selected)
+        return [*self.up_to_images(sorted(tiles)), *self.windows]
+
+    def bytes_of(self, tile: str) -> int:
+        """Size of a tile's raw files in bytes."""
+        return self._tile(tile).bytes
+
+    def _tile(self, tile: str) -> Tile:
+        if tile not in self.tiles:
+            reason = next((entry.reason for entry in self.left_out if entry.tile == tile), None)
+            raise ConfigError(
+                f"tile {tile}: "
+                + (f"left out: {reason}" if reason else "not in `incoming`; `contimg tiles` lists them")
+            )
+        return self.tiles[tile]
+
+
+def _some(paths: Iterable[str]) -> str:
+    known = sorted(paths)
+    return (
+        ", ".join(known[:4]) + (" …" if len(known) > 4 else "") if known else "none (the range holds no tile)"
+    )
+
+
+def plan(config: Config, *, cache: Path | None = None) -> Night:
+    """Plan a run.
+
+    Parameters
+    ----------
+    config : Config
+        Validated, with absolute paths.
+    cache : Path, optional
+        File that keeps the state of `incoming` between calls.
+
+    Returns
+    -------
+    Night
+
+    Raises
+    ------
+    ConfigError
+        A calibrator that does not transit on the date asked for; a named mosaic across two strips.
+    """
+    calibrators = read_calibrators(Path(config.calibrators))
+    start, end = config.start_mjd, config.end_mjd
+    if config.calibrator is not None:
+        day = names.mjd(_midnight(config.transit_date))
+        reach = (config.window_minutes or config.mosaic.width_minutes) / 1440.0
+        start, end = day - reach, day + 1.0 + reach
+    reach_days = (config.calibration.valid_hours + 2.0 * config.mosaic.width_minutes / 60.0) / 24.0
+    index = build_index(
+        Path(config.incoming),
+        start_mjd=None if start is None else start - reach_days,
+        end_mjd=None if end is None else end + reach_days,
+        min_subbands=config.min_subbands,
+        exclude=config.exclude,
+        cache=cache,
+    )
+    return arrange(config, index, calibrators)
+
+
+def arrange(config: Config, index: Index, calibrators: list[Calibrator]) -> Night:
+    """Plan a run on an index that is already made; see `plan`."""
+    tiles = {tile.name: tile for tile in index.tiles}
+    transits = find_transits(index.tiles, calibrators, config.calibration, config.beam)
+    if config.calibrator is not None:
+        selected, windows = _round_transit(config, index.tiles, calibrators)
+    else:
+        selected = [tile for tile in index.tiles if _in_range(tile.start_mjd, config)]
+        windows = _windows(config, index.tiles, selected)
+    needed = {name for window in windows for name in window.tiles} | {tile.name for tile in selected}
+    candidates = {
+        name: tuple(transit.cal_dir for transit in rank(tiles[name], transits, tiles, config.calibration))
+        for name in sorted(needed)
+    }
+    return Night(
+        tiles=tiles,
+        selected=tuple(tile.name for tile in selected),
+        left_out=tuple(entry for entry in index.left_out if _in_range(names.tile_mjd(entry.tile), config)),
+        transits={transit.cal_dir: transit for transit in transits},
+        candidates=candidates,
+        windows={window.path: window for window in windows},
+    )
+
+
+def _midnight(day: str | None) -> datetime:
+    if day is None:
+        raise ConfigError("transit_date: expected a UTC date with `calibrator`; write for example 2025-10-30")
+    return datetime.fromisoformat(day)
+
+
+def _in_range(start_mjd: float, config: Config) -> bool:
+    after = config.start_mjd is None or start_mjd >= config.start_mjd
+    return after and (config.end_mjd is None or start_mjd < config.end_mjd)
+
+
+def _windows(config: Config, tiles: tuple[Tile, ...], selected: list[Tile]) -> list[Window]:
+    chosen = {tile.name for tile in selected}
+    if config.mosaic_name is not None:
+        return _named(config.mosaic_name, selected)
+    return [window for window in find_windows(tiles, config.mosaic) if chosen.intersection(window.tiles)]
+
+
+def _named(name: str, selected: list[Tile]) -> list[Window]:
+    if not selected:
+        return []
+    strips = sorted({names.strip_name(tile.dec_deg) for tile in selected})
+    if len(strips) > 1:
+        raise ConfigError(
+            f"mosaic_name: {name}: the range holds {len(strips)} strips (declinations {', '.join(strips)}); "
+            "narrow start and end to one of them"
+        )
+    middle = 0.5 * (selected[0].mid_mjd + selected[-1].mid_mjd)
+    path = names.window_dir(names.utc(middle).strftime("%Y-%m-%d"), name)
+    dec = names.strip_dec(selected[0].dec_deg)
+    names_of_tiles = tuple(tile.name for tile in selected)
+    span = selected[-1].mid_mjd - selected[0].mid_mjd
+    return [Window(path, name, None, dec, middle, names_of_tiles, 1440.0 * span)]
+
+
+def _round_transit(
+    config: Config, tiles: tuple[Tile, ...], calibrators: list[Calibrator]
+) -> tuple[list[Tile], list[Window]]:
+    """Tiles whose middle is within half a window of a calibrator's transit on a UTC date, and their mosaic."""
+    calibrator = next(entry for entry in calibrators if entry.name == config.calibrator)
+    instants = {tile.name: transit_mjd(tile, calibrator.ra_deg) for tile in tiles}
+    day = _midnight(config.transit_date).strftime("%Y-%m-%d")
+    crossed = [tile for tile in tiles if holds(tile, instants[tile.name])]
+    crossed = [tile for tile in crossed if names.utc(instants[tile.name]).strftime("%Y-%m-%d") == day]
+    if not crossed:
+        raise ConfigError(
+            f"calibrator: {calibrator.name} transits in no complete tile of {day}; `contimg tiles` lists what is there"
+        )
+    half_days = (config.window_minutes or config.mosaic.width_minutes) / 2880.0
+    windows, selected = [], {}
+    for centre in crossed:
+        instant, strip = instants[centre.name], names.strip_dec(centre.dec_deg)
+        members = [
+            tile
+            for tile in tiles
+            if names.strip_dec(tile.dec_deg) == strip and abs(tile.mid_mjd - instant) <= half_days
+        ]
+        selected.update({tile.name: tile for tile in members})
+        dated = names.dated(instant)
+        windows.append(
+            Window(
+                names.transit_dir(calibrator.name, dated),
+                f"{calibrator.name}_{dated}",
+                calibrator.ra_deg,
+                strip,
+                instant,
+                tuple(tile.name for tile in members),
+                2880.0 * half_days,
+            )
+        )
+    return sorted(selected.values(), key=lambda tile: tile.start_mjd), windows
+
+
+def freeze(path: Path, config: Config, night: Night) -> None:
+    """Write the configuration and the plan of a run as one file for its jobs."""
+    index = Index(tuple(night.tiles.values()), night.left_out)
+    write_json(
+        path,
+        {
+            "version": _MANIFEST_VERSION,
+            "config": config.model_dump(mode="json"),
+            "index": index.to_json(),
+            "selected": night.selected,
+            "transits": {
+                key: {**vars(transit), "calibrator": vars(transit.calibrator)}
+                for key, transit in night.transits.items()
+            },
+            "candidates": night.candidates,
+            "windows": {key: vars(window) for key, window in night.windows.items()},
+        },
+    )
+
+
+def thaw(path: Path) -> tuple[Config, Night]:
+    """Read what `freeze` wrote."""
+    frozen = read_json(path)
+    index = Index.from_json(frozen["index"])
+    night = Night(
+        tiles={tile.name: tile for tile in index.tiles},
+        selected=tuple(frozen["selected"]),
+        left_out=index.left_out,
+        transits={
+            key: Transit(**{**value, "calibrator": Calibrator(**value["calibrator"])})
+            for key, value in frozen["transits"].items()
+        },
+        candidates={key: tuple(value) for key, value in frozen["candidates"].items()},
+        windows={
+            key: Window(**{**value, "tiles": tuple(value["tiles"])})
+            for key, value in frozen["windows"].items()
+        },
+    )
+    return Config.model_validate(frozen["config"]), night

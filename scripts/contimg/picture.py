@@ -1,0 +1,134 @@
+"""A picture of a tile's image for a person: quick to make, with everything needed to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from astropy.io.fits import Header
+
+MAX_PIXELS = 1400
+
+
+def save_picture(
+    path: Path,
+    image: np.ndarray,
+    header: Header,
+    *,
+    pb: np.ndarray,
+    rms_jy: float,
+    pb_levels: Sequence[float] = (0.2, 0.5),
+    sources: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Write a PNG of an apparent image.
+
+    Grey scale as the arsinh from -5 to +100 times the rms; where the image has more than 1400 pixels on a
+    side, each pixel of the picture is the one of largest magnitude in its block, so that point sources and
+    artefacts both stay visible. Sources found are circled, the power beam is contoured, the restoring beam is
+    drawn (enlarged as the legend says, when it would be too small to see).
+
+    Parameters
+    ----------
+    path : Path
+        Where to write.
+    image : (ny, nx) float
+        Jy/beam.
+    header : Header
+        Of the image.
+    pb : (ny, nx) float
+        Power beam.
+    rms_jy : float
+        Median rms in the middle.
+    pb_levels : sequence of float
+        Contours of the power beam.
+    sources : sequence of (x, y)
+        0-based pixels of sources to circle.
+    """
+    from astropy.wcs import WCS
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import AsinhNorm
+    from matplotlib.figure import Figure
+
+    factor = max(1, ceil(max(image.shape) / MAX_PIXELS))
+    small = largest_of_blocks(image, factor) * 1e3
+    ny, nx = small.shape
+    noise = rms_jy * 1e3
+    wide = 9.0
+    figure = Figure(figsize=(wide + 1.6, wide * ny / nx + 1.3), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(projection=WCS(header).celestial[::factor, ::factor])
+    norm = AsinhNorm(linear_width=3 * noise, vmin=-5 * noise, vmax=100 * noise)
+    shown = axes.imshow(small, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
+    middle = slice(factor // 2, None, factor)
+    contours = axes.contour(
+        pb[middle, middle][:ny, :nx], levels=sorted(pb_levels), colors="tab:red", linewidths=0.8, alpha=0.8
+    )
+    axes.clabel(contours, fmt=lambda level: f"PB {level:g}", fontsize=8)
+    if len(sources):
+        x, y = (np.asarray(sources, dtype=float).T - (factor - 1) / 2) / factor
+        axes.scatter(x, y, s=90, facecolors="none", edgecolors="tab:blue", linewidths=0.8)
+    _draw_beam(axes, header, factor, nx)
+    axes.set_xlabel("Right ascension (ICRS)")
+    axes.set_ylabel("Declination (ICRS)")
+    axes.coords.grid(color="tab:blue", alpha=0.2, linewidth=0.5)
+    axes.coords[0].set_major_formatter("hh:mm")
+    axes.coords[1].set_major_formatter("dd:mm")
+    peak = float(np.nanmax(image))
+    axes.set_title(
+        f"{header['OBJECT']} UTC   {header['RESTFRQ'] / 1e6:.0f} MHz, Stokes I, apparent flux\n"
+        f"beam {header['BMAJ'] * 3600:.1f}″ × {header['BMIN'] * 3600:.1f}″ at {header['BPA']:.0f}°,  "
+        f"rms {noise:.3g} mJy/beam,  peak {_flux(peak)},  {len(sources)} sources",
+        fontsize=10,
+    )
+    bar = figure.colorbar(shown, ax=axes, shrink=0.9, aspect=30, pad=0.02, extend="both")
+    bar.set_label("mJy/beam")
+    ticks = [noise * sigmas for sigmas in (-5, 0, 5, 10, 20, 50, 100)]
+    bar.set_ticks(ticks, labels=[_short(tick) for tick in ticks])
+    figure.savefig(path, metadata={"Software": str(header.get("ORIGIN", "contimg"))})
+
+
+def largest_of_blocks(image: np.ndarray, factor: int) -> np.ndarray:
+    """Value of largest magnitude in each factor x factor block; NaN where a block holds nothing."""
+    if factor == 1:
+        return image
+    ny, nx = (size // factor * factor for size in image.shape)
+    blocks = image[:ny, :nx].reshape(ny // factor, factor, nx // factor, factor)
+    high = np.fmax.reduce(np.fmax.reduce(blocks, axis=3), axis=1)
+    low = np.fmin.reduce(np.fmin.reduce(blocks, axis=3), axis=1)
+    return np.asarray(np.where(high >= -low, high, low))
+
+
+def _draw_beam(axes: object, header: Header, factor: int, columns: int) -> None:
+    """The restoring beam in the lower left corner, enlarged to at least 1/50 of the picture."""
+    from matplotlib.patches import Ellipse
+
+    major, minor = (header[key] / header["CDELT2"] / factor for key in ("BMAJ", "BMIN"))
+    enlarged = max(1, ceil(columns / 50 / major))
+    x = y = 0.03 * columns + 0.5 * major * enlarged
+    # matplotlib turns the width's axis from x; the position angle counts from y toward -x (east)
+    axes.add_patch(  # type: ignore[attr-defined]
+        Ellipse(
+            (x, y), minor * enlarged, major * enlarged, angle=header["BPA"], fc="tab:orange", ec="k", lw=0.6
+        )
+    )
+    label = "beam" if enlarged == 1 else f"beam × {enlarged}"
+    axes.text(  # type: ignore[attr-defined]
+        x + 0.7 * major * enlarged,
+        y,
+        label,
+        fontsize=8,
+        va="center",
+        bbox={"fc": "w", "ec": "none", "alpha": 0.6},
+    )
+
+
+def _short(value: float) -> str:
+    """Two digits without an exponent: 247 -> 250, 12.3 -> 12, 0.47 -> 0.47."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
+def _flux(value_jy: float) -> str:
+    """A flux density with the unit that suits it."""
+    return f"{value_jy:.3g} Jy" if abs(value_jy) >= 1 else f"{1e3 * value_jy:.3g} mJy"

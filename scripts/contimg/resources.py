@@ -1,0 +1,72 @@
+"""What a job needs, as functions of its input and of the attempt: promises that the jobs keep.
+
+The figures were measured on full tiles (96 antennas, 24 integrations, 768 channels: 2.2 GB of raw files)
+with `make bench`, and hold a margin of a half; memory and time grow with each attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from contimg.names import transit_dir, window_dir
+from contimg.night import Night
+
+
+@dataclass(frozen=True)
+class Need:
+    """Resources of one kind of job: a constant, and what each GB of raw data or each tile adds."""
+
+    mem_mb: float
+    mem_mb_per_unit: float
+    minutes: float
+    minutes_per_unit: float
+    disk_mb: float
+    disk_mb_per_unit: float
+
+
+_NEEDS = {
+    "convert_tile": Need(900, 300, 4, 4, 100, 900),
+    "calibrate_transit": Need(1500, 700, 6, 8, 100, 1300),
+    "image_tile": Need(2500, 1500, 10, 15, 400, 900),
+    "apply_tile": Need(900, 300, 4, 4, 100, 900),
+    "mosaic": Need(2500, 40, 5, 2, 500, 20),
+}
+
+
+def needs(job: str, what: str, night: Night) -> Callable[..., int]:
+    """Make a resource function of a rule.
+
+    Parameters
+    ----------
+    job : str
+        `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile` (units: GB of raw data) or `mosaic`
+        (units: tiles).
+    what : {"mem_mb", "disk_mb", "runtime"}
+        Megabytes, megabytes or minutes.
+    night : Night
+        Knows the size of each tile's raw data.
+
+    Returns
+    -------
+    callable
+        ``f(wildcards, attempt) -> int`` as Snakemake calls it.
+    """
+    need = _NEEDS[job]
+
+    def units(wildcards: Any) -> float:
+        if job != "mosaic":
+            return night.bytes_of(wildcards.tile) / 1e9
+        if hasattr(wildcards, "calibrator"):
+            return len(night.window(transit_dir(wildcards.calibrator, wildcards.date)).tiles)
+        return len(night.window(window_dir(wildcards.date, wildcards.mosaic)).tiles)
+
+    def resource(wildcards: Any, attempt: int) -> int:
+        if what == "mem_mb":
+            return round((need.mem_mb + need.mem_mb_per_unit * units(wildcards)) * 1.5 ** (attempt - 1))
+        if what == "runtime":
+            return round((need.minutes + need.minutes_per_unit * units(wildcards)) * attempt)
+        return round(need.disk_mb + need.disk_mb_per_unit * units(wildcards))
+
+    return resource

@@ -1,0 +1,57 @@
+"""`contimg retry`: give products that ended with an error, or whose job kept being killed, another chance."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from contimg import jobs
+from contimg.errors import InputError
+from contimg.products import read_json, remove
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg retry`."""
+    parser.add_argument(
+        "product", nargs="*", help="paths below the products tree; none: all that ended with an error"
+    )
+    parser.add_argument("--products", required=True, type=Path, help="the products tree")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clear failure records and remove products that are rejected for an error; the next run makes them."""
+    tree: Path = args.products.absolute()
+    if not tree.is_dir():
+        raise InputError(f"{tree}: no such directory; give the products tree with --products")
+    chosen = [product.rstrip("/") for product in args.product]
+    failed = with_errors(tree)
+    unknown = sorted(set(chosen) - failed.keys() - set(jobs.killed(tree)))
+    if unknown:
+        raise InputError(
+            f"{', '.join(unknown)}: neither ended with an error nor was killed; expected one of "
+            f"{', '.join(sorted({*failed, *jobs.killed(tree)})) or 'none'}"
+        )
+    for product in chosen or sorted({*failed, *jobs.killed(tree)}):
+        records = jobs.forget(product, tree)
+        removed = failed.get(product, [])
+        for path in removed:
+            remove(path)
+        print(
+            f"{product}: {records} failure records cleared, {'product removed' if removed else 'no product yet'}"
+        )
+    return 0
+
+
+def with_errors(tree: Path) -> dict[str, list[Path]]:
+    """Products of a tree that are rejected for an error, each with the paths to remove."""
+    found: dict[str, list[Path]] = {}
+    for sidecar in sorted([*tree.glob("*/*/*/status.json"), *tree.glob("ms/*/*/*.json")]):
+        reason = read_json(sidecar)["reason"]
+        if not (reason and reason.startswith(jobs.ERROR_PREFIX)):
+            continue
+        if sidecar.name == "status.json":
+            found[str(sidecar.parent.relative_to(tree))] = [sidecar.parent]
+        else:
+            product = sidecar.with_suffix(".ms")
+            found[str(product.relative_to(tree))] = [product, sidecar]
+    return found

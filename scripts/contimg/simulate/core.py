@@ -1,0 +1,95 @@
+"""The inner loop: many sources onto many baselines and channels."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, inline="always")
+def _sinc_and_slope(x: float) -> tuple[float, float]:
+    """Return sin(x) / x and its derivative; a series near 0."""
+    if abs(x) < 0.3:
+        y = x * x
+        value = 1.0 - y / 6.0 * (1.0 - y / 20.0 * (1.0 - y / 42.0 * (1.0 - y / 72.0)))
+        slope = -x / 3.0 * (1.0 - y / 10.0 * (1.0 - y / 28.0 * (1.0 - y / 54.0)))
+        return value, slope
+    value = math.sin(x) / x
+    return value, (math.cos(x) - value) / x
+
+
+@numba.njit(parallel=True, cache=True, fastmath=True)
+def add_sky(
+    vis: np.ndarray,
+    phasor: np.ndarray,
+    step: np.ndarray,
+    channel_angle: np.ndarray,
+    time_angle: np.ndarray,
+    step_fraction: float,
+    flux: np.ndarray,
+    gain: np.ndarray,
+    alive: np.ndarray,
+    ant1: np.ndarray,
+    ant2: np.ndarray,
+    pairs: np.ndarray,
+) -> None:
+    """Add the sky to (nt, nbl, nchan, npol) visibilities and multiply all by the gains, in place.
+
+    Parameters
+    ----------
+    phasor, step : complex128, (nt, nant, nsrc)
+        exp(2 pi i nu path / c) of the first channel, and its factor from one channel to the next.
+    channel_angle, time_angle : float64, (nt, nant, nsrc)
+        Half the turn of the fringe across a channel and, at the first channel, across an integration (rad):
+        each averages the fringe by sin(x) / x. The second grows with frequency by `step_fraction` a channel
+        and is followed to first order.
+    flux : float64, (nt, nchan, nsrc)
+    gain : complex64, (nt, nant, nchan, 2)
+    alive : bool, (nant,)
+        Antennas that see the sky.
+    ant1, ant2 : int, (nbl,)
+        Indices of antennas.
+    pairs : int, (npol, 2)
+        Receptor (0 X, 1 Y) of antenna 1 and of antenna 2 for each polarisation product.
+    """
+    n_times, n_baselines, n_channels, n_pols = vis.shape
+    n_sources = flux.shape[2]
+    for row in numba.prange(n_times * n_baselines):
+        t = row // n_baselines
+        b = row % n_baselines
+        i, j = ant1[b], ant2[b]
+        real, imag = np.empty(n_sources), np.empty(n_sources)
+        step_real, step_imag = np.empty(n_sources), np.empty(n_sources)
+        loss, loss_step = np.empty(n_sources), np.empty(n_sources)
+        for s in range(n_sources):
+            start = phasor[t, j, s] * phasor[t, i, s].conjugate()
+            turn = step[t, j, s] * step[t, i, s].conjugate()
+            real[s], imag[s], step_real[s], step_imag[s] = start.real, start.imag, turn.real, turn.imag
+            by_channel, _ = _sinc_and_slope(channel_angle[t, j, s] - channel_angle[t, i, s])
+            x = time_angle[t, j, s] - time_angle[t, i, s]
+            by_time, slope = _sinc_and_slope(x)
+            loss[s] = by_channel * by_time
+            loss_step[s] = by_channel * slope * x * step_fraction
+        lit = alive[i] and alive[j]
+        for c in range(n_channels):
+            sum_real = 0.0
+            sum_imag = 0.0
+            if lit:
+                for s in range(n_sources):
+                    strength = flux[t, c, s] * (loss[s] + c * loss_step[s])
+                    sum_real += strength * real[s]
+                    sum_imag += strength * imag[s]
+                    turned = real[s] * step_real[s] - imag[s] * step_imag[s]
+                    imag[s] = real[s] * step_imag[s] + imag[s] * step_real[s]
+                    real[s] = turned
+            for p in range(n_pols):
+                first, second = pairs[p, 0], pairs[p, 1]
+                value = vis[t, b, c, p]
+                if first == second:
+                    value += complex(sum_real, sum_imag)
+                value *= gain[t, i, c, first] * gain[t, j, c, second].conjugate()
+                if i == j and first == second:
+                    value = complex(value.real, 0.0)
+                vis[t, b, c, p] = value

@@ -1,0 +1,207 @@
+"""The visibilities of a tile, subband by subband: sky through beam and fringe stopper, noise, gains.
+
+Sign convention (pyuvdata's): baseline = antenna 2 - antenna 1, and
+V_new = V_old exp(-2 pi i (w_new - w_old) nu / c) brings data from one phase centre to another. A source has
+phase 0 at its own place, so data phased to (HA 0, pointing declination) show it with
+exp(+2 pi i (w_source - w_stopped) nu / c).
+
+Within an integration and a channel the fringe turns at a constant rate, and averages by sin(x) / x; the beam
+is taken at the integration's midpoint (the mean over 13 s differs by 1.1e-4 inside the half-power
+point). Gains are constant in a channel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from contimg.simulate import beam, gains, geometry, rfi, sky
+from contimg.simulate.core import add_sky
+from contimg.simulate.options import SimOptions, Source
+from contimg.simulate.stations import Stations
+from contimg.simulate.streams import Stream, generator
+
+POL_PAIRS = {2: ((0, 0), (1, 1)), 4: ((0, 0), (0, 1), (1, 0), (1, 1))}
+
+
+@dataclass(frozen=True)
+class TileModel:
+    """A tile before its noise: what its sources, antennas and interference do at each integration.
+
+    Attributes
+    ----------
+    times_jd : ndarray, (nt,)
+        Integration midpoints, JD UTC.
+    sources : list of Source
+        Those within the sky radius at mid-tile.
+    separation_rad : ndarray, (nt, nsrc)
+        From (HA 0, pointing declination).
+    path_m, rate_m_s : ndarray, (nt, nant, nsrc)
+        See `geometry.excess_path`.
+    ant1, ant2 : ndarray of int, (nbl,)
+        Indices into the antennas used, autocorrelations included, ant1 <= ant2.
+    """
+
+    options: SimOptions
+    key: int
+    dec_deg: float
+    times_jd: np.ndarray
+    sources: list[Source]
+    separation_rad: np.ndarray
+    path_m: np.ndarray
+    rate_m_s: np.ndarray
+    stopper_rate_m_s: np.ndarray
+    antenna_numbers: np.ndarray
+    alive: np.ndarray
+    antenna_gains: list[gains.AntennaGain]
+    bursts: list[rfi.Burst]
+    ant1: np.ndarray
+    ant2: np.ndarray
+
+
+def tile_key(start_mjd: float) -> int:
+    """Return the integer that stands for a tile in random streams: its start in whole seconds of MJD UTC."""
+    return round(start_mjd * 86400.0)
+
+
+def subband_freq_hz(options: SimOptions, subband: int) -> np.ndarray:
+    """Return the channel centres (nchan,) of a subband in file order, Hz."""
+    n = options.n_subbands * options.n_channels
+    centres = options.band_low_hz + (np.arange(n) + 0.5) * options.channel_width_hz
+    if options.descending:
+        centres = centres[::-1]
+    return centres[subband * options.n_channels : (subband + 1) * options.n_channels].copy()
+
+
+def make_tile(
+    options: SimOptions,
+    *,
+    times_jd: np.ndarray,
+    start_mjd: float,
+    dec_deg: float,
+    sources: list[Source],
+    stations: Stations,
+    used: np.ndarray,
+    antenna_gains: list[gains.AntennaGain],
+    bursts: list[rfi.Burst],
+) -> TileModel:
+    """Compute apparent places, paths and beam offsets of a tile's sources.
+
+    Parameters
+    ----------
+    times_jd : ndarray, (nt,)
+        The midpoints exactly as the headers give them, JD UTC.
+    dec_deg : float
+        Pointing declination, apparent, deg.
+    used : ndarray of int
+        Indices of the stations that take data.
+    """
+    pointing = math.radians(dec_deg)
+    if sources:
+        ra, dec = np.array([s.ra_deg for s in sources]), np.array([s.dec_deg for s in sources])
+        middle = np.array([0.5 * (times_jd[0] + times_jd[-1])])
+        near = geometry.separation(*geometry.hour_angle_dec(ra, dec, middle), pointing)[0]
+        chosen = np.flatnonzero(near <= math.radians(options.sky_radius_deg))
+    else:
+        chosen = np.array([], int)
+    near_sources = [sources[i] for i in chosen]
+    if near_sources:
+        ha, apparent_dec = geometry.hour_angle_dec(ra[chosen], dec[chosen], times_jd)
+    else:
+        ha = apparent_dec = np.zeros((len(times_jd), 0))
+    positions = stations.positions_m[used]
+    path, rate = geometry.excess_path(positions, ha, apparent_dec, pointing)
+    ant1, ant2 = np.triu_indices(len(used))
+    names = [stations.names[i] for i in used]
+    return TileModel(
+        options=options,
+        key=tile_key(start_mjd),
+        dec_deg=dec_deg,
+        times_jd=times_jd,
+        sources=near_sources,
+        separation_rad=geometry.separation(ha, apparent_dec, pointing),
+        path_m=np.ascontiguousarray(path),
+        rate_m_s=np.ascontiguousarray(rate),
+        stopper_rate_m_s=geometry.stopper_rate(positions, pointing),
+        antenna_numbers=stations.numbers[used],
+        alive=np.array([n not in options.dead_antennas for n in names]),
+        antenna_gains=antenna_gains,
+        bursts=bursts,
+        ant1=ant1,
+        ant2=ant2,
+    )
+
+
+def apparent_flux(model: TileModel, freq_hz: np.ndarray) -> np.ndarray:
+    """Return (nt, nchan, nsrc) Jy: the sources' flux densities times the power beam at each integration."""
+    freq = np.asarray(freq_hz)
+    if not model.sources:
+        return np.zeros((len(model.times_jd), len(freq), 0))
+    power = beam.power(model.separation_rad[:, None, :], freq[None, :, None], model.options.dish_diameter_m)
+    return power * sky.spectrum(model.sources, freq).T[None]
+
+
+def noise_sigma_jy(options: SimOptions) -> float:
+    """Return the standard deviation (Jy) of the real and of the imaginary part of a visibility.
+
+    SEFD / sqrt(2 dnu dt) (Thompson, Moran & Swenson, 3rd ed., eq. 6.50).
+    """
+    return options.sefd_jy / math.sqrt(2.0 * options.channel_width_hz * options.integration_s)
+
+
+def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
+    """Return the visibilities (nt, nbl, nchan, npol), complex64, Jy times gains, of one subband.
+
+    Autocorrelations hold SEFD plus the sky and have noise of SEFD / sqrt(dnu dt). Polarisation products
+    other than XX and YY hold noise and interference only.
+    """
+    options = model.options
+    freq = subband_freq_hz(options, subband)
+    pairs = POL_PAIRS[options.n_polarizations]
+    shape = (len(model.times_jd), len(model.ant1), len(freq), len(pairs))
+    vis = np.zeros(shape, np.complex64)
+    if options.noise:
+        rng = generator(options.seed, Stream.NOISE, model.key, subband)
+        flat = vis.reshape(-1).view(np.float32)
+        rng.standard_normal(out=flat, dtype=np.float32)
+        flat *= np.float32(noise_sigma_jy(options))
+    autos = np.flatnonzero(model.ant1 == model.ant2)
+    for p, (r1, r2) in enumerate(pairs):
+        if r1 == r2:
+            vis[:, autos, :, p] = options.sefd_jy + math.sqrt(2.0) * vis[:, autos, :, p].real
+    rfi.add(
+        vis,
+        options=options,
+        tile_key=model.key,
+        bursts=model.bursts,
+        freq_hz=freq,
+        ant1=model.ant1,
+        ant2=model.ant2,
+        antenna_numbers=model.antenna_numbers,
+        alive=model.alive,
+        rate_m_s=model.stopper_rate_m_s,
+        pol_pairs=pairs,
+    )
+    gain = gains.evaluate(model.antenna_gains, model.times_jd - geometry.MJD_TO_JD, freq).astype(np.complex64)
+    if options.dead_mode == "zeros":
+        gain[:, ~model.alive] = 0.0
+    step_hz = options.channel_width_hz * (-1.0 if options.descending else 1.0)
+    turns = 2j * np.pi / geometry.SPEED_OF_LIGHT_M_S
+    half_turn = np.pi / geometry.SPEED_OF_LIGHT_M_S if options.smearing else 0.0
+    add_sky(
+        vis,
+        np.exp(turns * freq[0] * model.path_m),
+        np.exp(turns * step_hz * model.path_m),
+        model.path_m * (half_turn * options.channel_width_hz),
+        model.rate_m_s * (half_turn * freq[0] * options.integration_s),
+        step_hz / freq[0],
+        apparent_flux(model, freq),
+        gain,
+        model.alive,
+        model.ant1,
+        model.ant2,
+        np.array(pairs),
+    )
+    return vis

@@ -1,0 +1,379 @@
+"""The jobs of the workflow, from paths to products: what each rule's script calls.
+
+Every class is one job: `make` makes the product and returns one line on it (or raises `Rejected`), `reject`
+makes the rejected product. Libraries are imported when a job is made, after its threads are limited.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contimg.calibrators import Calibrator
+from contimg.errors import Rejected
+from contimg.index import Slot
+from contimg.options import BeamOptions, CalibrationOptions, FlaggingOptions, ImagingOptions, MosaicOptions
+from contimg.products import building, read_json, status, write_json
+from contimg.windows import Window
+
+if TYPE_CHECKING:
+    from contimg.convert import PhaseCentre
+    from contimg.mosaic_grid import MosaicGrid
+
+STATUS = "status.json"
+NEIGHBOUR_FRACTION = 0.003
+"""Catalogue sources fainter than this part of a calibrator do not enter its model."""
+
+
+def _reject_directory(final: Path, record: dict[str, Any]) -> None:
+    """Make a rejected directory product: it holds its status.json only."""
+    with building(final) as part:
+        part.mkdir()
+        write_json(part / STATUS, record)
+
+
+def _paths(slots: Sequence[Slot]) -> list[str]:
+    return [slot.path for slot in slots if slot.path is not None]
+
+
+def _convert(
+    tile: str,
+    slots: tuple[Slot, ...],
+    ms: Path,
+    sidecar: Path,
+    flagging: FlaggingOptions,
+    threads: int,
+    phase_centre: PhaseCentre | None,
+) -> dict[str, Any]:
+    """Convert a tile into a Measurement Set with its sidecar; returns what the sidecar says."""
+    from contimg.convert import convert_tile
+
+    with building(ms) as part:
+        metrics = convert_tile(
+            slots, tile, part, phase_centre=phase_centre, flagging=flagging, threads=threads
+        )
+    reason = metrics.pop("rejected")
+    record = status(
+        reason,
+        inputs=_paths(slots),
+        parameters={"flagging": flagging.model_dump(mode="json")},
+        metrics=metrics,
+    )
+    write_json(sidecar, record)
+    return record
+
+
+@dataclass(frozen=True)
+class ConvertTile:
+    """Raw files to the science Measurement Set."""
+
+    tile: str
+    slots: tuple[Slot, ...]
+    ms: str
+    sidecar: str
+    flagging: FlaggingOptions
+    threads: int
+
+    def make(self) -> str:
+        """Make the Measurement Set and its sidecar; unusable data are still a valid, flagged set."""
+        record = _convert(
+            self.tile, self.slots, Path(self.ms), Path(self.sidecar), self.flagging, self.threads, None
+        )
+        flagged = f"{100 * record['metrics']['flag_fraction']:.1f} % flagged"
+        return flagged if record["reason"] is None else f"{flagged}, rejected: {record['reason']}"
+
+    def reject(self, reason: str) -> None:
+        """Leave a directory that only says why there is no Measurement Set."""
+        record = status(reason, inputs=_paths(self.slots))
+        _reject_directory(Path(self.ms), record)
+        write_json(Path(self.sidecar), record)
+
+
+@dataclass(frozen=True)
+class CalibrateTransit:
+    """Raw files of a transit to caltables."""
+
+    tile: str
+    slots: tuple[Slot, ...]
+    calibrator: Calibrator
+    catalog: str | None
+    ms: str
+    sidecar: str
+    tables: str
+    flagging: FlaggingOptions
+    calibration: CalibrationOptions
+    beam: BeamOptions
+    scratch: str
+    threads: int
+    log: str
+
+    def make(self) -> str:
+        """Convert with the calibrator as phase centre, solve, judge."""
+        from contimg.convert import PhaseCentre
+        from contimg.scratch import working_folder
+
+        centre = PhaseCentre(self.calibrator.name, self.calibrator.ra_deg, self.calibrator.dec_deg)
+        ms = Path(self.ms)
+        converted = _convert(
+            self.tile, self.slots, ms, Path(self.sidecar), self.flagging, self.threads, centre
+        )
+        if converted["reason"] is not None:
+            raise Rejected(f"conversion: {converted['reason']}")
+        with working_folder(Path(self.scratch)) as work, building(Path(self.tables)) as part:
+            part.mkdir()
+            others = self._catalogued()
+            if self.catalog is None and self.calibration.find_neighbours:
+                others = self._found(work)
+            record = self._solve(part, others, work)
+            write_json(part / STATUS, record)
+        line = f"{len(record['metrics']['neighbours'])} other sources in the model"
+        return line if record["reason"] is None else f"rejected: {record['reason']}"
+
+    def _solve(self, tables: Path, others: Sequence[Calibrator], work: Path) -> dict[str, Any]:
+        """Solve with the calibrator and other sources as model."""
+        from contimg.calibrate import solve_transit
+        from contimg.scratch import working_folder
+
+        with working_folder(work) as scratch:
+            return solve_transit(
+                Path(self.ms),
+                tables,
+                calibrator=self.calibrator,
+                others=others,
+                options=self.calibration,
+                beam=self.beam,
+                scratch=scratch,
+                threads=self.threads,
+                log=Path(self.log),
+            )
+
+    def _found(self, work: Path) -> list[Calibrator]:
+        """The other sources in the calibrator's own data, measured until they stay the same."""
+        from contimg import field
+
+        tile = field.Field(
+            Path(self.ms), self.calibrator, self.beam, work, threads=self.threads, log=Path(self.log)
+        )
+        others: list[Calibrator] = []
+        for number in range(field.MAX_ROUNDS):
+            tables = work / f"round{number}"
+            tables.mkdir()
+            if self._solve(tables, others, work)["reason"] is not None:
+                break
+            known = others
+            others = field.refit(tile, tables, known) if known else field.field_sources(tile, tables)
+            if not others or (known and field.settled(known, others)):
+                break
+        return others
+
+    def _catalogued(self) -> list[Calibrator]:
+        """Sources of the reference catalogue near the calibrator."""
+        if self.catalog is None:
+            return []
+        from contimg.calibrate import FIELD_RADIUS_DEG
+        from contimg.catalog import sources_near
+
+        return sources_near(
+            Path(self.catalog),
+            ra_deg=self.calibrator.ra_deg,
+            dec_deg=self.calibrator.dec_deg,
+            radius_deg=FIELD_RADIUS_DEG,
+            min_flux_jy=NEIGHBOUR_FRACTION * self.calibrator.flux_jy,
+        )
+
+    def reject(self, reason: str) -> None:
+        """Leave all three products, each saying why it is rejected."""
+        record = status(reason, inputs=_paths(self.slots))
+        if not Path(self.sidecar).exists():
+            _reject_directory(Path(self.ms), record)
+            write_json(Path(self.sidecar), record)
+        _reject_directory(Path(self.tables), record)
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """What image_tile and apply_tile share: the science data of a tile and the caltables it may use."""
+
+    tile: str
+    ms: str
+    sidecar: str
+    candidates: tuple[str, ...]
+    nearest: str | None
+    imaging: ImagingOptions
+    beam: BeamOptions
+    threads: int
+
+    def _choose(self) -> Path:
+        """The caltable to use; raises Rejected where there is none or the data are unusable."""
+        from contimg.calibrate import choose_tables
+
+        reason = read_json(Path(self.sidecar))["reason"]
+        if reason is not None:
+            raise Rejected(f"conversion: {reason}")
+        if not self.candidates:
+            raise Rejected("no calibrator transit of this strip within calibration.valid_hours in `incoming`")
+        return choose_tables([Path(path) for path in self.candidates])
+
+    def _record(self, tables: Path, metrics: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        borrowed = str(tables) != self.nearest
+        return status(
+            inputs=[self.ms],
+            caltables=[str(tables / name) for name in ("K", "BP", "G")],
+            parameters={
+                "imaging": self.imaging.model_dump(mode="json"),
+                "beam": self.beam.model_dump(mode="json"),
+                "borrowed": borrowed,
+                **parameters,
+            },
+            metrics=metrics,
+        )
+
+
+@dataclass(frozen=True)
+class ImageTile(_Calibrated):
+    """Measurement Set and caltables to the image directory."""
+
+    directory: str
+    scratch: str
+    log: str
+
+    def make(self) -> str:
+        """Apply, average and image in scratch; the directory appears complete."""
+        from contimg import image
+        from contimg.apply import apply_tile
+        from contimg.ms import read_meta
+        from contimg.scratch import working_folder
+
+        tables = self._choose()
+        plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
+        with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
+            part.mkdir()
+            calibrated = work / f"{self.tile}.ms"
+            applied = apply_tile(
+                Path(self.ms), tables, calibrated, freq_average=plan.freq_average, threads=self.threads
+            )
+            metrics = image.image_tile(
+                calibrated,
+                part,
+                plan=plan,
+                options=self.imaging,
+                beam=self.beam,
+                weights=applied.pop("sum_weight"),
+                origin={"caltable": str(tables)},
+                scratch=work,
+                threads=self.threads,
+                log=Path(self.log),
+            )
+            metrics["apply"] = applied
+            write_json(part / STATUS, self._record(tables, metrics, plan=plan.describe()))
+        return f"rms {1e3 * metrics['rms_jy']:.2f} mJy, with {tables.name}"
+
+    def reject(self, reason: str) -> None:
+        """Leave a directory that says why there is no image."""
+        _reject_directory(Path(self.directory), status(reason, inputs=[self.ms], caltables=self.candidates))
+
+
+@dataclass(frozen=True)
+class ApplyTile(_Calibrated):
+    """Measurement Set and caltables to a calibrated Measurement Set."""
+
+    calibrated: str
+    calibrated_sidecar: str
+
+    def make(self) -> str:
+        """Apply and average, as image_tile does in scratch."""
+        from contimg import image
+        from contimg.apply import apply_tile
+        from contimg.ms import read_meta
+
+        tables = self._choose()
+        plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
+        with building(Path(self.calibrated)) as part:
+            applied = apply_tile(
+                Path(self.ms), tables, part, freq_average=plan.freq_average, threads=self.threads
+            )
+        del applied["sum_weight"]
+        write_json(Path(self.calibrated_sidecar), self._record(tables, applied))
+        return f"averaged by {plan.freq_average} channels, with {tables.name}"
+
+    def reject(self, reason: str) -> None:
+        """Leave a directory that says why there are no calibrated data."""
+        record = status(reason, inputs=[self.ms], caltables=self.candidates)
+        _reject_directory(Path(self.calibrated), record)
+        write_json(Path(self.calibrated_sidecar), record)
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Tile images to a mosaic."""
+
+    window: Window
+    images: tuple[str, ...]
+    directory: str
+    options: MosaicOptions
+    threads: int
+
+    def make(self) -> str:
+        """Weigh and add the good tiles, one at a time."""
+        from contimg.mosaic import make_mosaic
+
+        with building(Path(self.directory)) as part:
+            part.mkdir()
+            made = make_mosaic(
+                [Path(path) for path in self.images],
+                part,
+                name=self.window.name,
+                grid=self._grid(),
+                options=self.options,
+                threads=self.threads,
+                origin={"sidecar": f"{self.directory}/{STATUS}"},
+            )
+            metrics, tiles = made["metrics"], made["tiles"]
+            record = status(
+                inputs=self.images,
+                parameters={"mosaic": self.options.model_dump(mode="json"), "window": vars(self.window)},
+                metrics=metrics,
+                tiles=tiles,
+            )
+            write_json(part / STATUS, record)
+        used = sum(tile["status"] == "ok" for tile in tiles)
+        return f"{used} of {len(tiles)} tiles, rms {1e3 * metrics['rms_median_jy']:.2f} mJy"
+
+    def _grid(self) -> MosaicGrid | None:
+        """The pixel grid: fixed for a sidereal window of a strip, from the tiles otherwise.
+
+        Cell and tile radius are rounded to rungs of fixed ladders, so that all nights get the same grid.
+        """
+        from contimg.mosaic_grid import image_cell_arcsec, ladder_cell, window_grid
+        from contimg.mosaic_tiles import inspect_tiles
+
+        good, _ = inspect_tiles([Path(path) for path in self.images])
+        if self.window.center_ra_deg is None or not good:
+            return None
+        cell = image_cell_arcsec(good[0].wcs)
+        radius_deg = math.ceil(max(good[0].shape) * cell / 3600.0 / 2.0 * 10.0) / 10.0
+        return window_grid(
+            self.window.center_ra_deg,
+            self.window.dec_deg,
+            self.window.width_minutes,
+            radius_deg,
+            ladder_cell(cell),
+        )
+
+    def reject(self, reason: str) -> None:
+        """Leave a directory that says why there is no mosaic, and what became of each tile."""
+        tiles = []
+        for path in self.images:
+            record = read_json(Path(path) / STATUS)
+            tiles.append(
+                {
+                    "tile": Path(path).name,
+                    "status": record["status"],
+                    "reason": record["reason"],
+                    "weight": 0.0,
+                }
+            )
+        _reject_directory(Path(self.directory), status(reason, inputs=self.images, tiles=tiles))

@@ -1,0 +1,218 @@
+"""Imaging weights: Briggs weighting on the uv plane, the beam it makes, and how it weighs times and channels.
+
+The imagers weigh a visibility by w / (1 + f^2 W), where W is the sum of the weights w that fall into its cell
+of the uv plane (cells of 1 / field) and f^2 = (5 x 10^-R)^2 / (sum W^2 / sum W) (Briggs 1995, PhD thesis,
+section 3.2). The same is computed here for two purposes: to know the synthesised beam before anything is
+imaged, so that pixels can be chosen, and to know with which weights a time and a channel enter the image. The
+primary beam that belongs to an image is the mean over times and channels with exactly these weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage, optimize
+
+from contimg.errors import Rejected
+from contimg.ms import MsMeta
+
+SPEED_OF_LIGHT_M_S = 299792458.0
+LOBE_LEVEL = 0.6
+"""The Gaussian is fitted to the lobe above this. CLEAN puts its components on pixels, so that a source between two
+is right only if the restoring beam falls off like the lobe over the first pixels."""
+
+
+@dataclass
+class UvPlane:
+    """Sums of weights in cells of half of the uv plane (v >= 0; a visibility and its conjugate are one).
+
+    Attributes
+    ----------
+    cell_u, cell_v : float
+        Size of a cell in wavelengths: 1 / field of view (rad) along right ascension and declination.
+    half : int
+        Cells on either side of u = 0, and above v = 0; what lies beyond is not counted.
+    density : (half, 2 * half) float64
+        Sum of weights.
+    """
+
+    cell_u: float
+    cell_v: float
+    half: int
+    density: np.ndarray
+
+    @classmethod
+    def empty(cls, fields_rad: tuple[float, float], longest_lambda: float) -> UvPlane:
+        """A plane for a field of that width and height and baselines up to that length."""
+        cells = 1 / fields_rad[0], 1 / fields_rad[1]
+        half = int(np.ceil(longest_lambda / min(cells))) + 2
+        return cls(*cells, half, np.zeros((half, 2 * half)))
+
+    def cells(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Flat cell number of each point (wavelengths, any shape), int64; points outside are clipped."""
+        flip = np.where(v < 0, -1.0, 1.0)
+        column = np.rint(u * flip / self.cell_u).astype(np.int64) + self.half
+        row = np.rint(v * flip / self.cell_v).astype(np.int64)
+        np.clip(column, 0, 2 * self.half - 1, out=column)
+        np.clip(row, 0, self.half - 1, out=row)
+        return row * (2 * self.half) + column
+
+    def add(self, cells: np.ndarray, weights: np.ndarray) -> None:
+        """Add weights to cells (same shape)."""
+        counts = np.bincount(cells.ravel(), weights=weights.ravel(), minlength=self.density.size)
+        self.density += counts.reshape(self.density.shape)
+
+    def briggs(self, robust: float) -> np.ndarray:
+        """Factor 1 / (1 + f^2 W) of each cell, flat, float64."""
+        total = self.density.sum()
+        if total == 0:
+            return np.zeros(self.density.size)
+        f_squared = (5 * 10.0**-robust) ** 2 / (np.sum(self.density**2) / total)
+        return 1 / (1 + f_squared * self.density.ravel())
+
+
+def synthesised_beam(plane: UvPlane, robust: float) -> tuple[float, float, float]:
+    """Gaussian fitted to the main lobe of the point spread function.
+
+    Parameters
+    ----------
+    plane : UvPlane
+    robust : float
+        Briggs R.
+
+    Returns
+    -------
+    major_rad, minor_rad, angle_rad : float
+        FWHM of the axes and position angle of the major one, north through east.
+    """
+    weights = (plane.density.ravel() * plane.briggs(robust)).reshape(plane.density.shape)
+    u = (np.arange(2 * plane.half) - plane.half) * plane.cell_u
+    v = np.arange(plane.half) * plane.cell_v
+    total = weights.sum()
+    uu, vv = (weights * u**2).sum() / total, (weights * v[:, None] ** 2).sum() / total
+    uv = (weights * u * v[:, None]).sum() / total
+    # curvature at the peak, 1 - 2 pi^2 (l^2 <u^2> + ...): the narrowest scale of the lobe
+    narrow = 1 / np.sqrt(np.linalg.eigvalsh([[uu, uv], [uv, vv]]).max())
+    step = 0.06 * narrow
+    for _ in range(6):  # widen the patch until the lobe lies inside
+        offset = (np.arange(129) - 64) * step
+        # the plane holds half of the visibilities: the pattern is the real part of the sum
+        rows = np.exp(2j * np.pi * np.outer(offset, v)) @ weights
+        pattern = (rows @ np.exp(2j * np.pi * np.outer(u, offset))).real / total
+        lobe, _ = ndimage.label(pattern > LOBE_LEVEL)
+        inside = lobe == lobe[64, 64]
+        if not (inside[0].any() or inside[-1].any() or inside[:, 0].any() or inside[:, -1].any()):
+            break
+        step *= 1.6
+    m, l = np.meshgrid(offset, offset, indexing="ij")
+    l, m, values = l[inside] / step, m[inside] / step, pattern[inside]
+
+    def residual(p: np.ndarray) -> np.ndarray:
+        return np.exp(-(p[0] * l**2 + p[1] * m**2 + 2 * p[2] * l * m)) - values
+
+    log = -np.log(values)
+    start = np.linalg.lstsq(np.column_stack([l**2, m**2, 2 * l * m]), log, rcond=None)[0]
+    p = optimize.least_squares(residual, start).x
+    eigenvalues, vectors = np.linalg.eigh([[p[0], p[2]], [p[2], p[1]]])
+    fwhm = 2 * np.sqrt(np.log(2) / np.maximum(eigenvalues, 1e-12)) * step
+    return float(fwhm[0]), float(fwhm[1]), float(np.arctan2(vectors[0, 0], vectors[1, 0]) % np.pi)
+
+
+@dataclass(frozen=True)
+class DataWeights:
+    """How the visibilities of a Measurement Set enter its image.
+
+    Attributes
+    ----------
+    time_channel : (nt, nchan) float64
+        Sum of the imaging weights of the unflagged visibilities.
+    beam_rad : (major, minor, angle)
+        Main lobe of the point spread function: FWHM, position angle north through east.
+    thermal_jy : float
+        Noise of the image that the data weights (1 / sigma^2 of a visibility's real part) stand for:
+        sqrt(sum W_i^2 / w) / sum W_i, W_i the imaging weights. As meaningful as the weights are.
+    n_visibilities : int
+        Stokes I visibilities used.
+    """
+
+    time_channel: np.ndarray
+    beam_rad: tuple[float, float, float]
+    thermal_jy: float
+    n_visibilities: int
+
+    def effective_freq_hz(self, freq_hz: np.ndarray) -> float:
+        """Mean frequency, weighted as the image is."""
+        weights = self.time_channel.sum(axis=0)
+        return float(np.sum(weights * freq_hz) / np.sum(weights))
+
+
+def weigh(
+    ms: Path, meta: MsMeta, *, fields_rad: tuple[float, float], robust: float, uvmin_klambda: float
+) -> DataWeights:
+    """Pass twice over the weights and flags of a Measurement Set, an integration at a time.
+
+    Parameters
+    ----------
+    ms : Path
+        With WEIGHT_SPECTRUM, or WEIGHT (the same for each channel).
+    meta : MsMeta
+        Its own.
+    fields_rad : (float, float)
+        Width and height of the image: they set the cells of the uv plane that Briggs weighting counts in.
+    robust : float
+    uvmin_klambda : float
+        Shorter baselines do not enter.
+
+    Returns
+    -------
+    DataWeights
+
+    Raises
+    ------
+    Rejected
+        Nothing is unflagged.
+    """
+    from casacore import tables
+
+    scale = meta.freq_hz / SPEED_OF_LIGHT_M_S
+    with tables.table(str(ms), readonly=True, ack=False) as table:
+        longest = float(np.hypot(*table.getcol("UVW")[:, :2].T).max() * scale.max())
+        plane = UvPlane.empty(fields_rad, longest)
+        for _, cells, weights in _integrations(table, meta, plane, scale, uvmin_klambda):
+            plane.add(cells, weights)
+        if not plane.density.any():
+            raise Rejected("no visibility is left to image: all are flagged or have no weight")
+        factor = plane.briggs(robust)
+        time_channel = np.zeros((meta.n_times, len(meta.freq_hz)))
+        noise, count = 0.0, 0
+        for i, cells, weights in _integrations(table, meta, plane, scale, uvmin_klambda):
+            share = factor[cells]
+            time_channel[i] = np.sum(weights * share, axis=0)
+            noise += float(np.sum(weights * share**2))
+            count += int(np.count_nonzero(weights))
+    thermal = float(np.sqrt(noise) / time_channel.sum())
+    return DataWeights(time_channel, synthesised_beam(plane, robust), thermal, count)
+
+
+def _integrations(
+    table: Any, meta: MsMeta, plane: UvPlane, scale: np.ndarray, uvmin_klambda: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """For each time: its number, the cells (nbl, nchan) and the Stokes I weights, 0 where not used."""
+    spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
+    cross = np.flatnonzero(meta.ant1 != meta.ant2)
+    for i in range(meta.n_times):
+        start, rows = i * meta.n_baselines, meta.n_baselines
+        uvw = table.getcol("UVW", start, rows)[cross]
+        u, v = uvw[:, :1] * scale, uvw[:, 1:2] * scale
+        if spectrum:
+            weights = table.getcol("WEIGHT_SPECTRUM", start, rows)[cross][..., [0, -1]].min(axis=-1)
+        else:
+            weights = table.getcol("WEIGHT", start, rows)[cross][:, [0, -1]].min(axis=-1)[:, np.newaxis]
+        flags = table.getcol("FLAG", start, rows)[cross]
+        bad = flags[..., 0] | flags[..., -1] | (np.hypot(u, v) < 1e3 * uvmin_klambda)
+        # one Stokes I visibility is the mean of two correlations: twice the weight of one
+        yield i, plane.cells(u, v), np.where(bad, 0.0, 2.0 * weights)

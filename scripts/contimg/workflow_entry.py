@@ -1,0 +1,128 @@
+"""What the Snakefile calls: one run, from its configuration to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contimg import jobs, treelock
+from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
+from contimg.errors import ContimgError, SystemFault
+from contimg.names import science_sidecar
+from contimg.night import Night, freeze, plan, thaw
+
+MANIFEST_VARIABLE = "CONTIMG_RUN"
+SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours"}
+_KEPT_MANIFESTS = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the workflow: its configuration, its plan, and what happens when it starts and ends."""
+
+    config: Config
+    night: Night
+    imaging: ImagingOptions  # the quality tier filled in
+
+    def started(self) -> None:
+        """Take the lock of the products tree and freeze the plan for the jobs."""
+        root = Path(self.config.products)
+        treelock.hold(root / "state" / "lock")
+        runs = root / "state" / "runs"
+        manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
+        freeze(manifest, self.config, self.night)
+        os.environ[MANIFEST_VARIABLE] = str(manifest)
+        for old in sorted(runs.glob("*.json"))[:-_KEPT_MANIFESTS]:
+            old.unlink(missing_ok=True)
+
+    def succeeded(self) -> None:
+        """Report products that are rejected for an error: the run then ends as failed."""
+        found = self._report()
+        if found:
+            raise SystemFault(
+                f"{len(found)} product(s) ended with an error; `contimg retry PRODUCT` tries again"
+            )
+
+    def failed(self) -> None:
+        """Report what the run has come to."""
+        self._report()
+
+    def headline(self) -> str:
+        """One line: tiles, groups left out, transits, mosaics."""
+        night = self.night
+        used = {path for tile in night.selected for path in night.candidates[tile]}
+        return (
+            f"{len(night.selected)} tiles, {len(night.left_out)} groups left out, {len(used)} transits to calibrate "
+            f"with, {len(night.windows)} mosaics"
+        )
+
+    def _report(self) -> list[str]:
+        sidecars = [Path(path) / "status.json" for path in self.night.images() + self.night.mosaics()]
+        sidecars += [Path(science_sidecar(tile)) for tile in self.night.selected]
+        sidecars += [Path(path) / "status.json" for path in self.night.needed_cal_dirs()]
+        found = jobs.errors(sidecars)
+        for line in found:
+            say(line)
+        return found
+
+
+def say(line: str) -> None:
+    """Print one line on the terminal."""
+    print(f"contimg: {line}", file=sys.stderr)
+
+
+def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
+    """Begin a run while the Snakefile is read.
+
+    Parameters
+    ----------
+    values : mapping
+        Snakemake's merged configuration.
+    clone : Path
+        Directory of the Snakefile.
+    main : bool
+        True in the process the user started: it validates, searches `incoming` (through a cache) and says what
+        it leaves out. False in a job of a cluster: it reads what the main process froze.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    SystemExit
+        The configuration cannot be used: one readable line has been printed.
+    """
+    try:
+        if main:
+            config = load(values).resolved(Path.cwd())
+            night = plan(config, cache=Path(config.products) / "state" / "index")
+        else:
+            config, night = thaw(_manifest())
+        imaging = resolve_imaging(config.imaging, load_tiers())
+    except ContimgError as error:
+        say(f"error: {error}")
+        raise SystemExit(2) from None
+    run = Run(config, night, imaging)
+    if main:
+        for entry in night.left_out:
+            say(f"left out: {entry.tile}: {entry.reason}")
+        for tile in night.selected:
+            for note in night.tiles[tile].notes:
+                say(f"{tile}: {note}")
+        say(run.headline())
+    return run
+
+
+def _manifest() -> Path:
+    if MANIFEST_VARIABLE not in os.environ:
+        raise SystemFault(
+            f"{MANIFEST_VARIABLE} is not set in this job: it names the frozen plan of the run; let the cluster pass "
+            "the environment on to its jobs"
+        )
+    return Path(os.environ[MANIFEST_VARIABLE])

@@ -1,0 +1,28 @@
+"""Make the science Measurement Set of a tile from its raw subband files.
+
+Input: the tile's UVH5 files. Output: `ms/science/{date}/{tile}.ms`, every integration phased to the meridian at
+the tile's mid-time (ICRS), flagged, uncalibrated; beside it `{tile}.json`, which says `rejected` where the data
+are unusable. Settings: `flagging`, `min_subbands`.
+"""
+
+from contimg import jobs, stages
+from contimg.config import FlaggingOptions
+from contimg.index import Slot
+
+job = stages.ConvertTile(
+    tile=snakemake.wildcards.tile,
+    slots=tuple(Slot(**slot) for slot in snakemake.params.slots),
+    ms=snakemake.output.ms,
+    sidecar=snakemake.output.sidecar,
+    flagging=FlaggingOptions.model_validate(snakemake.params.flagging),
+    threads=snakemake.threads,
+)
+jobs.run(
+    snakemake.output.ms,
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

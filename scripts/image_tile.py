@@ -1,0 +1,33 @@
+"""Make the image of a tile: choose its caltable, apply it, average, image, correct for the primary beam.
+
+Input: `ms/science/{date}/{tile}.ms` with its .json, and the caltables the tile may use, best first. Output:
+`images/{date}/{tile}/` with the apparent image, its primary-beam-corrected form, the drift-averaged power beam
+and the local rms (FITS), a picture and status.json. The calibrated data live in scratch only.
+Settings: `imaging`, `beam`, `scratch`.
+"""
+
+from contimg import jobs, stages
+from contimg.config import BeamOptions, ImagingOptions
+
+job = stages.ImageTile(
+    tile=snakemake.wildcards.tile,
+    ms=snakemake.input.ms,
+    sidecar=snakemake.input.sidecar,
+    candidates=tuple(snakemake.input.get("tables", ())),
+    nearest=snakemake.params.nearest,
+    directory=snakemake.output[0],
+    imaging=ImagingOptions.model_validate(snakemake.params.imaging),
+    beam=BeamOptions.model_validate(snakemake.params.beam),
+    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+)
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

@@ -1,0 +1,27 @@
+"""Make a mosaic from the tile images of a sidereal window, or of the tiles round a calibrator's transit.
+
+Input: image directories. Output: `mosaics/{date}/{mosaic}/` (or `mosaics/{calibrator}/{date}/`) with the mosaic,
+its weights and rms (FITS), a picture and status.json, which lists every tile used or not, and why.
+Settings: `mosaic`.
+"""
+
+from contimg import jobs, stages
+from contimg.config import MosaicOptions
+from contimg.windows import Window
+
+job = stages.Mosaic(
+    window=Window(**snakemake.params.window),
+    images=tuple(snakemake.input),
+    directory=snakemake.output[0],
+    options=MosaicOptions.model_validate(snakemake.params.mosaic),
+    threads=snakemake.threads,
+)
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

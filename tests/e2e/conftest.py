@@ -1,0 +1,139 @@
+"""Simulated nights, run once through the whole workflow; every test looks at another side of them."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from contimg.simulate import simulate
+from contimg.simulate.options import Fault, SimOptions, Source, preset
+from contimg.simulate.truth import Truth
+
+CLONE = Path(__file__).parents[2]
+
+# What passes through every stage need not be the best image: one round of solving, a shallow CLEAN.
+QUICK = ("calibration={find_neighbours: false}", "imaging={quality_tier: development}")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A night that went through the workflow."""
+
+    truth: Truth
+    incoming: Path
+    products: Path
+    settings: tuple[str, ...]  # further --config KEY=VALUE
+    terminal: str  # what the run printed
+
+    def snakemake(self, *arguments: str, settings: tuple[str, ...] = (), check: bool = True):
+        """Run the workflow on this night again."""
+        return snakemake(
+            *arguments,
+            incoming=self.incoming,
+            products=self.products,
+            settings=self.settings + settings,
+            check=check,
+        )
+
+    def directories(self, kind: str) -> list[Path]:
+        """Product directories of a kind, `images` or `mosaics`."""
+        return sorted(path.parent for path in self.products.glob(f"{kind}/*/*/status.json"))
+
+
+def command(*arguments: str, incoming: Path, products: Path, settings: tuple[str, ...] = ()) -> list[str]:
+    """The command line of a run, as a user types it in the clone."""
+    pairs = (f"incoming={incoming}", f"products={products}", *settings)
+    return [sys.executable, "-m", "snakemake", *arguments, "--config", *pairs]
+
+
+def snakemake(
+    *arguments: str, incoming: Path, products: Path, settings: tuple[str, ...] = (), check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the workflow to its end; with `check` a failed run fails the test and shows what it printed."""
+    done = subprocess.run(
+        command(*arguments, incoming=incoming, products=products, settings=settings),
+        cwd=CLONE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    if check and done.returncode:
+        pytest.fail(f"snakemake ended with {done.returncode}:\n{done.stdout[-6000:]}")
+    return done
+
+
+def write_calibrators(path: Path, sources: tuple[Source, ...]) -> Path:
+    """A calibrator catalogue of simulated sources."""
+    lines = ["name,ra_deg,dec_deg,flux_jy,spectral_index,origin"]
+    lines += [f"{s.name},{s.ra_deg},{s.dec_deg},{s.flux_jy},{s.spectral_index},simulated" for s in sources]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def make_night(
+    where: Path, options: SimOptions, *targets: str, settings: tuple[str, ...] = (), check: bool = True
+) -> Made:
+    """Simulate a night and take it through the workflow."""
+    incoming, products = where / "incoming", where / "products"
+    truth = simulate(options, incoming)
+    catalogue = write_calibrators(where / "calibrators.csv", options.sources)
+    settings = (f"calibrators={catalogue}", *settings)
+    done = snakemake(
+        "--cores", "2", *targets, incoming=incoming, products=products, settings=settings, check=check
+    )
+    return Made(truth, incoming, products, settings, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory) -> Made:
+    """The demo: five tiles at +55 with gains, delays, drift, noise, RFI and three faults; WSClean."""
+    return make_night(tmp_path_factory.mktemp("night"), preset("demo"), "mosaic")
+
+
+def strip(dec_deg: float, calibrator: Source, **changes: object) -> SimOptions:
+    """Three tiles of another strip, with the demo's array and errors but for the drift of phases."""
+    return replace(
+        preset("demo"),
+        dec_deg=dec_deg,
+        n_tiles=3,
+        transit_of=calibrator.name,
+        transit_tile=1,
+        sources=(calibrator,),
+        faults=(),
+        phase_drift="off",
+        **changes,
+    )
+
+
+@pytest.fixture(scope="session")
+def south(tmp_path_factory) -> Made:
+    """A strip at -5, across RA 0h and midnight UTC at once; WSClean; a reference catalogue names the neighbours."""
+    # On 2026-01-19 the local sidereal time at Owens Valley is 0h at 00:00 UTC.
+    options = strip(-5.0, Source("0000-053", 0.3, -5.3, 7.0, -0.6), start="2026-01-19", seed=5)
+    where = tmp_path_factory.mktemp("south")
+    return make_night(where, options, "mosaic", settings=(f"catalog={where / 'incoming' / 'sources.csv'}",))
+
+
+@pytest.fixture(scope="session")
+def north(tmp_path_factory) -> Made:
+    """A strip at +70, imaged with CASA tclean."""
+    options = strip(70.0, Source("1300+702", 195.0, 70.2, 8.0, -0.5), seed=70)
+    return make_night(
+        tmp_path_factory.mktemp("north"), options, "mosaic", settings=("imaging={backend: tclean}",)
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> SimOptions:
+    """Three tiles of ten antennas: enough to go through every stage, in seconds."""
+    return replace(preset("tiny"), n_tiles=3, transit_tile=1)
+
+
+def fault(kind: str, tile: int, subband: int | None = None) -> Fault:
+    """A fault of the simulator."""
+    return Fault(kind, tile, subband)

@@ -1,0 +1,211 @@
+"""The repository agrees with itself: lock and ranges, documents and commands, rules and scripts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.11", "3.12", "3.13")
+NOT_OURS = {
+    ".git",
+    ".venv",
+    ".snakemake",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    "demo",
+    "incoming",
+    "products",
+}
+
+
+def tracked_files() -> list[Path]:
+    """Files under version control or about to be; in a copy without git, all files that no tool made."""
+    git = [
+        "git",
+        "-c",
+        "safe.directory=*",
+        "-C",
+        str(ROOT),
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
+    try:
+        listed = subprocess.run(git, capture_output=True, check=True, text=True).stdout.split("\0")
+        files = [ROOT / name for name in listed if name]
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        files = [p for p in ROOT.rglob("*") if not NOT_OURS & set(p.relative_to(ROOT).parts)]
+    return [path for path in files if path.is_file() and not path.is_symlink()]
+
+
+def read_text(path: Path) -> str | None:
+    """Text of a file; None for a binary one."""
+    content = path.read_bytes()
+    return None if b"\0" in content else content.decode()
+
+
+def documents() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def lock_entries() -> list[tuple[Requirement, list[str]]]:
+    """The lock's requirements, each with its hashes."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    entries = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            requirement, *hashes = re.split(r"\s+--hash=", line.strip())
+            entries.append((Requirement(requirement), hashes))
+    return entries
+
+
+def locked_version(name: str, python: str) -> Version | None:
+    """The version that the lock installs with a Python; None if it installs none."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    versions = [
+        Version(str(requirement.specifier).removeprefix("=="))
+        for requirement, _ in lock_entries()
+        if canonicalize_name(requirement.name) == canonicalize_name(name)
+        and (requirement.marker is None or requirement.marker.evaluate(environment))
+    ]
+    assert len(versions) <= 1, f"{name} is locked twice for Python {python}: {versions}"
+    return versions[0] if versions else None
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_holds_every_dependency_in_its_range(python):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
+    outside = []
+    for requirement in wanted:
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": python}):
+            version = locked_version(requirement.name, python)
+            if version is None or not requirement.specifier.contains(version, prereleases=True):
+                outside.append(f"{requirement}: locked {version}")
+    assert not outside, f"run `make lock`: {outside}"
+
+
+def test_the_lock_pins_exactly_with_hashes_and_names_no_place():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"://|^\s*-(?!-hash=)| @ |file:", text, flags=re.MULTILINE)
+    entries = lock_entries()
+    assert len(entries) > 100  # Snakemake alone brings half of that: fewer means that the lock was not parsed
+    for requirement, hashes in entries:
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+        assert hashes, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", value) for value in hashes), requirement
+
+
+def test_conda_environments_and_the_lock_agree():
+    different = []
+    for path in sorted((ROOT / "envs").glob("*.yaml")):
+        for name, version in re.findall(
+            r"^\s*-\s*([A-Za-z0-9_.-]+)\s*==?\s*([0-9][^\s*]*)$", path.read_text(), re.MULTILINE
+        ):
+            locked = locked_version(name, "3.11")
+            if locked is not None and Version(version) != locked:
+                different.append(f"{path.name}: {name} {version}, locked {locked}")
+    assert not different
+
+
+def test_no_tracked_file_knows_a_machine_or_a_registry():
+    # Written so that this file does not match itself.
+    forbidden = re.compile(
+        r"(?<![\w.])/(?:[w]ork|[r]oot|[h]ome)/\w|/[t]mp/v\b|[p]ypi\.org|[p]ythonhosted|[a]naconda\.org|--(?:extra-)?[i]ndex-url|--[f]ind-links"
+    )
+    found = []
+    for path in tracked_files():
+        for number, line in enumerate((read_text(path) or "").splitlines(), start=1):
+            if forbidden.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert not found, "\n".join(found)
+
+
+def test_every_make_command_in_the_documents_is_a_target():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {
+        (path.name, target)
+        for path in documents()
+        for target in re.findall(
+            r"(?:`|^)(?:[A-Z]+=\S+ )?make ([a-z]+)", path.read_text(), flags=re.MULTILINE
+        )
+    }
+    assert ("README.md", "demo") in named
+    assert {target for _, target in named} <= targets, sorted(named)
+
+
+def test_make_alone_lists_every_target():
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert phony is not None
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "-C", ROOT], capture_output=True, check=True, text=True
+    ).stdout
+    assert set(re.findall(r"make ([a-z]+)", listed)) == set(phony[1].split())
+
+
+def test_every_contimg_command_in_the_documents_exists(capsys):
+    from contimg.cli import main
+
+    named = {
+        command
+        for path in documents()
+        for command in re.findall(r"(?:`|^|bin/)contimg ([a-z][a-z-]*)", path.read_text(), flags=re.MULTILINE)
+    }
+    assert "simulate" in named
+    for command in sorted(named):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0, f"contimg {command}: {capsys.readouterr().err}"
+
+
+def test_links_between_documents_lead_somewhere():
+    broken = [
+        f"{path.relative_to(ROOT)} -> {target}"
+        for path in documents()
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert not broken
+
+
+def test_the_index_of_the_documentation_names_every_page():
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    missing = [page for page in pages if page != "README.md" and f"({page})" not in index]
+    assert not missing
+
+
+def test_every_rule_script_has_a_rule_of_its_name():
+    rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    called = set(re.findall(r'"\.\./scripts/(\w+)\.py"', rules))
+    present = {path.stem for path in (ROOT / "scripts").glob("*.py")} - {"casasiteconfig"}
+    assert called == present
+    assert present <= set(re.findall(r"^rule (\w+):", rules, flags=re.MULTILINE))
+    assert len(present) >= 4  # convert, calibrate, image, mosaic
+
+
+def test_shell_scripts_are_executable_and_parse():
+    scripts = [*sorted((ROOT / "tools").glob("*.sh")), ROOT / ".ci" / "run"]
+    assert len(scripts) > 5
+    for path in scripts:
+        assert path.stat().st_mode & 0o111, f"{path} is not executable"
+        subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_the_changelog_speaks_of_the_present_version():
+    from contimg import __version__
+
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert headings
+    assert headings[0] == "Unreleased" or headings[0].startswith(__version__)

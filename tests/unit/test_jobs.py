@@ -1,0 +1,74 @@
+import subprocess
+
+import pytest
+
+from contimg import jobs
+from contimg.errors import InputError, Rejected
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(make, *, attempt=1, gave_up=None):
+    rejected = []
+    jobs.run("images/t", make, rejected.append, threads=1, log="job.log", attempt=attempt, gave_up=gave_up)
+    return rejected
+
+
+def raising(error):
+    def make():
+        raise error
+
+    return make
+
+
+def test_a_good_job_leaves_no_record(tree):
+    assert run(lambda: "ok") == []
+    assert jobs.killed() == []
+
+
+def test_what_a_job_prints_goes_to_its_log_and_one_line_to_the_terminal(tree, capfd):
+
+    def make():
+        print("noise from a library")
+        subprocess.run(["echo", "noise from a tool"], check=True)
+        return "rms 0.3 mJy"
+
+    run(make)
+    terminal = capfd.readouterr().err
+    assert terminal.startswith("images/t: rms 0.3 mJy")
+    assert "noise" not in terminal
+    log = (tree / "job.log").read_text()
+    assert "noise from a library" in log
+    assert "noise from a tool" in log
+
+
+def test_bad_data_reject_at_once(tree):
+    assert run(raising(Rejected("all flagged"))) == ["all flagged"]
+
+
+def test_an_exception_fails_the_job_until_the_last_attempt(tree, capfd):
+    for attempt in (1, 2):
+        with pytest.raises(SystemExit):
+            run(raising(InputError("sb03 vanished")), attempt=attempt)
+    assert run(raising(InputError("sb03 vanished")), attempt=3) == ["error: sb03 vanished"]
+    assert "Traceback" in (tree / "job.log").read_text()
+    assert "Traceback" not in capfd.readouterr().err
+    assert jobs.killed() == []
+
+
+def test_a_killed_job_is_given_up_after_its_retries(tree):
+    for kill in range(jobs.RETRIES + 1):
+        assert jobs.given_up("images/t") is None
+        with pytest.raises(KeyboardInterrupt):  # like a signal: nothing of the orderly end runs
+            run(raising(KeyboardInterrupt()))
+        assert len(list((tree / "state/attempts/images!t").iterdir())) == kill + 1
+    reason = jobs.given_up("images/t")
+    assert reason.startswith("error: its job was killed 3 times")
+    assert run(lambda: "not reached", gave_up=reason) == [reason]
+    assert jobs.given_up("images/t") == reason
+    assert jobs.forget("images/t") == 3
+    assert jobs.given_up("images/t") is None

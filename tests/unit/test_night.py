@@ -1,0 +1,86 @@
+import pytest
+
+from contimg.calibrators import Calibrator
+from contimg.config import Config
+from contimg.errors import ConfigError
+from contimg.index import Index, LeftOut
+from contimg.night import arrange, freeze, thaw
+
+from .tiles import strip_of_tiles
+
+SOURCE = Calibrator("0834+555", 128.7287, 55.5725, 8.8, -0.4, "test")
+
+
+def night(tiles, left_out=(), **keys):
+    return arrange(Config.model_validate(keys), Index(tuple(tiles), tuple(left_out)), [SOURCE])
+
+
+def test_a_range_only_selects():
+    tiles = strip_of_tiles(count=40)
+    wide, narrow = night(tiles), night(tiles, start=tiles[10].name, end=tiles[13].name)
+    assert narrow.selected == tuple(tile.name for tile in tiles[10:13])
+    assert set(narrow.windows) < set(wide.windows)
+    for path, window in narrow.windows.items():
+        assert window == wide.windows[path]
+        assert set(window.tiles).intersection(narrow.selected)
+        for tile in window.tiles:  # what a selected mosaic needs has its candidates too
+            assert narrow.cal_dirs(tile) == wide.cal_dirs(tile)
+
+
+def test_left_out_groups_of_the_range_are_told():
+    tiles = strip_of_tiles(count=10)
+    inside, outside = (
+        LeftOut(tiles[3].name, "sb03 missing", ("a",)),
+        LeftOut(tiles[8].name, "sb04 missing", ("b",)),
+    )
+    planned = night(tiles[:3] + tiles[4:8], (inside, outside), end=tiles[5].name)
+    assert planned.left_out == (inside,)
+    with pytest.raises(ConfigError, match="left out: sb03 missing"):
+        planned.files(tiles[3].name)
+
+
+def test_round_a_transit_only_its_window_is_made():
+    tiles = strip_of_tiles(count=60)
+    planned = night(tiles, calibrator="0834+555", transit_date="2025-10-30", window_minutes=31)
+    (window,) = planned.windows.values()
+    assert window.path == "mosaics/0834+555/2025-10-30"
+    assert window.name == "0834+555_2025-10-30"
+    assert planned.selected == window.tiles
+    assert len(window.tiles) == 6  # 31 minutes of 5.15-minute tiles, by their middles
+    with pytest.raises(ConfigError, match="transits in no complete tile of 2025-10-29"):
+        night(tiles, calibrator="0834+555", transit_date="2025-10-29", window_minutes=31)
+
+
+def test_a_named_mosaic_takes_the_whole_range_and_refuses_two_strips():
+    tiles = strip_of_tiles(count=8)
+    (window,) = night(tiles, mosaic_name="deep").windows.values()
+    assert (window.path, len(window.tiles)) == ("mosaics/2025-10-30/deep", 8)
+    other = strip_of_tiles(count=2, dec_deg=37.0, start="2025-10-30T18:00:00")
+    with pytest.raises(ConfigError, match=r"2 strips .declinations \+37, \+55"):
+        night(tiles + other, mosaic_name="deep")
+
+
+def test_the_nearest_candidate_is_known():
+    tiles = strip_of_tiles(count=40)
+    planned = night(tiles)
+    assert planned.nearest(tiles[0].name) == planned.cal_dirs(tiles[0].name)[0]
+    assert planned.transit(planned.cal_dirs(tiles[0].name)[0]).calibrator == SOURCE
+    lonely = night(strip_of_tiles(count=2, ra_start_deg=10.0))
+    assert lonely.nearest(lonely.selected[0]) is None
+
+
+def test_a_frozen_plan_thaws_to_the_same(tmp_path):
+    config = Config.model_validate({"start": "2025-10-30T12:10:00"})
+    planned = arrange(config, Index(tuple(strip_of_tiles(count=12)), ()), [SOURCE])
+    freeze(tmp_path / "run.json", config, planned)
+    assert thaw(tmp_path / "run.json") == (config, planned)
+
+
+def test_names_that_are_no_product_are_refused_with_what_there_is():
+    planned = night(strip_of_tiles(count=4))
+    with pytest.raises(ConfigError, match="not in `incoming`"):
+        planned.files("2025-10-30T03:00:00")
+    with pytest.raises(
+        ConfigError, match="no tile of `incoming` is in this mosaic; expected one of mosaics/"
+    ):
+        planned.window("mosaics/2025-10-30/0100+55")
