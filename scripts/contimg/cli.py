@@ -1,4 +1,4 @@
-"""The command `contimg`: the configuration, the tiles of a night, the simulator, and measured against true.
+"""The command `contimg`: the tools beside the workflow.
 
 Whatever a subcommand needs is imported when that subcommand is used.
 """
@@ -29,6 +29,11 @@ _DELEGATED = {
         "contimg.compare",
         "compare the fluxes and places measured in products with those simulated",
         "contimg compare --truth demo/incoming/truth.json --products demo/products",
+    ),
+    "transits": (
+        "contimg.transit_list",
+        "list a calibrator's transits, with their data and what has been made of them",
+        "contimg transits --calibrator 0834+555 --from 2025-10-28 --to 2025-10-31",
     ),
     "retry": (
         "contimg.retry",
@@ -85,7 +90,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         "contimg config --configfile night.yaml --config start=2025-10-28 end=2025-10-31",
         ": files and --config merged, paths absolute, the quality tier filled in",
     )
-    _take_configuration(config)
+    take_configuration(config)
     derived = config.add_mutually_exclusive_group()
     derived.add_argument(
         "--write",
@@ -103,7 +108,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         "contimg tiles --config incoming=/data/raw start=2025-10-30 end=2025-10-31",
         ": complete or left out and why, with the calibrators whose transits each may use, best first",
     )
-    _take_configuration(tiles)
+    take_configuration(tiles)
     tiles.set_defaults(run=_tiles)
 
     for name, (module, text, example) in _DELEGATED.items():
@@ -115,7 +120,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _take_configuration(parser: argparse.ArgumentParser) -> None:
+def take_configuration(parser: argparse.ArgumentParser) -> None:
+    """Declare `--config` and `--configfile`, as Snakemake has them."""
     parser.add_argument(
         "--config",
         nargs="+",

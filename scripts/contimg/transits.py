@@ -11,13 +11,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from contimg.calibrators import Calibrator
+from contimg.calibrators import REFERENCE_HZ, Calibrator
 from contimg.config import BeamOptions, CalibrationOptions
 from contimg.index import Tile
 from contimg.names import SIDEREAL_DAY, caltable_dir, strip_dec
 
 _DEG_PER_DAY = 360.0 / SIDEREAL_DAY
-_REFERENCE_HZ = 1.4e9
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,14 @@ def transit_mjd(tile: Tile, ra_deg: float) -> float:
     return tile.mid_mjd - wrap_deg(tile.ra_icrs_deg - ra_deg) / _DEG_PER_DAY
 
 
+def end_mjd(tile: Tile) -> float:
+    """End of a tile's last integration, MJD UTC."""
+    return tile.start_mjd + tile.n_times * tile.integration_s / 86400.0
+
+
 def holds(tile: Tile, instant_mjd: float) -> bool:
     """Whether an instant falls between the start of a tile's first and the end of its last integration."""
-    return tile.start_mjd <= instant_mjd < tile.start_mjd + tile.n_times * tile.integration_s / 86400.0
+    return tile.start_mjd <= instant_mjd < end_mjd(tile)
 
 
 def find_transits(
@@ -83,7 +87,7 @@ def find_transits(
             if not holds(tile, instant):
                 continue
             offset = calibrator.dec_deg - tile.dec_icrs_deg
-            power = float(airy_power(math.radians(abs(offset)), _REFERENCE_HZ, beam.diameter_m))
+            power = float(airy_power(math.radians(abs(offset)), REFERENCE_HZ, beam.diameter_m))
             apparent = calibrator.flux_jy * power
             if apparent >= options.min_flux_jy:
                 found.append(Transit(tile.name, calibrator, instant, offset, power, apparent))
