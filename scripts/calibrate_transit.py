@@ -3,11 +3,12 @@
 Input: the tile's UVH5 files. Output: `ms/calibrators/{date}/{tile}_{calibrator}.ms`, phased to the calibrator,
 with its .json; `cal/{date}/{tile}_{calibrator}/` with K, BP and G (CASA tables), plots and status.json, which
 gives the verdict: tiles use the table only if it is `ok`. Settings: `calibration`, `flagging`, `beam`,
-`calibrators`, `catalog`.
+`calibrators`, `catalog`, `catalog_table`.
 """
 
 from contimg import jobs, stages
 from contimg.calibrators import Calibrator
+from contimg.catalog import Catalog
 from contimg.config import BeamOptions, CalibrationOptions, FlaggingOptions
 from contimg.index import Slot
 
@@ -15,7 +16,7 @@ job = stages.CalibrateTransit(
     tile=snakemake.wildcards.tile,
     slots=tuple(Slot(**slot) for slot in snakemake.params.slots),
     calibrator=Calibrator(**snakemake.params.calibrator),
-    catalog=snakemake.params.catalog,
+    catalog=Catalog.of(snakemake.params.catalog),
     ms=snakemake.output.ms,
     sidecar=snakemake.output.sidecar,
     tables=snakemake.output.tables,

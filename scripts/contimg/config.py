@@ -21,6 +21,7 @@ from contimg.options import (
     NUMBER,
     BeamOptions,
     CalibrationOptions,
+    CatalogOptions,
     FlaggingOptions,
     ImagingOptions,
     MosaicOptions,
@@ -35,6 +36,7 @@ from contimg.options import (
 __all__ = [
     "BeamOptions",
     "CalibrationOptions",
+    "CatalogOptions",
     "Config",
     "FlaggingOptions",
     "ImagingOptions",
@@ -131,8 +133,8 @@ class Config(Options):
     )
     catalog: Place | None = key(
         None,
-        "Reference sources, any table that astropy reads: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz). "
-        "Those in a calibrator's field enter its model.",
+        "Reference sources, any table that astropy reads: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz), or what "
+        "catalog_table calls them. Those in a calibrator's field enter its model.",
         expects="the path of a table, or null",
         example="catalogs/nvss.fits",
     )
@@ -142,6 +144,7 @@ class Config(Options):
         expects="a file name such as cygnus_2025, or null",
         example="cygnus_2025",
     )
+    catalog_table: CatalogOptions = CatalogOptions()
     calibration: CalibrationOptions = CalibrationOptions()
     beam: BeamOptions = BeamOptions()
     imaging: ImagingOptions = ImagingOptions()
@@ -183,6 +186,13 @@ class Config(Options):
     def end_mjd(self) -> float | None:
         """End of the range in MJD UTC (exclusive), None if it is open."""
         return values.mjd(self.end)
+
+    @property
+    def catalog_params(self) -> dict[str, Any] | None:
+        """The reference catalogue as plain values for a rule's params: another file or column makes things again."""
+        if self.catalog is None:
+            return None
+        return {"path": str(self.catalog), "options": self.catalog_table.model_dump(mode="json")}
 
     def resolved(self, base: Path) -> Config:
         """Make every path absolute.

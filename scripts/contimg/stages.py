@@ -20,6 +20,7 @@ from contimg.products import building, read_json, status, write_json
 from contimg.windows import Window
 
 if TYPE_CHECKING:
+    from contimg.catalog import Catalog
     from contimg.convert import PhaseCentre
     from contimg.mosaic_grid import MosaicGrid
 
@@ -99,7 +100,7 @@ class CalibrateTransit:
     tile: str
     slots: tuple[Slot, ...]
     calibrator: Calibrator
-    catalog: str | None
+    catalog: Catalog | None
     ms: str
     sidecar: str
     tables: str
@@ -177,7 +178,7 @@ class CalibrateTransit:
         from contimg.catalog import sources_near
 
         return sources_near(
-            Path(self.catalog),
+            self.catalog,
             ra_deg=self.calibrator.ra_deg,
             dec_deg=self.calibrator.dec_deg,
             radius_deg=FIELD_RADIUS_DEG,

@@ -13,6 +13,7 @@ from contimg.config import (
     REPOSITORY,
     BeamOptions,
     CalibrationOptions,
+    CatalogOptions,
     Config,
     FlaggingOptions,
     ImagingOptions,
@@ -24,7 +25,7 @@ from contimg.config import (
 from contimg.config_checks import keys
 from contimg.errors import ConfigError
 
-SECTIONS = (BeamOptions, CalibrationOptions, FlaggingOptions, ImagingOptions, MosaicOptions)
+SECTIONS = (BeamOptions, CalibrationOptions, CatalogOptions, FlaggingOptions, ImagingOptions, MosaicOptions)
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(
     f"{name},{ra},{dec},10,-0.5,test"
     for name, ra, dec in (
