@@ -6,6 +6,7 @@ and fitting the hands together give the same numbers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -104,3 +105,46 @@ class StokesI:
     ) -> None:
         self._table.close()
         self._cache.clear()
+
+    def uvw(self, i: int) -> Array:
+        """Coordinates (nbl, 3) of integration `i`, m, in the sign of the set."""
+        n_bl = self.meta.n_baselines
+        return self._table.getcol("UVW", i * n_bl, n_bl)
+
+
+class AveragedI:
+    """Stokes I averaged over channels, in memory; `meta`, `read` and `uvw` as of `StokesI`.
+
+    Parameters
+    ----------
+    data
+        Open; it is read once, and again for `uvw`.
+    step
+        Channels averaged into one; a divisor of their number.
+    """
+
+    def __init__(self, data: StokesI, step: int) -> None:
+        meta = data.meta
+        self.meta = replace(
+            meta,
+            freq_hz=meta.freq_hz.reshape(-1, step).mean(axis=1),
+            channel_width_hz=step * meta.channel_width_hz,
+        )
+        self._data = data
+        self._averaged = [_averaged(*data.read(i), step) for i in range(meta.n_times)]
+
+    def read(self, i: int) -> tuple[Array, Array]:
+        """Visibilities (nbl, nchan / step) and their weights, of integration `i`."""
+        return self._averaged[i]
+
+    def uvw(self, i: int) -> Array:
+        """As `StokesI.uvw`."""
+        return self._data.uvw(i)
+
+
+def _averaged(vis: Array, weight: Array, step: int) -> tuple[Array, Array]:
+    """Weighted means over runs of `step` channels, and the sums of weights."""
+    shape = (len(vis), -1, step)
+    total = weight.reshape(shape).sum(axis=-1)
+    product = (vis * weight).reshape(shape).sum(axis=-1)
+    return np.divide(product, total, out=np.zeros_like(product), where=total > 0), total

@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from contimg.drift_data import StokesI
+from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
 from contimg.drift_predict import DriftArray, PointSources
 from contimg.errors import InputError
@@ -239,16 +239,29 @@ def fit(
         There are no data.
     """
     options = options or FitOptions()
+    array = DriftArray(read_meta(ms), diameter_m=diameter_m, freq_average=freq_average)
+    with StokesI(ms, uvmin_klambda=options.uvmin_klambda, uv_m=array.uv_m()) as data:
+        return fit_data(data, array, sources, options=options, threads=threads)
+
+
+def fit_data(
+    data: StokesI | AveragedI,
+    array: DriftArray,
+    sources: pd.DataFrame,
+    *,
+    options: FitOptions,
+    threads: int = 1,
+) -> Fit:
+    """Fit point sources to visibilities at hand; `array` is made from their `meta`, the rest is as for `fit`.
+
+    `FitOptions.uvmin_klambda` is the business of who made `data`.
+    """
     start = PointSources.from_table(sources, default_index=options.default_index)
     if len(start) == 0:
         raise InputError("no source to fit; give a table with at least one row")
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
-    array = DriftArray(read_meta(ms), diameter_m=diameter_m, freq_average=freq_average)
-    with (
-        StokesI(ms, uvmin_klambda=options.uvmin_klambda, uv_m=array.uv_m()) as data,
-        # a second BLAS thread waits for cores that the compiled loops' threads hold: ten times slower
-        threadpool_limits(limits=1, user_api="blas"),
-    ):
+    # a second BLAS thread waits for cores that the compiled loops' threads hold: ten times slower
+    with threadpool_limits(limits=1, user_api="blas"):
         problem = Problem(data, array)
         state = _State(start, start, np.zeros(len(start)), *np.zeros((3, len(start)), bool))
         sweep, limits, passes, converged = _iterate(problem, state, options)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from contimg import drift_kernels
-from contimg.drift_data import StokesI
+from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_predict import DriftArray, DriftView
 from contimg.errors import Rejected
 
@@ -94,7 +94,7 @@ class Sweep:
 class Problem:
     """The data of one tile and the sources that are being fitted."""
 
-    def __init__(self, data: StokesI, array: DriftArray) -> None:
+    def __init__(self, data: StokesI | AveragedI, array: DriftArray) -> None:
         self.data = data
         self.array = array
         self._random = np.random.default_rng(20251030)

@@ -16,7 +16,7 @@ import pandas as pd
 from astropy.coordinates import SkyCoord
 from astropy.io.fits import Header
 from astropy.wcs import WCS
-from scipy import optimize, sparse
+from scipy import ndimage, optimize, sparse
 from scipy.spatial import cKDTree
 
 from contimg.errors import InputError
@@ -149,32 +149,38 @@ def find(
     A peak is a pixel that is the highest within one beam of itself. Returns the columns of `measure`,
     brightest S/N first; offsets are from the peak pixel.
     """
+    x, y = peaks(image, header, rms, sigma)
+    places = WCS(header).celestial.pixel_to_world(x, y) if len(x) else SkyCoord([], [], unit="deg")
+    table = measure(image, header, places, rms=rms, joint_beams=joint_beams)
+    return table[table["snr"] > sigma].sort_values("snr", ascending=False, ignore_index=True)
+
+
+def peaks(
+    image: np.ndarray, header: Header, rms: np.ndarray, sigma: float = 5.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels above `sigma` times the local rms that are the highest within one beam; x and y, 0-based, (n,)."""
     beam = PixelBeam.from_header(header)
     half_x, half_y = beam.box(1.0)
     yy, xx = np.mgrid[-half_y : half_y + 1, -half_x : half_x + 1]
     footprint = np.hypot(*beam.offsets(xx, yy)) <= 1.0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        snr = np.where(np.isfinite(image) & (rms > 0), image / rms, -np.inf)
-    candidates = np.argwhere(snr > sigma)
-    peaks = []
+    values = np.where(np.isfinite(image), image, -np.inf)
+    with np.errstate(invalid="ignore"):
+        above = values > sigma * np.where(rms > 0, rms, np.inf)
+    # few pixels are the highest of their neighbours: only those are compared with the whole beam round them
+    rows, columns = np.nonzero(above & (values == ndimage.maximum_filter(values, size=3, mode="nearest")))
     ny, nx = image.shape
-    for y, x in candidates:
+    highest = np.zeros(len(rows), bool)
+    for k in range(len(rows)):
+        y, x = int(rows[k]), int(columns[k])
         y1, y2, x1, x2 = (
             max(0, y - half_y),
             min(ny, y + half_y + 1),
             max(0, x - half_x),
             min(nx, x + half_x + 1),
         )
-        window = image[y1:y2, x1:x2]
         near = footprint[y1 - y + half_y : y2 - y + half_y, x1 - x + half_x : x2 - x + half_x]
-        if image[y, x] >= np.nanmax(np.where(near, window, -np.inf)):
-            peaks.append((x, y))
-    wcs = WCS(header).celestial
-    if not peaks:
-        return measure(image, header, SkyCoord([], [], unit="deg"), rms=rms)
-    px, py = np.array(peaks, dtype=float).T
-    table = measure(image, header, wcs.pixel_to_world(px, py), rms=rms, joint_beams=joint_beams)
-    return table[table["snr"] > sigma].sort_values("snr", ascending=False, ignore_index=True)
+        highest[k] = values[y, x] >= values[y1:y2, x1:x2][near].max()
+    return columns[highest].astype(float), rows[highest].astype(float)
 
 
 class _Fits:

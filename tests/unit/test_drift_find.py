@@ -1,0 +1,101 @@
+"""Sources found in the visibilities of a simulated tile: all that are there, at their places, and none that is not."""
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+from contimg import fitsimage, image
+from contimg.drift_data import AveragedI, StokesI
+from contimg.drift_find import Search, channels_averaged, find_sources
+from contimg.ms import read_meta
+from contimg.options import BeamOptions, ImagingOptions
+from contimg.primary_beam import beam_map
+from contimg.simulate.options import Source
+from contimg.uvweights import weigh
+
+from .drift_tiles import simulated_ms, table_of
+from .imaging_sky import ANTENNAS_24
+
+SOURCES = (
+    Source(name="0834+555", ra_deg=128.7287, dec_deg=55.5725, flux_jy=8.0, spectral_index=-0.4),
+    Source(name="B", ra_deg=129.6, dec_deg=55.0, flux_jy=1.0, spectral_index=-0.7),
+    Source(name="C", ra_deg=127.6, dec_deg=55.3, flux_jy=0.4, spectral_index=-0.7),
+    Source(name="D", ra_deg=129.9, dec_deg=55.7, flux_jy=0.25, spectral_index=-0.7),
+)
+BEAM = BeamOptions()
+
+
+@pytest.fixture(scope="module")
+def tile(tmp_path_factory):
+    names = tuple(str(name) for name in ANTENNAS_24)
+    return simulated_ms(tmp_path_factory.mktemp("find"), SOURCES, antennas=names, n_integrations=4)
+
+
+def search(tile, **changes):
+    meta = read_meta(tile)
+    plan = image.choose(meta, ImagingOptions(robust=0.5, pb_limit=0.3), BEAM)
+    fields = tuple(float(np.radians(n * plan.cell_arcsec / 3600)) for n in (plan.nx, plan.ny))
+    data = weigh(tile, meta, fields_rad=fields, robust=plan.robust, uvmin_klambda=0.0)
+    major, minor, angle = np.degrees(data.beam_rad)
+    header = fitsimage.tile_header(
+        meta,
+        plan,
+        axes=fitsimage.imager_axes(tile, meta),
+        beam_arcsec=(float(major) * 3600, float(minor) * 3600, float(angle)),
+        freq_hz=data.effective_freq_hz(meta.freq_hz),
+        n_visibilities=data.n_visibilities,
+    )
+    box = 30 * np.sqrt(major * minor) / header["CDELT2"]
+    wanted = {
+        "header": header,
+        "pb": beam_map(header, meta, data.time_channel, BEAM.diameter_m),
+        "sigma": 7.0,
+        "pb_limit": 0.05,
+        "robust": plan.robust,
+        "uvmin_klambda": 0.0,
+        "rms_box_pix": float(box),
+    }
+    return Search(**{**wanted, **changes})
+
+
+def test_all_sources_and_nothing_else_are_found_with_their_fluxes(tile):
+    with StokesI(tile) as data:
+        found = find_sources(data, search(tile), diameter_m=BEAM.diameter_m, threads=2).table
+    true = table_of(SOURCES)
+    places = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg")
+    nearest, apart, _ = SkyCoord(true["ra_deg"], true["dec_deg"], unit="deg").match_to_catalog_sky(places)
+    assert sorted(nearest) == list(range(len(SOURCES)))
+    assert len(found) == len(SOURCES)
+    flux, error = (found[name].to_numpy()[nearest] for name in ("flux_jy", "flux_err_jy"))
+    # 4 errors of the fit, and 0.3 % for what averaging over channels leaves out of the model
+    assert np.all(np.abs(flux - true["flux_jy"]) < 4 * error + 0.003 * true["flux_jy"])
+    # at S/N of 30 and more a place is right to 1/30 of a beam; the beam of these antennas is about 20 arcsec
+    assert apart.arcsec.max() < 2.0
+
+
+def test_what_is_known_is_begun_with_and_what_is_too_faint_is_left_alone(tile):
+    known = table_of(SOURCES[:1])
+    with StokesI(tile) as data:
+        found = find_sources(
+            data, search(tile, least_jy=0.6), diameter_m=BEAM.diameter_m, known=known, threads=2
+        ).table
+    assert len(found) == 2
+    assert found["flux_jy"].iloc[0] == pytest.approx(8.0, rel=0.01)
+
+
+def test_channels_are_averaged_with_their_weights(tile):
+    with StokesI(tile) as data:
+        coarse = AveragedI(data, 4)
+        vis, weight = data.read(2)
+        mean, total = coarse.read(2)
+        np.testing.assert_array_equal(coarse.uvw(2), data.uvw(2))
+    row = int(np.flatnonzero(weight.any(axis=1))[0])
+    w, v = weight[row, 4:8].astype(float), vis[row, 4:8]
+    np.testing.assert_allclose(total[row, 1], w.sum(), rtol=1e-6)
+    np.testing.assert_allclose(mean[row, 1], (w * v).sum() / w.sum(), rtol=1e-5)
+    assert coarse.meta.freq_hz[1] == pytest.approx(data.meta.freq_hz[4:8].mean())
+
+
+@pytest.mark.parametrize(("channels", "step"), [(768, 12), (256, 4), (64, 1), (48, 1), (97, 1)])
+def test_a_search_keeps_at_least_64_channels(channels, step):
+    assert channels_averaged(channels) == step
