@@ -39,6 +39,13 @@ include: "rules/image.smk"
 include: "rules/mosaic.smk"
 
 
+# Snakemake forgets a default target that an included file names.
+rule all:
+    default_target: True
+    input:
+        NIGHT.up_to_mosaics(),
+
+
 onstart:
     RUN.started()
 

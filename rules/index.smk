@@ -1,10 +1,4 @@
-"""The targets: what there is to make was found when the Snakefile was read (contimg.night)."""
-
-
-rule all:
-    default_target: True
-    input:
-        NIGHT.up_to_mosaics(),
+"""The targets: what there is to make was found when the Snakefile was read (contimg.night); `all` is in the Snakefile."""
 
 
 rule convert:
