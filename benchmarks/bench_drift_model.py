@@ -23,7 +23,9 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-DIAMETER_M = 4.65
+from contimg.beam import AiryBeam
+
+BEAM = AiryBeam(4.65)
 
 
 def make_tile(folder, preset, step):
@@ -114,7 +116,7 @@ def child(arguments):
     from contimg.drift_subtract import subtract
 
     given = pd.read_parquet(arguments.folder / "given.parquet")
-    ms, options = arguments.folder / "tile.ms", {"diameter_m": DIAMETER_M, "freq_average": arguments.average}
+    ms, options = arguments.folder / "tile.ms", {"beam": BEAM, "freq_average": arguments.average}
     fit(ms, given, **options, threads=arguments.threads)
     began, cpu = time.perf_counter(), time.process_time()
     found = fit(ms, given, **options, threads=arguments.threads)

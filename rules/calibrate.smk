@@ -14,6 +14,7 @@ rule calibrate_transit:
         flagging=CONFIG.flagging.model_dump(mode="json"),
         calibration=CONFIG.calibration.model_dump(mode="json", exclude=workflow_entry.SELECTION_KEYS),
         beam=CONFIG.beam.model_dump(mode="json"),
+        beam_file=RUN.beam_digest,  # another content is another beam
         catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: jobs.given_up(output.tables),
     log:

@@ -13,6 +13,7 @@ rule image_tile:
         imaging=CONFIG.imaging.model_dump(mode="json"),
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),
+        beam_file=RUN.beam_digest,  # another content is another beam
         gave_up=lambda wildcards, output: jobs.given_up(output[0]),
     log:
         "logs/image_tile/{date}/{tile}.log",
@@ -45,6 +46,7 @@ rule apply_tile:
         imaging=CONFIG.imaging.model_dump(mode="json"),
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),
+        beam_file=RUN.beam_digest,  # another content is another beam
         gave_up=lambda wildcards, output: jobs.given_up(output.ms),
     log:
         "logs/apply_tile/{date}/{tile}.log",

@@ -1,17 +1,121 @@
-"""The primary beam: the Airy power pattern of one dish, and what a drifting source sees of it.
+"""The primary beam: the power pattern of one dish, and what a drifting source sees of it.
 
-The array never tracks: it points at the meridian at one apparent declination, so the offset of a source
-from the beam's centre is the angle between (hour angle, apparent declination) and (0, pointing declination).
-Times are JD UTC, angles radians, frequencies Hz, the dish diameter metres.
+The array never tracks: it points at the meridian at one apparent declination, so what a source meets follows from
+(hour angle, apparent declination) and the pointing (0, declination). A pattern is anything with the methods of
+`PowerBeam`: `AiryBeam` here, `contimg.beam_file.SampledBeam` for one that was measured. `load_beam` makes it from
+the configuration. Times are JD UTC, angles radians, frequencies Hz, the dish diameter metres.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
 from scipy.special import j1
+
+from contimg.options import BeamOptions
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 
 _SOURCES_AT_ONCE = 4096
+
+
+class PowerBeam(Protocol):
+    """A power pattern about the direction that the dishes point at, absolute (1 where they see best)."""
+
+    def power(
+        self, ha_rad: ArrayLike, dec_rad: ArrayLike, pointing_dec_rad: float, freq_hz: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Power toward hour angles and apparent declinations (...), at frequencies (nchan,): (..., nchan)."""
+
+    def weighted(
+        self,
+        ha_rad: ArrayLike,
+        dec_rad: ArrayLike,
+        pointing_dec_rad: float,
+        freq_hz: ArrayLike,
+        weights: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Sum over the last axis of the directions (..., nt) and over channels of weights (nt, nchan) times power."""
+
+    def radius(self, level: float, freq_hz: float) -> float:
+        """Angle (rad) beyond which the main lobe is below `level` (0 < level < 1) in every direction."""
+
+
+@dataclass(frozen=True)
+class AiryBeam:
+    """The pattern of a uniformly lit circular aperture; see `airy_power`.
+
+    Attributes
+    ----------
+    diameter_m : float
+    """
+
+    diameter_m: float
+
+    def power(
+        self, ha_rad: ArrayLike, dec_rad: ArrayLike, pointing_dec_rad: float, freq_hz: ArrayLike
+    ) -> NDArray[np.float64]:
+        """See `PowerBeam.power`."""
+        separation = pointing_separation(ha_rad, dec_rad, pointing_dec_rad)
+        return airy_power(separation[..., np.newaxis], np.atleast_1d(freq_hz), self.diameter_m)
+
+    def weighted(
+        self,
+        ha_rad: ArrayLike,
+        dec_rad: ArrayLike,
+        pointing_dec_rad: float,
+        freq_hz: ArrayLike,
+        weights: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """See `PowerBeam.weighted`."""
+        separation = pointing_separation(ha_rad, dec_rad, pointing_dec_rad)
+        freq = np.atleast_1d(freq_hz)
+        total = np.zeros(separation.shape[:-1])
+        for channel in range(freq.size):
+            if weights[:, channel].any():
+                total += airy_power(separation, freq[channel], self.diameter_m) @ weights[:, channel]
+        return total
+
+    def radius(self, level: float, freq_hz: float) -> float:
+        """See `PowerBeam.radius`."""
+        null = np.arcsin(min(1.0, 1.2196 * SPEED_OF_LIGHT_M_S / freq_hz / self.diameter_m))
+        return float(optimize.brentq(lambda x: airy_power(x, freq_hz, self.diameter_m) - level, 0.0, null))
+
+
+def load_beam(options: BeamOptions) -> PowerBeam:
+    """Make the power pattern that the configuration asks for.
+
+    Raises
+    ------
+    InputError
+        The beam file is not there, or holds something else.
+    """
+    if options.file is None:
+        return AiryBeam(options.diameter_m)
+    return _sampled(options.file, options.file.stat().st_mtime_ns if options.file.exists() else 0)
+
+
+@lru_cache(maxsize=2)
+def _sampled(path: Path, _changed_ns: int) -> PowerBeam:
+    from contimg.beam_file import read_beam
+
+    return read_beam(path)
+
+
+def describe_beam(options: BeamOptions) -> dict[str, Any]:
+    """Give the beam as plain values for a sidecar or a rule's params: another content of its file is another beam."""
+    from contimg.provenance import file_digest
+
+    described: dict[str, Any] = options.model_dump(mode="json")
+    if options.file is not None:
+        described["digest"] = file_digest(options.file)
+    return described
 
 
 def airy_power(separation_rad: ArrayLike, freq_hz: ArrayLike, diameter_m: float) -> NDArray[np.float64]:
@@ -89,7 +193,7 @@ def drift_power(
     loc: object,
     pointing_dec_rad: float,
     freq_hz: ArrayLike,
-    diameter_m: float,
+    beam: PowerBeam,
 ) -> NDArray[np.float64]:
     """Power beam on ICRS sources at each integration and channel of a drift tile.
 
@@ -105,15 +209,15 @@ def drift_power(
         Apparent declination the dishes point at.
     freq_hz : (nchan,)
         Channel centres.
-    diameter_m
-        Dish diameter.
+    beam
+        The power pattern.
 
     Returns
     -------
     ndarray, float64, (nsrc, nt, nchan)
     """
-    separation = _drift_separation(ra_rad, dec_rad, times_jd, loc, pointing_dec_rad)
-    return airy_power(separation[..., np.newaxis], np.atleast_1d(freq_hz), diameter_m)
+    ha, dec_app = _apparent(ra_rad, dec_rad, times_jd, loc)
+    return beam.power(ha, dec_app, pointing_dec_rad, freq_hz)
 
 
 def drift_average(
@@ -124,7 +228,7 @@ def drift_average(
     pointing_dec_rad: float,
     freq_hz: ArrayLike,
     weights: ArrayLike,
-    diameter_m: float,
+    beam: PowerBeam,
 ) -> NDArray[np.float64]:
     """Weighted mean of the power beam over the integrations and channels of a drift tile.
 
@@ -145,8 +249,8 @@ def drift_average(
         Channel centres.
     weights : (nt, nchan)
         Sum of the weights of the unflagged data, any scale.
-    diameter_m
-        Dish diameter.
+    beam
+        The power pattern.
 
     Returns
     -------
@@ -172,20 +276,15 @@ def drift_average(
     mean = np.empty(ra.size)
     for first in range(0, ra.size, _SOURCES_AT_ONCE):
         block = slice(first, first + _SOURCES_AT_ONCE)
-        separation = _drift_separation(ra[block], dec[block], times, loc, pointing_dec_rad)
-        accumulated = np.zeros(separation.shape[0])
-        for channel in range(freq.size):
-            if weight[:, channel].any():
-                accumulated += airy_power(separation, freq[channel], diameter_m) @ weight[:, channel]
-        mean[block] = accumulated / total
+        ha, dec_app = _apparent(ra[block], dec[block], times, loc)
+        mean[block] = beam.weighted(ha, dec_app, pointing_dec_rad, freq, weight) / total
     return mean
 
 
-def _drift_separation(
-    ra_rad: ArrayLike, dec_rad: ArrayLike, times_jd: ArrayLike, loc: object, pointing_dec_rad: float
-) -> NDArray[np.float64]:
-    """Separation (nsrc, nt) of ICRS sources from the beam's centre at each integration, rad."""
+def _apparent(
+    ra_rad: ArrayLike, dec_rad: ArrayLike, times_jd: ArrayLike, loc: object
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Hour angles and apparent declinations (nsrc, nt) of ICRS sources, rad."""
     from contimg.geometry import hour_angle_dec
 
-    ha, dec_app = hour_angle_dec(np.atleast_1d(ra_rad), np.atleast_1d(dec_rad), np.atleast_1d(times_jd), loc)
-    return pointing_separation(ha, dec_app, pointing_dec_rad)
+    return hour_angle_dec(np.atleast_1d(ra_rad), np.atleast_1d(dec_rad), np.atleast_1d(times_jd), loc)

@@ -23,6 +23,7 @@ from typing import Any
 
 from casacore import tables
 
+from contimg.beam import describe_beam, load_beam
 from contimg.calaverage import NAME_PREFIX, CalibratorData, average, collapse
 from contimg.calibrators import Calibrator, others_in_field
 from contimg.calplots import plot_solutions
@@ -90,7 +91,7 @@ def solve_transit(
     """
     meta = read_meta(cal_ms)
     model = DriftModel(
-        meta, calibrator, others_in_field(calibrator, others, FIELD_RADIUS_DEG), beam.diameter_m
+        meta, calibrator, others_in_field(calibrator, others, FIELD_RADIUS_DEG), load_beam(beam)
     )
     data = average(
         cal_ms,
@@ -119,7 +120,7 @@ def solve_transit(
         caltables=list(TABLES),
         parameters={
             "calibration": options.model_dump(mode="json"),
-            "beam": beam.model_dump(mode="json"),
+            "beam": describe_beam(beam),
             "calibrator": asdict(calibrator),
         },
         metrics={

@@ -220,6 +220,7 @@ class Config(Options):
         if self.calibrators == SHIPPED_CALIBRATORS and not update["calibrators"].exists():
             update["calibrators"] = REPOSITORY / SHIPPED_CALIBRATORS
         strategy = absolute(self.flagging.strategy)
+        update["beam"] = self.beam.model_copy(update={"file": absolute(self.beam.file)})
         update["flagging"] = self.flagging.model_copy(update={"strategy": strategy})
         return self.model_copy(update=update)
 

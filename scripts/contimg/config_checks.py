@@ -195,7 +195,11 @@ def check_disk(config: Config) -> None:
     if config.scratch is not None:
         _directory("scratch", config.scratch, "write a directory of this machine, or null")
     _file("calibrators", config.calibrators, "write the path of a CSV file")
-    for name, path in (("catalog", config.catalog), ("flagging.strategy", config.flagging.strategy)):
+    for name, path in (
+        ("catalog", config.catalog),
+        ("flagging.strategy", config.flagging.strategy),
+        ("beam.file", config.beam.file),
+    ):
         if path is not None:
             _file(name, path, "write the path of a file, or null")
 

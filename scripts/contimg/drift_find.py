@@ -24,6 +24,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from contimg.beam import PowerBeam
 from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_fit import Fit, FitOptions, fit_data
 from contimg.drift_predict import DriftArray, PointSources
@@ -100,7 +101,7 @@ def find_sources(
     data: StokesI,
     search: Search,
     *,
-    diameter_m: float | None,
+    beam: PowerBeam | None,
     freq_average: int = 1,
     known: pd.DataFrame | None = None,
     threads: int = 1,
@@ -112,8 +113,8 @@ def find_sources(
     data : StokesI
         Calibrated visibilities.
     search : Search
-    diameter_m : float or None
-        Dish diameter of the Airy beam; None: no beam.
+    beam : PowerBeam or None
+        Power pattern of a dish; None: no beam.
     freq_average : int
         Raw channels in each channel of `data`.
     known : DataFrame, optional
@@ -127,7 +128,7 @@ def find_sources(
     """
     step = channels_averaged(len(data.meta.freq_hz))
     coarse = AveragedI(data, step)
-    array = DriftArray(coarse.meta, diameter_m=diameter_m, freq_average=freq_average * step)
+    array = DriftArray(coarse.meta, beam=beam, freq_average=freq_average * step)
     imager = _DirtyImager(coarse, search, threads)
     options = FitOptions(uvmin_klambda=search.uvmin_klambda)
     logger.info("sidelobes: %.3f near, %.4f far", *imager.envelope[[len(imager.envelope) // 20, -1]])

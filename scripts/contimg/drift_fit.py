@@ -46,6 +46,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
+from contimg.beam import PowerBeam
 from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
 from contimg.drift_predict import DriftArray, PointSources
@@ -198,7 +199,7 @@ def fit(
     ms: Path,
     sources: pd.DataFrame,
     *,
-    diameter_m: float | None,
+    beam: PowerBeam | None,
     freq_average: int = 1,
     options: FitOptions | None = None,
     threads: int = 1,
@@ -212,8 +213,8 @@ def fit(
     sources
         Columns ``ra_deg, dec_deg`` (ICRS) and, where known, ``name, flux_jy`` (at 1.4 GHz), ``spectral_index``. Fluxes
         are only where the iteration starts; spectral indices and places are held for faint sources.
-    diameter_m
-        Dish diameter of the Airy beam; None: no beam.
+    beam
+        Power pattern of a dish; None: no beam.
     freq_average
         Raw channels that were averaged into each channel of the set.
     options
@@ -239,7 +240,7 @@ def fit(
         There are no data.
     """
     options = options or FitOptions()
-    array = DriftArray(read_meta(ms), diameter_m=diameter_m, freq_average=freq_average)
+    array = DriftArray(read_meta(ms), beam=beam, freq_average=freq_average)
     with StokesI(ms, uvmin_klambda=options.uvmin_klambda, uv_m=array.uv_m()) as data:
         return fit_data(data, array, sources, options=options, threads=threads)
 

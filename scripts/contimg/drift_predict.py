@@ -31,7 +31,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from contimg import drift_kernels, geometry
-from contimg.beam import SPEED_OF_LIGHT_M_S, drift_power
+from contimg.beam import SPEED_OF_LIGHT_M_S, PowerBeam, drift_power
 from contimg.calibrators import REFERENCE_HZ
 from contimg.errors import InputError
 from contimg.ms import MsMeta
@@ -158,8 +158,8 @@ class DriftArray:
     ----------
     meta
         Of the Measurement Set that is predicted.
-    diameter_m
-        Dish diameter of the Airy beam; None: the beam is 1 everywhere.
+    beam
+        Power pattern of a dish; None: it is 1 everywhere.
     freq_average
         Raw channels that were averaged into each channel of the set.
     smearing
@@ -172,10 +172,10 @@ class DriftArray:
     """
 
     def __init__(
-        self, meta: MsMeta, *, diameter_m: float | None, freq_average: int = 1, smearing: bool = True
+        self, meta: MsMeta, *, beam: PowerBeam | None, freq_average: int = 1, smearing: bool = True
     ) -> None:
         self.meta = meta
-        self.diameter_m = diameter_m
+        self.beam = beam
         self.smearing = smearing
         self.freq_average = freq_average if smearing else 1
         self.place = geometry.location(meta.longitude_deg, meta.latitude_deg, meta.height_m)
@@ -208,7 +208,7 @@ class DriftArray:
     def power(self, ra_rad: Array, dec_rad: Array) -> Array:
         """Power beam at every integration and channel, (nsrc, nt, nchan)."""
         n_times, _, n_chan, _ = self.meta.shape
-        if self.diameter_m is None:
+        if self.beam is None:
             return np.ones((len(ra_rad), n_times, n_chan))
         coarse = drift_power(
             ra_rad,
@@ -217,7 +217,7 @@ class DriftArray:
             self.place,
             self.meta.pointing_dec_rad,
             self._nodes_hz,
-            self.diameter_m,
+            self.beam,
         )
         return coarse @ self._to_channels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from contimg.beam import PowerBeam
 from contimg.drift_predict import DriftArray, PointSources
 from contimg.ms import MsMeta
 
@@ -13,7 +14,7 @@ def brightest(
     sources: pd.DataFrame,
     meta: MsMeta,
     *,
-    diameter_m: float | None,
+    beam: PowerBeam | None,
     min_apparent_jy: float = 0.0,
     most: int = 100,
     closest_arcsec: float = 0.0,
@@ -26,8 +27,8 @@ def brightest(
         Columns ``ra_deg, dec_deg`` (ICRS), ``flux_jy`` (at 1.4 GHz) and, where known, ``name, spectral_index``.
     meta
         Of the tile.
-    diameter_m
-        Dish diameter of the Airy beam; None: no beam.
+    beam
+        Power pattern of a dish; None: no beam.
     min_apparent_jy
         Fainter ones are left out.
     most
@@ -44,7 +45,7 @@ def brightest(
     found = PointSources.from_table(sources)
     if len(found) == 0:
         return sources.assign(apparent_jy=np.zeros(0))
-    power = DriftArray(meta, diameter_m=diameter_m).power(found.ra_rad, found.dec_rad)
+    power = DriftArray(meta, beam=beam).power(found.ra_rad, found.dec_rad)
     apparent = found.flux_jy * np.mean(power.mean(axis=1) * found.spectrum(meta.freq_hz), axis=1)
     cos_dec = np.cos(found.dec_rad)
     unit = np.column_stack(

@@ -18,6 +18,7 @@ from astropy.io.fits import Header
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from contimg.beam import PowerBeam
 from contimg.drift_data import parallel_hands
 from contimg.drift_predict import DriftArray, PointSources
 from contimg.measure import PixelBeam
@@ -28,7 +29,7 @@ RESTORE_BEAMS = 3.0
 
 
 def subtract(
-    ms: Path, sources: pd.DataFrame, *, diameter_m: float | None, freq_average: int = 1, threads: int = 1
+    ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_average: int = 1, threads: int = 1
 ) -> None:
     """Subtract point sources from the DATA of a Measurement Set, in place: only for a private copy in scratch.
 
@@ -38,8 +39,8 @@ def subtract(
         As `contimg.apply` writes it.
     sources : DataFrame
         The table of `contimg.drift_fit.fit`.
-    diameter_m : float or None
-        Dish diameter of the Airy beam; None: no beam.
+    beam : PowerBeam or None
+        Power pattern of a dish; None: no beam.
     freq_average : int
         Raw channels in each channel of the set.
     threads : int
@@ -49,7 +50,7 @@ def subtract(
 
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
     meta = read_meta(ms)
-    array = DriftArray(meta, diameter_m=diameter_m, freq_average=freq_average)
+    array = DriftArray(meta, beam=beam, freq_average=freq_average)
     view = array.view(PointSources.from_table(sources))
     hands = parallel_hands(meta)
     n_bl = meta.n_baselines

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contimg.beam import SPEED_OF_LIGHT_M_S, drift_power
+from contimg.beam import SPEED_OF_LIGHT_M_S, PowerBeam, drift_power
 from contimg.calibrators import Calibrator
 from contimg.geometry import antenna_uvw, location
 from contimg.ms import MsMeta
@@ -42,8 +42,8 @@ class DriftModel:
         The source at the phase centre.
     neighbours
         Other sources of its field; those too faint to matter through the beam are left out.
-    diameter_m
-        Dish diameter of the Airy beam.
+    beam
+        Power pattern of a dish.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class DriftModel:
     """
 
     def __init__(
-        self, meta: MsMeta, calibrator: Calibrator, neighbours: Sequence[Calibrator], diameter_m: float
+        self, meta: MsMeta, calibrator: Calibrator, neighbours: Sequence[Calibrator], beam: PowerBeam
     ) -> None:
         sources = [calibrator, *neighbours]
         place = location(meta.longitude_deg, meta.latitude_deg, meta.height_m)
@@ -65,7 +65,7 @@ class DriftModel:
             place,
             meta.pointing_dec_rad,
             meta.freq_hz,
-            diameter_m,
+            beam,
         )
         flux = np.array([source.flux_at(meta.freq_hz) for source in sources])
         apparent = flux[:, np.newaxis, :] * power

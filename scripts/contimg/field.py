@@ -115,6 +115,7 @@ def refit(field: Field, tables: Path, others: Sequence[Calibrator]) -> list[Cali
     """Measure known neighbours again, with newer solutions; parameters as for `field_sources`."""
     import pandas as pd
 
+    from contimg.beam import load_beam
     from contimg.drift_fit import fit
     from contimg.imageplan import choose
     from contimg.ms import read_meta
@@ -126,7 +127,7 @@ def refit(field: Field, tables: Path, others: Sequence[Calibrator]) -> list[Cali
         fitted = fit(
             calibrated,
             known,
-            diameter_m=field.beam.diameter_m,
+            beam=load_beam(field.beam),
             freq_average=plan.freq_average,
             threads=field.threads,
         )

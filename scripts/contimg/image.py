@@ -18,6 +18,7 @@ import numpy as np
 from astropy.io.fits import Header
 
 from contimg import fitsimage, wsclean
+from contimg.beam import load_beam
 from contimg.drift_subtract import restore, subtract
 from contimg.errors import Rejected
 from contimg.imageplan import ImagingPlan, choose
@@ -37,7 +38,7 @@ __all__ = ["ImagingPlan", "choose", "image_tile"]
 
 FOUND_SIGMA = 7.0  # sources circled in the picture and counted
 FIT_SIGMA = 7.0  # sources that are fitted and subtracted before CLEAN
-FIT_PB = 0.05  # ... where the power beam is above this: beyond it the Airy model is not to be trusted
+FIT_PB = 0.05  # ... where the power beam is above this: beyond it no model of it is to be trusted
 MAX_FITTED = 100
 GAIN_RESIDUE = 0.02  # of a bright source, by gain errors of 5 % or 3 deg in each of 20 antennas
 MEMORY_GB = 3.0
@@ -124,7 +125,7 @@ def image_tile(
     )
     header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
     weighed = time.monotonic()
-    pb = beam_map(header, meta, data.time_channel, beam.diameter_m)
+    pb = beam_map(header, meta, data.time_channel, load_beam(beam))
     work = scratch / f"image.{ms.stem}"
     imager = _Imager(ms, meta, work, beam_arcsec, threads, memory_gb, log)
     fitted = _take_out(imager, header, pb, plan, options, beam) if options.sky_model == "drift" else None
@@ -249,14 +250,14 @@ def _take_out(
     found = fit(
         imager.ms,
         sources[["ra_deg", "dec_deg", "flux_jy"]].reset_index(drop=True),
-        diameter_m=beam.diameter_m,
+        beam=load_beam(beam),
         freq_average=plan.freq_average,
         threads=imager.threads,
     )
     subtract(
         imager.ms,
         found.table,
-        diameter_m=beam.diameter_m,
+        beam=load_beam(beam),
         freq_average=plan.freq_average,
         threads=imager.threads,
     )
@@ -342,6 +343,6 @@ def _weighting_change(
         ratio = small[f"NAXIS{axis}"] / 32
         small[f"CDELT{axis}"] *= ratio
         small[f"CRPIX{axis}"], small[f"NAXIS{axis}"] = 16.5, 32
-    imaged, plain = (beam_map(small, meta, w, beam.diameter_m) for w in (data.time_channel, weights))
+    imaged, plain = (beam_map(small, meta, w, load_beam(beam)) for w in (data.time_channel, weights))
     bright = plain > 0.5
     return float(np.max(np.abs(imaged[bright] / plain[bright] - 1))) if bright.any() else 0.0

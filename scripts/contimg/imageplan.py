@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from contimg import geometry
-from contimg.beam import airy_power
+from contimg.beam import PowerBeam, load_beam
 from contimg.config import Tier, load_tiers, resolve_imaging
 from contimg.errors import Rejected
 from contimg.ms import MsMeta
@@ -115,14 +114,14 @@ def choose(
     Rejected
         No baseline is left to image.
     """
-    beam = beam or BeamOptions()
+    pattern = load_beam(beam or BeamOptions())
     said = resolve_imaging(options, load_tiers() if tiers is None else tiers)
     why = _origins(options, said)
     backend = said.backend
     if backend == "auto":
         backend = "wsclean" if shutil.which("wsclean") else "tclean"
         why["backend"] = "wsclean is on PATH" if backend == "wsclean" else "wsclean is not on PATH"
-    fields_deg = field_of_view(meta, said.pb_limit, beam.diameter_m)
+    fields_deg = field_of_view(meta, said.pb_limit, pattern)
     baselines = _baselines(meta)
     plane, sampled = _fill_plane(meta, baselines, np.radians(fields_deg), float(said.uvmin_klambda))
     if not plane.density.any():
@@ -147,7 +146,7 @@ def choose(
         )
     else:
         nx = ny = int(said.imsize)
-    offsets = _half_power_offsets(meta, beam.diameter_m)
+    offsets = _half_power_offsets(meta, pattern)
     average, loss = _averaging(
         meta, baselines, plane, sampled, float(said.robust), offsets, said.smearing_loss
     )
@@ -181,22 +180,16 @@ def choose(
     )
 
 
-def field_of_view(meta: MsMeta, pb_limit: float, diameter_m: float) -> tuple[float, float]:
+def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float, float]:
     """Width (right ascension) and height (declination) in degrees of everything the tile sees above `pb_limit`.
 
     The beam at the lowest frequency out to `pb_limit`, moved by half the drift on either side in right
     ascension. A smaller field leaves the sidelobes of the sources outside it in the image.
     """
-    radius = power_radius(pb_limit, float(np.min(meta.freq_hz)), diameter_m)
+    radius = beam.radius(pb_limit, float(np.min(meta.freq_hz)))
     duration_s = (meta.times_jd[-1] - meta.times_jd[0]) * 86400 + float(np.mean(meta.integration_s))
     drift = 2 * np.pi * duration_s / 86400 * SIDEREAL_RATE * np.cos(meta.pointing_dec_rad)
     return float(np.degrees(2 * radius + drift)), float(np.degrees(2 * radius))
-
-
-def power_radius(level: float, freq_hz: float, diameter_m: float) -> float:
-    """Angle (rad) at which the power beam has fallen to `level` (0 < level < 1), inside the main lobe."""
-    null = np.arcsin(min(1.0, 1.2196 * SPEED_OF_LIGHT_M_S / freq_hz / diameter_m))
-    return float(optimize.brentq(lambda x: airy_power(x, freq_hz, diameter_m) - level, 0.0, null))
 
 
 def fft_size(pixels: float) -> int:
@@ -263,9 +256,9 @@ def _fill_plane(
     return plane, freq
 
 
-def _half_power_offsets(meta: MsMeta, diameter_m: float) -> np.ndarray:
+def _half_power_offsets(meta: MsMeta, beam: PowerBeam) -> np.ndarray:
     """(n, 2) direction cosines (l, m) round the half-power circle at the band's middle."""
-    radius = np.sin(power_radius(0.5, float(np.mean(meta.freq_hz)), diameter_m))
+    radius = np.sin(beam.radius(0.5, float(np.mean(meta.freq_hz))))
     angle = np.arange(0, np.pi, np.pi / 8)
     return radius * np.column_stack([np.sin(angle), np.cos(angle)])
 

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from scipy.interpolate import RectBivariateSpline
 
 from contimg import geometry
-from contimg.beam import drift_average
+from contimg.beam import PowerBeam, drift_average
 from contimg.ms import MsMeta
 
 GRID_STEP_RAD = np.radians(0.15)
@@ -17,10 +17,10 @@ GRID_STEP_RAD = np.radians(0.15)
 about (step / s)^4 / 384 of the peak: 1e-6 for s = 1.35 deg."""
 
 
-def beam_map(header: Header, meta: MsMeta, weights: np.ndarray, diameter_m: float) -> np.ndarray:
+def beam_map(header: Header, meta: MsMeta, weights: np.ndarray, beam: PowerBeam) -> np.ndarray:
     """Drift-averaged power beam at every pixel, absolute (1 on the axis of a beam that stays).
 
-    P(pixel) = sum over t, nu of w(t, nu) A(separation(t), nu) / sum of w, with A the Airy pattern and the
+    P(pixel) = sum over t, nu of w(t, nu) A(separation(t), nu) / sum of w, with A the pattern and the
     separation of the pixel's apparent place from (hour angle 0, pointing declination). It is computed on a
     coarse grid of pixels and interpolated with a cubic spline (to better than 1e-4).
 
@@ -32,8 +32,7 @@ def beam_map(header: Header, meta: MsMeta, weights: np.ndarray, diameter_m: floa
         Times, frequencies (of the columns of `weights`), pointing and place of the array.
     weights : (nt, nchan) float
         How much each integration and channel counts in the image.
-    diameter_m : float
-        Dish diameter.
+    beam : PowerBeam
 
     Returns
     -------
@@ -56,7 +55,7 @@ def beam_map(header: Header, meta: MsMeta, weights: np.ndarray, diameter_m: floa
         meta.pointing_dec_rad,
         meta.freq_hz,
         weights,
-        diameter_m,
+        beam,
     )
     spline = RectBivariateSpline(y, x, power.reshape(grid_x.shape), kx=3, ky=3)
     return np.clip(spline(np.arange(ny), np.arange(nx)), 0.0, 1.0).astype(np.float32)

@@ -54,6 +54,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def file_digest(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def digest(value: Any) -> str:
     """First 16 hex digits of the SHA-256 of a JSON-able value: equal values have equal digests."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -219,13 +219,15 @@ class _Calibrated:
         return choose_tables([Path(path) for path in self.candidates])
 
     def _record(self, tables: Path, metrics: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        from contimg.beam import describe_beam
+
         borrowed = str(tables) != self.nearest
         return status(
             inputs=[self.ms],
             caltables=[str(tables / name) for name in ("K", "BP", "G")],
             parameters={
                 "imaging": self.imaging.model_dump(mode="json"),
-                "beam": self.beam.model_dump(mode="json"),
+                "beam": describe_beam(self.beam),
                 "borrowed": borrowed,
                 **parameters,
             },

@@ -13,6 +13,7 @@ from contimg import names, transits
 from contimg.calibrators import REFERENCE_HZ, Calibrator
 from contimg.errors import InputError
 from contimg.index import Index, Tile
+from contimg.options import BeamOptions
 from contimg.products import read_json
 
 STATUS = "status.json"
@@ -59,7 +60,7 @@ def passages(
     start_mjd: float | None,
     end_mjd: float | None,
     window_minutes: float,
-    diameter_m: float,
+    beam: BeamOptions,
 ) -> list[Passage]:
     """List the transits of a calibrator in a range, in order of time.
 
@@ -72,8 +73,7 @@ def passages(
         Transits in [start, end), MJD UTC; None: from the first, to the last tile.
     window_minutes : float
         Full width of time in which a mosaic of the transit takes its tiles.
-    diameter_m : float
-        Of the Airy beam.
+    beam : BeamOptions
 
     Returns
     -------
@@ -81,10 +81,11 @@ def passages(
         One for each sidereal day, with or without data; none if the index holds no tile at all, whose
         place on Earth would tell when a source transits.
     """
-    from contimg.beam import airy_power
+    from contimg.beam import load_beam
 
     if not index.tiles:
         return []
+    pattern = load_beam(beam)
     first = index.tiles[0].start_mjd if start_mjd is None else start_mjd
     last = transits.end_mjd(index.tiles[-1]) if end_mjd is None else end_mjd
     anchor = transits.transit_mjd(index.tiles[0], calibrator.ra_deg)
@@ -108,7 +109,7 @@ def passages(
             if names.strip_dec(tile.dec_deg) == strip and abs(tile.mid_mjd - instant) <= half_days
         ]
         offset = calibrator.dec_deg - nearest.dec_icrs_deg
-        power = float(airy_power(math.radians(abs(offset)), REFERENCE_HZ, diameter_m))
+        power = float(pattern.power(0.0, math.radians(offset), 0.0, REFERENCE_HZ)[0])
         found.append(Passage(instant, nearest, None, len(around), offset, power))
     return found
 
@@ -178,7 +179,7 @@ def run(args: argparse.Namespace) -> int:
         start_mjd=config.start_mjd,
         end_mjd=config.end_mjd,
         window_minutes=config.mosaic.width_minutes,
-        diameter_m=config.beam.diameter_m,
+        beam=config.beam,
     )
     for line in table(listed, calibrator, config.products):
         print(line)

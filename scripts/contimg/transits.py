@@ -72,14 +72,15 @@ def find_transits(
     options : CalibrationOptions
         `min_flux_jy` is the least apparent flux.
     beam : BeamOptions
-        Diameter of the Airy beam that makes fluxes apparent.
+        The primary beam, which makes fluxes apparent.
 
     Returns
     -------
     list of Transit
     """
-    from contimg.beam import airy_power
+    from contimg.beam import load_beam
 
+    pattern = load_beam(beam)
     found = []
     for tile in tiles:
         for calibrator in calibrators:
@@ -87,7 +88,7 @@ def find_transits(
             if not holds(tile, instant):
                 continue
             offset = calibrator.dec_deg - tile.dec_icrs_deg
-            power = float(airy_power(math.radians(abs(offset)), REFERENCE_HZ, beam.diameter_m))
+            power = float(pattern.power(0.0, math.radians(offset), 0.0, REFERENCE_HZ)[0])
             apparent = calibrator.flux_jy * power
             if apparent >= options.min_flux_jy:
                 found.append(Transit(tile.name, calibrator, instant, offset, power, apparent))

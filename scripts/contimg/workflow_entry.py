@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contimg import jobs, treelock
+from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
 from contimg.names import science_sidecar
@@ -28,6 +29,7 @@ class Run:
     config: Config
     night: Night
     imaging: ImagingOptions  # the quality tier filled in
+    beam_digest: str | None = None  # of the beam file, if there is one
 
     def started(self) -> None:
         """Take the lock of the products tree and freeze the plan for the jobs."""
@@ -108,7 +110,7 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
     except ContimgError as error:
         say(f"error: {error}")
         raise SystemExit(2) from None
-    run = Run(config, night, imaging)
+    run = Run(config, night, imaging, describe_beam(config.beam).get("digest"))
     if main:
         for entry in night.left_out:
             say(f"left out: {entry.tile}: {entry.reason}")

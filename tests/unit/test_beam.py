@@ -10,6 +10,7 @@ from contimg import beam, geometry
 C = 299792458.0
 FREQ = 1.4e9
 DISH = 4.65
+AIRY = beam.AiryBeam(DISH)
 LOC = geometry.location(-118.283, 37.234, 1188.0)
 MID_JD = 2460978.0417
 
@@ -84,7 +85,7 @@ def test_a_source_drifts_symmetrically_through_the_beam_about_its_transit():
     times = _drift(25)
     pointing = np.radians(55.0)
     ra, dec = geometry.meridian_icrs(MID_JD, pointing, LOC)
-    power = beam.drift_power(ra, dec, times, LOC, pointing, [FREQ], DISH)[0, :, 0]
+    power = beam.drift_power(ra, dec, times, LOC, pointing, [FREQ], AIRY)[0, :, 0]
     assert power[12] == pytest.approx(1.0, abs=1e-9)
     # Transit is at MID_JD to the ms, so the two sides agree to under 2e-5.
     np.testing.assert_allclose(power, power[::-1], atol=2e-5)
@@ -98,9 +99,9 @@ def test_drift_average_is_the_weighted_mean_of_the_drift_power():
     ra, dec = np.ravel(ra0) + np.array([0.0, 0.01, -0.02]), np.ravel(dec0) + np.array([0.0, -0.005, 0.01])
     weights = np.random.default_rng(1).uniform(0, 2, (6, 5))
     weights[:, 3] = 0.0
-    power = beam.drift_power(ra, dec, times, LOC, pointing, freq, DISH)
+    power = beam.drift_power(ra, dec, times, LOC, pointing, freq, AIRY)
     expected = (power * weights).sum(axis=(1, 2)) / weights.sum()
-    got = beam.drift_average(ra, dec, times, LOC, pointing, freq, weights, DISH)
+    got = beam.drift_average(ra, dec, times, LOC, pointing, freq, weights, AIRY)
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
@@ -111,8 +112,8 @@ def test_flagging_half_a_tile_changes_the_beam_of_a_source_off_centre():
     all_data, second_half = np.ones((24, 1)), np.ones((24, 1))
     second_half[:12] = 0
     arguments = (east, np.ravel(dec0), times, LOC, pointing, [FREQ])
-    whole = beam.drift_average(*arguments, all_data, DISH)[0]
-    half = beam.drift_average(*arguments, second_half, DISH)[0]
+    whole = beam.drift_average(*arguments, all_data, AIRY)[0]
+    half = beam.drift_average(*arguments, second_half, AIRY)[0]
     # The source rises through the beam: half a tile is 155 s · 15″ · cos 30° = 0.56°, so the second half sees
     # it 0.28° nearer the centre on the mean. d ln P/dθ at 1° is −0.98/°, hence 0.27 in ln P, about +24…31 %.
     assert 1.15 < half / whole < 1.35
@@ -121,6 +122,6 @@ def test_flagging_half_a_tile_changes_the_beam_of_a_source_off_centre():
 def test_weights_of_a_wrong_shape_or_without_data_are_refused():
     arguments = ([0.1], [0.9], _drift(3), LOC, 0.9, [FREQ, 1.41e9])
     with pytest.raises(ValueError, match=r"\(3, 2\), found \(2, 3\)"):
-        beam.drift_average(*arguments, np.ones((2, 3)), DISH)
+        beam.drift_average(*arguments, np.ones((2, 3)), AIRY)
     with pytest.raises(ValueError, match="sum to zero"):
-        beam.drift_average(*arguments, np.zeros((3, 2)), DISH)
+        beam.drift_average(*arguments, np.zeros((3, 2)), AIRY)

@@ -10,6 +10,7 @@ import pytest
 from casacore import tables
 
 from contimg import calaverage, calibrate, casa
+from contimg.beam import AiryBeam
 from contimg.caltable import read_gains
 from contimg.driftmodel import DriftModel
 from contimg.errors import ConfigError, Rejected
@@ -166,7 +167,7 @@ def _solve_full_data(truth, folder):
     ms, out = folder / "full.ms", folder / "full"
     shutil.copytree(truth.path, ms)
     out.mkdir()
-    model = DriftModel(truth.meta, truth.calibrator, [], 4.65)
+    model = DriftModel(truth.meta, truth.calibrator, [], AiryBeam(4.65))
     tables.addImagingColumns(str(ms), ack=False)
     with tables.table(str(ms), readonly=False, ack=False) as table:
         rows = np.repeat(model.apparent_jy[0], truth.meta.n_baselines, axis=0)[..., np.newaxis]
@@ -238,7 +239,7 @@ def test_phases_that_run_away_are_rejected_but_the_tables_are_kept_for_the_eye(t
 
 def averaged(truth: Truth, out: Path, **changes) -> calaverage.CalibratorData:
     """Average a synthetic transit."""
-    model = DriftModel(truth.meta, truth.calibrator, truth.others, 4.65)
+    model = DriftModel(truth.meta, truth.calibrator, truth.others, AiryBeam(4.65))
     settings = {"uvmin_klambda": 0.2, "time_average_s": 60.0, "threads": 2, **changes}
     return calaverage.average(truth.path, out, model, **settings)
 
@@ -255,7 +256,7 @@ def test_average_is_the_least_squares_estimate_of_the_unit_source_visibility(tmp
         raw = table.getcol("DATA").reshape(5, n_bl, 3, 4)[..., [0, 3]]
     with tables.table(str(data.path), ack=False) as table:
         small, weight = table.getcol("DATA"), table.getcol("WEIGHT")
-    model = DriftModel(truth.meta, truth.calibrator, truth.others, 4.65)
+    model = DriftModel(truth.meta, truth.calibrator, truth.others, AiryBeam(4.65))
     for row, (a, b) in enumerate(zip(data.meta.ant1, data.meta.ant2, strict=True)):
         k = np.flatnonzero((truth.meta.ant1 == a) & (truth.meta.ant2 == b))[0]
         m = np.empty((5, 3), complex)
@@ -335,7 +336,7 @@ def test_short_baselines_and_autocorrelations_are_not_long(tmp_path):
 def test_faint_neighbours_are_left_out_of_the_model(tmp_path):
     sky = Sky(flux_jy=5.0, others=[(0.3, 0.0, 0.001), (0.3, 0.2, 0.5)])
     truth = make_calibrator_ms(tmp_path / "a.ms", n_ant=3, n_times=2, n_chan=2, sky=sky)
-    model = DriftModel(truth.meta, truth.calibrator, truth.others, 4.65)
+    model = DriftModel(truth.meta, truth.calibrator, truth.others, AiryBeam(4.65))
     assert [source.name for source in model.neighbours] == ["N1"]
     assert model.mean_apparent_jy.shape == (2,)
 

@@ -7,6 +7,7 @@ import pytest
 from casacore import tables
 
 from contimg.apply import apply_tile
+from contimg.beam import AiryBeam
 from contimg.calibrate import solve_transit
 from contimg.calibrators import Calibrator, read_calibrators
 from contimg.caltable import read_gains
@@ -142,7 +143,7 @@ def test_3c286_calibrates_the_tile_beside_its_transit_to_half_a_per_cent(tmp_pat
             table.getcol(name).reshape(meta.shape)[:, :, 0] for name in ("DATA", "WEIGHT_SPECTRUM")
         )
     flux = (weight * data).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
-    apparent = DriftModel(meta, calibrator, [], 4.65).apparent_jy[0].mean(axis=1)
+    apparent = DriftModel(meta, calibrator, [], AiryBeam(4.65)).apparent_jy[0].mean(axis=1)
     assert meta.n_times == 5
     # As it was once done by hand with CASA, the drifting beam takes 14.16 to 11.92 Jy.
     np.testing.assert_allclose(apparent, [14.16, 13.73, 13.22, 12.60, 11.91], atol=0.05)

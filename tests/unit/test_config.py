@@ -219,7 +219,7 @@ def test_a_configuration_travels_as_json_and_comes_back():
             {"imaging": {"robust:0": None}},
             "imaging.robust:0: no such key; write a blank after the colon, 'robust: 0'",
         ),
-        ({"beam": {"zzzz": 1}}, "beam.zzzz: no such key (found 1); the keys are model, diameter_m"),
+        ({"beam": {"zzzz": 1}}, "beam.zzzz: no such key (found 1); the keys are model, diameter_m, file"),
         ({"imaging": 5}, "imaging: found 5; write keys and values below it, such as {backend: …}"),
         ([1], "found [1]; write keys and values below it, such as {incoming: …}"),
         ({"min_subbands": 17}, "min_subbands: found 17; write a whole number from 1 to 16 [subbands]"),

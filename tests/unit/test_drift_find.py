@@ -5,6 +5,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from contimg import fitsimage, image
+from contimg.beam import load_beam
 from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_find import Search, channels_averaged, find_sources
 from contimg.ms import read_meta
@@ -48,7 +49,7 @@ def search(tile, **changes):
     box = 30 * np.sqrt(major * minor) / header["CDELT2"]
     wanted = {
         "header": header,
-        "pb": beam_map(header, meta, data.time_channel, BEAM.diameter_m),
+        "pb": beam_map(header, meta, data.time_channel, load_beam(BEAM)),
         "sigma": 7.0,
         "pb_limit": 0.05,
         "robust": plan.robust,
@@ -60,7 +61,7 @@ def search(tile, **changes):
 
 def test_all_sources_and_nothing_else_are_found_with_their_fluxes(tile):
     with StokesI(tile) as data:
-        found = find_sources(data, search(tile), diameter_m=BEAM.diameter_m, threads=2).table
+        found = find_sources(data, search(tile), beam=load_beam(BEAM), threads=2).table
     true = table_of(SOURCES)
     places = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg")
     nearest, apart, _ = SkyCoord(true["ra_deg"], true["dec_deg"], unit="deg").match_to_catalog_sky(places)
@@ -77,7 +78,7 @@ def test_what_is_known_is_begun_with_and_what_is_too_faint_is_left_alone(tile):
     known = table_of(SOURCES[:1])
     with StokesI(tile) as data:
         found = find_sources(
-            data, search(tile, least_jy=0.6), diameter_m=BEAM.diameter_m, known=known, threads=2
+            data, search(tile, least_jy=0.6), beam=load_beam(BEAM), known=known, threads=2
         ).table
     assert len(found) == 2
     assert found["flux_jy"].iloc[0] == pytest.approx(8.0, rel=0.01)

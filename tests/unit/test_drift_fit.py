@@ -8,6 +8,7 @@ import pytest
 from casacore import tables
 from scipy import linalg
 
+from contimg.beam import AiryBeam
 from contimg.drift_data import StokesI
 from contimg.drift_fit import FitOptions, fit
 from contimg.drift_normal import FLUX, Problem
@@ -20,7 +21,7 @@ from contimg.simulate.options import Source
 from .drift_tiles import average, simulated_ms, table_of
 
 STEP, CHANNELS = 2, 24
-DIAMETER_M = 4.65
+BEAM = AiryBeam(4.65)
 
 
 def field(count=24, seed=4):
@@ -75,7 +76,7 @@ def pulls(table, truth, column, error, scale=1.0):
 
 
 def test_fluxes_slopes_and_places_are_right_within_their_errors(noisy, sky):
-    result = fit(noisy, vaguely(sky), diameter_m=DIAMETER_M, freq_average=STEP, threads=2)
+    result = fit(noisy, vaguely(sky), beam=BEAM, freq_average=STEP, threads=2)
     table = result.table
     assert result.converged
     assert list(table["name"]) == list(sky["name"])
@@ -109,9 +110,7 @@ def test_without_noise_the_truth_is_found_exactly(exact, sky):
     options = FitOptions(
         clip_sigma=1e6, clip_row_sigma=1e12, slope_snr=0.0, place_snr=0.0, converged_sigma=1e-3
     )
-    result = fit(
-        exact, vaguely(sky, arcsec=0.5), diameter_m=DIAMETER_M, freq_average=STEP, options=options, threads=2
-    )
+    result = fit(exact, vaguely(sky, arcsec=0.5), beam=BEAM, freq_average=STEP, options=options, threads=2)
     # wide channels (3.9 MHz) average the spectrum's slope too, which the model takes at the centre
     np.testing.assert_allclose(result.table["flux_jy"], sky["flux_jy"], rtol=1e-4)
     np.testing.assert_allclose(result.table["dec_deg"], sky["dec_deg"], atol=0.02 / 3600)
@@ -122,9 +121,9 @@ def test_result_is_that_of_the_full_normal_equations(noisy, sky):
     options = FitOptions(
         slope_snr=1e9, place_snr=1e9, converged_sigma=1e-4, clip_sigma=1e3, clip_row_sigma=1e9
     )
-    found = fit(noisy, sky, diameter_m=DIAMETER_M, freq_average=STEP, options=options, threads=2)
+    found = fit(noisy, sky, beam=BEAM, freq_average=STEP, options=options, threads=2)
     meta = read_meta(noisy)
-    array = DriftArray(meta, diameter_m=DIAMETER_M, freq_average=STEP)
+    array = DriftArray(meta, beam=BEAM, freq_average=STEP)
     unit = sky.assign(flux_jy=1.0)
     views = [array.view(PointSources.from_table(unit.iloc[[s]])) for s in range(len(sky))]
     normal, right = np.zeros((len(sky), len(sky))), np.zeros(len(sky))
@@ -160,24 +159,22 @@ def test_bad_visibilities_and_baselines_are_left_out(noisy, sky, tmp_path):
         data[rows] *= np.complex64(3j)
         table.putcol("DATA", data)
     start = vaguely(sky, arcsec=0.5)
-    clean = fit(noisy, start, diameter_m=DIAMETER_M, freq_average=STEP, threads=2)
-    found = fit(tmp_path / "bad.ms", start, diameter_m=DIAMETER_M, freq_average=STEP, threads=2)
+    clean = fit(noisy, start, beam=BEAM, freq_average=STEP, threads=2)
+    found = fit(tmp_path / "bad.ms", start, beam=BEAM, freq_average=STEP, threads=2)
     # 0.6 % of the averages over the two hands and 2 % of the rows are bad; a few of the rows are autocorrelations
     assert 0.01 < found.clipped_fraction < 0.08
     change = (found.table["flux_jy"] - clean.table["flux_jy"]) / clean.table["flux_err_jy"]
     # losing a share x of the data moves a flux by √x = 0.2 of its error
     assert np.abs(change).max() < 1.0
     unclipped = FitOptions(clip_sigma=1e6, clip_row_sigma=1e12, place_snr=1e9)
-    spoiled = fit(
-        tmp_path / "bad.ms", start, diameter_m=DIAMETER_M, freq_average=STEP, options=unclipped, threads=2
-    )
+    spoiled = fit(tmp_path / "bad.ms", start, beam=BEAM, freq_average=STEP, options=unclipped, threads=2)
     change = (spoiled.table["flux_jy"] - clean.table["flux_jy"]) / clean.table["flux_err_jy"]
     assert np.abs(change).max() > 5.0
 
 
 def test_faint_sources_keep_the_place_and_slope_they_came_with(noisy, sky):
     options = FitOptions(slope_snr=1e4, place_snr=1e4)
-    table = fit(noisy, sky, diameter_m=DIAMETER_M, freq_average=STEP, options=options, threads=2).table
+    table = fit(noisy, sky, beam=BEAM, freq_average=STEP, options=options, threads=2).table
     faint = table["snr"] < 3e3
     assert faint.sum() > 15
     for column in ("ra_deg", "dec_deg", "spectral_index"):
@@ -187,8 +184,8 @@ def test_faint_sources_keep_the_place_and_slope_they_came_with(noisy, sky):
 
 def test_subtracting_the_fit_leaves_the_noise_and_the_autocorrelations_do_not_matter(noisy, sky, tmp_path):
     shutil.copytree(noisy, tmp_path / "rest.ms")
-    table = fit(noisy, vaguely(sky, arcsec=0.5), diameter_m=DIAMETER_M, freq_average=STEP, threads=2).table
-    subtract(tmp_path / "rest.ms", table, diameter_m=DIAMETER_M, freq_average=STEP, threads=2)
+    table = fit(noisy, vaguely(sky, arcsec=0.5), beam=BEAM, freq_average=STEP, threads=2).table
+    subtract(tmp_path / "rest.ms", table, beam=BEAM, freq_average=STEP, threads=2)
     with tables.table(str(tmp_path / "rest.ms"), ack=False) as rest:
         data, flag, weight = (rest.getcol(name) for name in ("DATA", "FLAG", "WEIGHT_SPECTRUM"))
     normal = (data * np.sqrt(weight))[~flag]
@@ -197,8 +194,8 @@ def test_subtracting_the_fit_leaves_the_noise_and_the_autocorrelations_do_not_ma
 
 
 def test_a_wrong_beam_shows_in_chi2(noisy, sky):
-    right = fit(noisy, sky, diameter_m=DIAMETER_M, freq_average=STEP, threads=2)
-    wrong = fit(noisy, sky, diameter_m=4.2, freq_average=STEP, threads=2)
+    right = fit(noisy, sky, beam=BEAM, freq_average=STEP, threads=2)
+    wrong = fit(noisy, sky, beam=AiryBeam(4.2), freq_average=STEP, threads=2)
     assert wrong.chi2 > right.chi2 + 100
     # off the axis the beam's change in time and frequency tells; on the axis there is little of either
     off = (right.table["beam"] < 0.7) & (right.table["snr"] > 300)
@@ -207,18 +204,18 @@ def test_a_wrong_beam_shows_in_chi2(noisy, sky):
 
 def test_nothing_to_fit_and_nothing_to_fit_to_are_said(noisy, sky, tmp_path):
     with pytest.raises(InputError, match="no source to fit"):
-        fit(noisy, sky.iloc[:0], diameter_m=DIAMETER_M)
+        fit(noisy, sky.iloc[:0], beam=BEAM)
     shutil.copytree(noisy, tmp_path / "flagged.ms")
     with tables.table(str(tmp_path / "flagged.ms"), readonly=False, ack=False) as table:
         table.putcol("FLAG", np.ones_like(table.getcol("FLAG")))
     with pytest.raises(Rejected, match="no visibility is left to fit sources to"):
-        fit(tmp_path / "flagged.ms", sky, diameter_m=DIAMETER_M)
+        fit(tmp_path / "flagged.ms", sky, beam=BEAM)
 
 
 def test_two_sources_in_one_beam_are_called_blended(noisy, sky):
     close = sky.iloc[[1]].assign(name="twin", dec_deg=sky["dec_deg"][1] + 3 / 3600)
     table = fit(
-        noisy, pd.concat([sky, close], ignore_index=True), diameter_m=DIAMETER_M, freq_average=STEP, threads=2
+        noisy, pd.concat([sky, close], ignore_index=True), beam=BEAM, freq_average=STEP, threads=2
     ).table
     blended = set(table.loc[table["flags"].str.contains("blended"), "name"])
     assert blended >= {"f00", "twin"}

@@ -11,7 +11,7 @@ from casacore import tables
 from scipy import optimize
 
 from contimg import geometry
-from contimg.beam import drift_power
+from contimg.beam import AiryBeam, drift_power
 from contimg.drift_predict import EARTH_ROTATION_RAD_S, DriftArray, PointSources
 from contimg.drift_sources import brightest
 from contimg.errors import InputError
@@ -74,13 +74,13 @@ def fringe_by_fine_sampling(meta, source, i, step):
 def test_fringe_and_smearing_are_those_of_finely_sampled_times_and_frequencies(step):
     meta = make_meta(freq_average=step)
     source = offsets(meta, (0.9, -1.2))
-    view = DriftArray(meta, diameter_m=None, freq_average=step).view(source)
+    view = DriftArray(meta, beam=None, freq_average=step).view(source)
     for i in range(meta.n_times):
         expected = fringe_by_fine_sampling(meta, source, i, step)
         assert np.abs(expected).min() < 0.99  # there is smearing to be right about
         # Left out: the fringe's curvature within an integration, pi nu / c b w_E^2 T^2 / 12 = 3e-4 rad for 3 km.
         np.testing.assert_allclose(view.predict(i), expected, atol=4e-4)
-    without = DriftArray(meta, diameter_m=None, smearing=False).view(source).predict(0)
+    without = DriftArray(meta, beam=None, smearing=False).view(source).predict(0)
     np.testing.assert_allclose(np.abs(without), 1.0, atol=1e-6)
 
 
@@ -89,9 +89,9 @@ def test_prediction_is_the_direct_sum_of_flux_beam_and_fringe():
     table = offsets(meta, (0.0, 0.0), (0.4, 0.3), (-1.1, 0.2)).to_table()
     table["flux_jy"], table["spectral_index"] = [2.0, 0.5, 3.0], [0.0, -1.0, 1.5]
     sources = PointSources.from_table(table)
-    view = DriftArray(meta, diameter_m=4.65, smearing=False).view(sources)
+    view = DriftArray(meta, beam=AiryBeam(4.65), smearing=False).view(sources)
     place = sources.ra_rad, sources.dec_rad
-    power = drift_power(*place, meta.times_jd, LOCATION, meta.pointing_dec_rad, meta.freq_hz, 4.65)
+    power = drift_power(*place, meta.times_jd, LOCATION, meta.pointing_dec_rad, meta.freq_hz, AiryBeam(4.65))
     centre = geometry.antenna_uvw(
         meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, meta.times_jd, LOCATION
     )
@@ -110,7 +110,7 @@ def test_prediction_is_the_direct_sum_of_flux_beam_and_fringe():
 
 def test_recurrence_over_a_whole_band_is_as_exact_as_sine_and_cosine():
     meta = make_meta(n_times=1, n_chan=768)
-    array = DriftArray(meta, diameter_m=None, smearing=False)
+    array = DriftArray(meta, beam=None, smearing=False)
     view = array.view(offsets(meta, (2.0, -2.0)))
     recurrence = view.predict(0)
     array.uniform = False  # every channel by sine and cosine
@@ -119,10 +119,10 @@ def test_recurrence_over_a_whole_band_is_as_exact_as_sine_and_cosine():
 
 def test_channels_that_are_not_equidistant_are_predicted_too():
     meta = make_meta(n_times=1, n_chan=6)
-    whole = DriftArray(meta, diameter_m=4.65, smearing=False).view(offsets(meta, (1.0, 1.0))).predict(0)
+    whole = DriftArray(meta, beam=AiryBeam(4.65), smearing=False).view(offsets(meta, (1.0, 1.0))).predict(0)
     chosen = [0, 1, 4, 5]
     gapped = replace(meta, freq_hz=meta.freq_hz[chosen])
-    array = DriftArray(gapped, diameter_m=4.65, smearing=False)
+    array = DriftArray(gapped, beam=AiryBeam(4.65), smearing=False)
     assert not array.uniform
     np.testing.assert_allclose(array.view(offsets(meta, (1.0, 1.0))).predict(0), whole[:, chosen], atol=1e-6)
 
@@ -130,10 +130,11 @@ def test_channels_that_are_not_equidistant_are_predicted_too():
 def test_beam_between_its_nodes_is_the_beam_itself_out_to_the_sidelobes():
     meta = make_meta(n_chan=96, width_hz=1953125.0)
     sources = offsets(meta, (0.0, 0.0), (1.3, 0.5), (0.0, 3.3), (5.0, 1.0))
+    beam = AiryBeam(4.65)
     direct = drift_power(
-        sources.ra_rad, sources.dec_rad, meta.times_jd, LOCATION, meta.pointing_dec_rad, meta.freq_hz, 4.65
+        sources.ra_rad, sources.dec_rad, meta.times_jd, LOCATION, meta.pointing_dec_rad, meta.freq_hz, beam
     )
-    found = DriftArray(meta, diameter_m=4.65).power(sources.ra_rad, sources.dec_rad)
+    found = DriftArray(meta, beam=beam).power(sources.ra_rad, sources.dec_rad)
     np.testing.assert_allclose(found, direct, atol=1e-8)
 
 
@@ -153,8 +154,8 @@ def test_prediction_is_what_the_simulator_puts_into_a_converted_tile(tmp_path):
         cross = meta.ant1 != meta.ant2
         with tables.table(str(path), ack=False) as table:
             data = table.getcol("DATA").reshape(meta.shape)
-        view = DriftArray(meta, diameter_m=4.65, freq_average=step).view(found)
-        plain = DriftArray(meta, diameter_m=4.65, smearing=False).view(found)
+        view = DriftArray(meta, beam=AiryBeam(4.65), freq_average=step).view(found)
+        plain = DriftArray(meta, beam=AiryBeam(4.65), smearing=False).view(found)
         for i in range(meta.n_times):
             for hand in (0, 1):
                 np.testing.assert_allclose(view.predict(i)[cross], data[i, cross, :, hand], atol=tolerance)
@@ -225,7 +226,7 @@ def test_prediction_without_beam_is_that_of_wsclean(tmp_path):
     sky = np.array([place((-x * cell, y * cell)) for x, y in pixels])
     table = pd.DataFrame(np.degrees(sky), columns=["ra_deg", "dec_deg"])
     table["flux_jy"], table["spectral_index"] = list(pixels.values()), 0.0
-    view = DriftArray(meta, diameter_m=None, smearing=False).view(PointSources.from_table(table))
+    view = DriftArray(meta, beam=None, smearing=False).view(PointSources.from_table(table))
     cross = meta.ant1 != meta.ant2
     for i in range(meta.n_times):
         # The gridder's error is 1e-6 of the image's norm, 3.5 Jy; single precision adds as much.
@@ -237,7 +238,7 @@ def test_projection_is_the_adjoint_of_prediction():
     meta = make_meta(n_ant=9, n_chan=37, freq_average=2)
     places = rng.uniform(-1.5, 1.5, (6, 2))
     sources = offsets(meta, *places)
-    array = DriftArray(meta, diameter_m=4.65, freq_average=2)
+    array = DriftArray(meta, beam=AiryBeam(4.65), freq_average=2)
     for i in range(meta.n_times):
         flux = rng.normal(size=6)
         noise = rng.normal(size=(2, meta.n_baselines, 37))
@@ -260,10 +261,10 @@ def test_the_brightest_are_chosen_by_what_the_beam_leaves_of_them():
     meta = make_meta()
     table = offsets(meta, (0.0, 1.5), (0.0, 0.0), (0.002, 0.0), (0.5, 0.0)).to_table()
     table["flux_jy"] = [1.0, 0.7, 0.6, 0.1]
-    chosen = brightest(table, meta, diameter_m=4.65, closest_arcsec=20.0)
+    chosen = brightest(table, meta, beam=AiryBeam(4.65), closest_arcsec=20.0)
     # 1 Jy at 1.5 deg (a power of about 0.4) is below 0.7 Jy on the axis, whose neighbour at 7 arcsec goes
     assert list(chosen["name"]) == ["S001", "S000", "S003"]
     assert chosen["apparent_jy"][0] == pytest.approx(0.7, rel=2e-3)
-    assert list(brightest(table, meta, diameter_m=4.65, most=1)["name"]) == ["S001"]
-    assert len(brightest(table, meta, diameter_m=4.65, min_apparent_jy=0.2)) == 3
-    assert len(brightest(table.iloc[:0], meta, diameter_m=4.65)) == 0
+    assert list(brightest(table, meta, beam=AiryBeam(4.65), most=1)["name"]) == ["S001"]
+    assert len(brightest(table, meta, beam=AiryBeam(4.65), min_apparent_jy=0.2)) == 3
+    assert len(brightest(table.iloc[:0], meta, beam=AiryBeam(4.65))) == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from casacore import tables
 
+from contimg.beam import AiryBeam
 from contimg.drift_data import StokesI
 from contimg.drift_predict import DriftArray
 from contimg.drift_residual import Group, plan_groups, write_residuals
@@ -32,7 +33,7 @@ def groups_of(meta):
 
 def test_the_true_sources_leave_nothing_in_any_group(tile, tmp_path):
     meta = read_meta(tile)
-    array = DriftArray(meta, diameter_m=4.65)
+    array = DriftArray(meta, beam=AiryBeam(4.65))
     with StokesI(tile) as data:
         paths = write_residuals(data, array, table_of(SOURCES), groups_of(meta), tmp_path)
         whole = write_residuals(data, array, None, groups_of(meta)[:1], tmp_path / "..")
@@ -49,7 +50,7 @@ def test_a_group_holds_the_weighted_means_of_its_baselines_times_and_channels(ti
     meta = read_meta(tile)
     group = groups_of(meta)[1]
     with StokesI(tile) as data:
-        (path,) = write_residuals(data, DriftArray(meta, diameter_m=4.65), None, [group], tmp_path)
+        (path,) = write_residuals(data, DriftArray(meta, beam=AiryBeam(4.65)), None, [group], tmp_path)
         read = [data.read(i) for i in range(3)]
         uvw = np.mean([data.uvw(i)[group.rows] for i in range(3)], axis=0)
     vis, weight = (np.array([part[k][group.rows] for part in read]) for k in (0, 1))

@@ -13,9 +13,10 @@ from casacore import tables
 from scipy.special import j1
 
 from contimg import fitsimage, geometry
+from contimg.beam import AiryBeam
 from contimg.errors import Rejected, SystemFault
 from contimg.image import choose, image_tile
-from contimg.imageplan import fft_size, field_of_view, power_radius
+from contimg.imageplan import fft_size, field_of_view
 from contimg.ms import read_meta
 from contimg.noise import local_rms, robust_rms
 from contimg.options import BeamOptions, ImagingOptions
@@ -51,7 +52,7 @@ def test_the_field_reaches_the_power_limit_and_adds_the_drift(tile):
 
 def test_half_power_is_where_the_airy_pattern_has_it():
     # x = 1.6163 = pi D sin(theta) / lambda
-    assert np.sin(power_radius(0.5, 1.4e9, 4.65)) == pytest.approx(
+    assert np.sin(AiryBeam(4.65).radius(0.5, 1.4e9)) == pytest.approx(
         1.61634 * C / 1.4e9 / np.pi / 4.65, rel=1e-5
     )
 
@@ -127,7 +128,7 @@ def test_averaging_loses_what_it_may_and_no_more(tile):
             meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, meta.times_jd[:1], loc
         )[0]
         baselines = (uvw[meta.ant2] - uvw[meta.ant1])[meta.ant1 != meta.ant2]
-        radius = np.sin(power_radius(0.5, 1.405e9, 4.65))
+        radius = np.sin(AiryBeam(4.65).radius(0.5, 1.405e9))
         delay = baselines[:, :2] @ [radius, 0] / C
         losses[allowed] = np.mean(1 - np.sinc(delay * plan.freq_average * width))
         assert losses[allowed] <= allowed
@@ -233,13 +234,13 @@ def test_the_beam_map_is_the_mean_of_the_airy_pattern_along_the_drift(tile):
     weights = np.ones(truth.beam.shape[:2])
     weights[0] = 0.0  # an integration that is flagged
     weights[:, 3] = 0.5
-    pb = beam_map(header, meta, weights, 4.65)
+    pb = beam_map(header, meta, weights, AiryBeam(4.65))
     x, y = WCS(header).world_to_pixel(truth.positions)
     at_sources = pb[np.rint(y).astype(int), np.rint(x).astype(int)]
     expected = np.average(truth.beam.reshape(-1, 3), axis=0, weights=weights.ravel())
     # half a pixel of 4 arcsec changes the beam by 1e-3 per degree of slope 0.6/deg: 4e-4
     np.testing.assert_allclose(at_sources, expected, atol=6e-4)
-    plain = beam_map(header, meta, np.ones_like(weights), 4.65)
+    plain = beam_map(header, meta, np.ones_like(weights), AiryBeam(4.65))
     assert abs(plain[plan.ny // 2, -1] - pb[plan.ny // 2, -1]) > 0.001  # the weights matter
 
 

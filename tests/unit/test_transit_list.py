@@ -7,6 +7,7 @@ from contimg import names
 from contimg.calibrators import Calibrator
 from contimg.cli import main
 from contimg.index import Index, LeftOut, Slot
+from contimg.options import BeamOptions
 from contimg.products import status, write_json
 from contimg.transit_list import made, passages, table
 
@@ -18,7 +19,7 @@ DAY = names.tile_mjd("2025-10-30T00:00:00")
 
 def listed(index, **range_mjd):
     wanted = {"start_mjd": None, "end_mjd": None, **range_mjd}
-    return passages(index, SOURCE, **wanted, window_minutes=60.0, diameter_m=4.65)
+    return passages(index, SOURCE, **wanted, window_minutes=60.0, beam=BeamOptions())
 
 
 def test_every_sidereal_day_has_its_transit_with_or_without_data():
