@@ -167,7 +167,7 @@ class SampledBeam:
         if not (first > 0).all():
             raise InputError(
                 f"{self.origin}: expected a beam that is above {level:g} and falls to it within its samples, found "
-                f"otherwise within the {np.degrees(reach):.2f} deg from the pointing that they reach; sample farther out"
+                f"otherwise within the {np.degrees(reach):.2f} deg from the pointing they reach; sample farther out"
             )
         above, below = (np.take_along_axis(power, (first - k)[:, np.newaxis], 1)[:, 0] for k in (1, 0))
         part = (above - level) / (above - below)

@@ -181,6 +181,6 @@ def test_model_and_file_go_together(tmp_path):
             load({"beam": beam}, check=False)
     config = load({"beam": {"model": "file", "file": "x.fits"}}, check=False)
     assert config.resolved(tmp_path).beam.file == tmp_path / "x.fits"
+    (tmp_path / "raw").mkdir()
     with pytest.raises(ConfigError, match=r"beam.file: found .*x.fits, which is not there"):
-        (tmp_path / "raw").mkdir()
         load({"incoming": "raw", "beam": {"model": "file", "file": "x.fits"}}, base=tmp_path)

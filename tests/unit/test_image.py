@@ -42,7 +42,7 @@ def plan_for(truth, **changes):
 
 def test_the_field_reaches_the_power_limit_and_adds_the_drift(tile):
     meta = tile[1].meta
-    width, height = field_of_view(meta, 0.2, 4.65)
+    width, height = field_of_view(meta, 0.2, AiryBeam(4.65))
     edge = np.radians(height / 2)
     x = np.pi * 4.65 * np.sin(edge) * meta.freq_hz.min() / C
     assert (2 * j1(x) / x) ** 2 == pytest.approx(0.2, abs=1e-6)
@@ -67,7 +67,7 @@ def test_sizes_suit_the_fourier_transform(pixels, size):
 def test_pixels_follow_from_the_beam_and_the_size_from_the_field(tile):
     plan = plan_for(tile[1])
     assert 2.9 < plan.beam_arcsec[1] / plan.cell_arcsec < 3.4
-    width, height = field_of_view(tile[1].meta, 0.2, 4.65)
+    width, height = field_of_view(tile[1].meta, 0.2, AiryBeam(4.65))
     assert width <= plan.nx * plan.cell_arcsec / 3600 < 1.08 * width
     assert height <= plan.ny * plan.cell_arcsec / 3600 < 1.08 * height
     assert not plan.no_small_inversion
