@@ -37,6 +37,7 @@ include: "rules/convert.smk"
 include: "rules/calibrate.smk"
 include: "rules/image.smk"
 include: "rules/mosaic.smk"
+include: "rules/plan.smk"
 
 
 # Snakemake forgets a default target that an included file names.
@@ -44,6 +45,10 @@ rule all:
     default_target: True
     input:
         NIGHT.up_to_mosaics(),
+
+
+if workflow.is_main_process:
+    RUN.watch(workflow, logger)
 
 
 onstart:

@@ -18,3 +18,4 @@ localrules:
     apply,
     image,
     mosaic,
+    plan,

@@ -30,6 +30,11 @@ _DELEGATED = {
         "compare the fluxes and places measured in products with those simulated",
         "contimg compare --truth demo/incoming/truth.json --products demo/products",
     ),
+    "plan": (
+        "contimg.plan",
+        "plan a run: tiles, transits, mosaics, jobs, time and disk, as a page and a JSON file",
+        "contimg plan --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
+    ),
     "transits": (
         "contimg.transit_list",
         "list a calibrator's transits, with their data and what has been made of them",

@@ -125,6 +125,12 @@ class Config(Options):
         expects="the path of a directory, or null",
         example="/fast/scratch",
     )
+    disk_reserve_gb: Annotated[float, Field(ge=0), NUMBER] = key(
+        5.0,
+        "Space that stays free where the products are: a run that would go below it is not feasible, and stops "
+        "before it does, to be resumed by the same command.",
+        unit="GB",
+    )
     calibrators: Place = key(
         SHIPPED_CALIBRATORS,
         "Calibrator catalogue, CSV: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz), spectral_index, origin. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contimg import jobs, treelock
+from contimg import engine, jobs, treelock
 from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
@@ -19,6 +20,8 @@ from contimg.night import Night, freeze, plan, thaw
 
 MANIFEST_VARIABLE = "CONTIMG_RUN"
 SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours"}
+RULES = ("convert_tile", "calibrate_transit", "image_tile", "apply_tile", "mosaic_window", "mosaic_transit")
+"""The rules that work, in the order data flow; the table of a plan shows further ones behind."""
 _KEPT_MANIFESTS = 20
 
 
@@ -53,6 +56,15 @@ class Run:
     def failed(self) -> None:
         """Report what the run has come to."""
         self._report()
+
+    def watch(self, workflow: Any, logger: logging.Logger) -> None:
+        """Follow the run through Snakemake's logger: the table of jobs first, then how far it is."""
+        engine.without_banner(logger)
+        logger.addHandler(engine.Listener(workflow, self._planned, lambda job: None, lambda job: None))
+
+    def _planned(self, jobs: list[engine.Job]) -> None:
+        for line in engine.table(jobs, RULES) if jobs else []:
+            say(line)
 
     def headline(self) -> str:
         """One line: tiles, groups left out, transits, mosaics."""

@@ -1,5 +1,6 @@
 """Each fault of a night: the plan names it, and the other tiles come out as if it were not there."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_a_broken_tile_is_left_out_with_its_reason(kind, tiny_options, tmp_path)
     broken = truth.tiles[2].name
     (said,) = [line for line in plan.splitlines() if "left out" in line and broken in line]
     assert LEFT_OUT[kind] in said
-    assert "image_tile               2" in plan
+    assert re.search(r"image_tile +2 +0 ", plan)
 
 
 @pytest.mark.parametrize("kind", ["truncated", "duplicate_subband", "missing_tile"])

@@ -1,10 +1,13 @@
 """The plan of a night of files with nothing in them but headers."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from contimg.cli import main
 from contimg.names import tile_mjd, tile_name
+from contimg.products import read_json
 
 from ..unit.uvh5_files import INTEGRATION_S, write_tile
 from .conftest import snakemake
@@ -25,5 +28,23 @@ def headers(tmp_path_factory):
 
 def test_without_a_target_everything_is_planned(headers):
     plan = snakemake("-n", **headers).stdout
-    assert re.search(rf"^(contimg: )?convert_tile +{TILES}\b", plan, flags=re.MULTILINE)
+    assert re.search(rf"^contimg: convert_tile +{TILES} +0 +not there$", plan, flags=re.MULTILINE)
     assert "mosaic_window" in plan
+
+
+def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers, capsys):
+    pairs = [f"{key}={path}" for key, path in headers.items()]
+    assert main(["plan", "--cores", "2", "--config", *pairs]) == 0
+    written = capsys.readouterr().out.splitlines()[-2:]
+    facts = read_json(Path(written[1]))
+    assert facts["feasible"]
+    assert len(facts["tiles"]) == TILES
+    stages = facts["cost"]["stages"]
+    assert stages["convert_tile"]["to_run"] == stages["image_tile"]["to_run"] == TILES
+    assert stages["mosaic_window"]["to_run"] == len(facts["mosaics"]) > 0
+    assert {entry.name for entry in headers["products"].iterdir()} == {".snakemake", "plan", "state"}
+    # the same through the engine, on a disk that must stay emptier than it is
+    done = snakemake("--cores", "2", "plan", **headers, settings=("disk_reserve_gb=1000000",))
+    assert "NOT FEASIBLE" in done.stdout
+    assert not read_json(Path(written[1]))["feasible"]
+    assert not (headers["products"] / "images").exists()

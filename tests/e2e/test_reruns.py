@@ -11,7 +11,8 @@ def planned(made, *targets, settings=()):
     jobs = {}
     for line in text.splitlines():
         match = re.fullmatch(
-            r"(convert_tile|calibrate_transit|image_tile|mosaic_window|mosaic_transit)\s+(\d+)", line
+            r"contimg: (convert_tile|calibrate_transit|image_tile|mosaic_window|mosaic_transit)\s+([1-9]\d*)\s.*",
+            line,
         )
         if match:
             jobs[match[1]] = int(match[2])

@@ -1,0 +1,190 @@
+"""A plan as a page: self-contained HTML that reads well on a telephone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from contimg.plan_timeline import COLOURS, timeline
+
+STYLE = """
+body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#1c2430;background:#fff}
+h1{font-size:1.3rem;margin:.2rem 0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}
+.verdict{padding:.6rem .8rem;border-radius:.5rem;margin:.6rem 0;font-weight:600}
+.yes{background:#e5f5ea;color:#14592c}.no{background:#fde8e7;color:#8c1d18}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem .8rem;margin:.4rem 0}dt{color:#667}dd{margin:0}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}
+th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #e7eaef;vertical-align:top}
+th,td{white-space:nowrap}td:last-child{white-space:normal;min-width:11rem}svg{max-width:44rem}
+td.n,th.n{text-align:right}th{color:#667;font-weight:600}.small{color:#667;font-size:.85rem}
+.key span{display:inline-block;margin-right:.8rem;font-size:.85rem}
+.key i{display:inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px}
+summary{cursor:pointer;color:#2457a6}
+"""
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """Wrap a body into a page that needs no other file."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def rows_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Iterable[int] = ()) -> str:
+    """Make an HTML table; columns in `numbers` are right-aligned."""
+    right = set(numbers)
+
+    def cells(tag: str, values: Sequence[Any]) -> str:
+        return "".join(
+            f"<{tag}{' class=n' if place in right else ''}>{escape(str(value))}</{tag}>"
+            for place, value in enumerate(values)
+        )
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{cells("th", heads)}</tr>{body}</table></div>'
+
+
+def folded(title: str, content: str) -> str:
+    """Hide a long table behind its title."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def colour_key(states: Iterable[str]) -> str:
+    """Say which colour is which state."""
+    shown = "".join(f'<span><i style="background:{COLOURS[state]}"></i>{state}</span>' for state in states)
+    return f'<p class="key">{shown}</p>'
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e12:.2f} TB" if size >= 1e12 else f"{size / 1e9:.1f} GB"
+
+
+def _wall(cost: Mapping[str, Any]) -> list[str]:
+    from contimg.plan import duration
+
+    return [
+        f"<dt>{escape(wall['name'])}</dt><dd>{duration(wall['hours'])} <span class=small>"
+        f"({duration(wall['low_hours'])} to {duration(wall['high_hours'])}; {escape(wall['origin'])})</span></dd>"
+        for wall in cost["wall"]
+    ]
+
+
+def page(facts: Mapping[str, Any]) -> str:
+    """Show a plan (`contimg.plan.gather`)."""
+    cost, disk, tiles = facts["cost"], facts["disk"], facts["tiles"]
+    chosen = [row for row in tiles if row["in_range"]]
+    jobs = sum(stage["to_run"] for stage in cost["stages"].values())
+    done = sum(stage["done"] for stage in cost["stages"].values())
+    verdict = (
+        f'<p class="verdict yes">Feasible: {jobs} jobs to run, {done} done</p>'
+        if facts["feasible"]
+        else "".join(f'<p class="verdict no">Not feasible: {escape(text)}</p>' for text in facts["obstacles"])
+    )
+    around = len(tiles) - len(chosen)
+    body = [
+        f"<h1>Plan {escape(facts['name'])}</h1>",
+        verdict,
+        "<dl>",
+        f"<dt>Tiles</dt><dd>{len(chosen)}{f' and {around} round them that mosaics need' if around else ''}, "
+        f"{sum(row['subbands'] == row['of_subbands'] for row in chosen)} complete; "
+        f"{len(facts['left_out'])} groups left out</dd>",
+        f"<dt>Transits</dt><dd>{len(facts['transits'])}</dd><dt>Mosaics</dt><dd>{len(facts['mosaics'])}</dd>",
+        f"<dt>Work</dt><dd>{cost['core_hours']:.1f} core-hours</dd>",
+        *_wall(cost),
+        f"<dt>Disk</dt><dd>{_gb(disk['reads_bytes'])} to read, {_gb(disk['writes_bytes'])} to write, "
+        f"{_gb(disk['free_bytes'])} free, of which {_gb(disk['reserve_bytes'])} stay free</dd>",
+        "</dl>",
+        "<h2>The time</h2>",
+        timeline(facts),
+        colour_key(COLOURS),
+        "<p class=small>UTC. Triangles: calibrator transits. Thin bars: mosaics. Touch a bar for its name.</p>",
+        "<h2>Jobs</h2>",
+        _jobs(cost["stages"]),
+        "<h2>Calibrators</h2>",
+        _transits(facts["transits"]),
+    ]
+    if facts["left_out"]:
+        body += ["<h2>Left out</h2>", _left_out(facts["left_out"])]
+    if facts["strip_changes"]:
+        changes = [(change["tile"], change["from"], change["to"]) for change in facts["strip_changes"]]
+        body += ["<h2>Changes of strip</h2>", rows_table(("at tile", "from", "to"), changes)]
+    body += ["<h2>Everything</h2>", _mosaics(facts["mosaics"]), _tiles(tiles)]
+    body.append(
+        f"<p class=small>Made {facts['made']} for <code>{escape(facts['target'])}</code>; "
+        f"raw files {escape(facts['incoming'])}, products {escape(facts['products'])}; "
+        f"contimg {escape(facts['versions']['contimg'])}.</p>"
+    )
+    return document(f"Plan {facts['name']}", body)
+
+
+def _jobs(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    heads = ("rule", "to run", "done", "core-hours", "one job", "writes", "known from", "why")
+    rows = []
+    for rule, stage in stages.items():
+        each = 3600.0 / max(stage["to_run"], 1)
+        low, high = stage["low_hours"] * each, stage["high_hours"] * each
+        spread = f"{stage['hours_one_by_one'] * each:.0f} s ({low:.0f}–{high:.0f})"
+        rows.append(
+            (
+                rule,
+                stage["to_run"],
+                stage["done"],
+                f"{stage['core_hours']:.2f}",
+                spread if stage["to_run"] else "",
+                _gb(stage["writes_bytes"]),
+                f"{stage['time_from']}; size: {stage['size_from']}",
+                ", ".join(stage["reasons"]),
+            )
+        )
+    return rows_table(heads, rows, (1, 2, 3, 4, 5))
+
+
+def _transits(transits: Sequence[Mapping[str, Any]]) -> str:
+    if not transits:
+        return "<p>No calibrator transits within reach: no tile of this range can be calibrated.</p>"
+    heads = ("calibrator", "transit (UTC)", "strip", "apparent", "beam", "tiles that may use it", "tables")
+    rows = [
+        (
+            row["calibrator"],
+            row["utc"],
+            row["strip"],
+            f"{row['apparent_jy']:.2f} Jy",
+            f"{row['beam']:.2f}",
+            row["tiles"],
+            row["state"],
+        )
+        for row in transits
+    ]
+    return rows_table(heads, rows, (3, 4, 5))
+
+
+def _left_out(entries: Sequence[Mapping[str, str]]) -> str:
+    return rows_table(("group", "why"), [(entry["tile"], entry["reason"]) for entry in entries])
+
+
+def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
+    rows = [(row["name"], row["utc"], len(row["tiles"]), row["state"]) for row in mosaics]
+    return folded(
+        f"{len(rows)} mosaics", rows_table(("mosaic", "middle (UTC)", "tiles", "state"), rows, (2,))
+    )
+
+
+def _tiles(tiles: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            row["tile"],
+            row["strip"],
+            f"{row['subbands']}/{row['of_subbands']}",
+            ", then ".join(path.rsplit("/", 1)[-1] for path in row["caltables"]) or "none in reach",
+            row["image"],
+            "; ".join(row["notes"]),
+        )
+        for row in tiles
+    ]
+    heads = ("tile", "strip", "subbands", "caltables, in this order", "image", "notes")
+    return folded(f"{len(rows)} tiles", rows_table(heads, rows, (2,)))
