@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup wsclean lint unit lock clean
+.PHONY: help demo test setup wsclean lint unit bench lock clean
 
 bin := .venv/bin
 
@@ -27,9 +27,12 @@ lint: setup  ## ruff, snakefmt, snakemake --lint, codespell, mypy
 unit: setup  ## the fast tests only
 	$(bin)/python -m pytest tests/unit
 
+bench: setup wsclean  ## what a full tile costs, beside its rivals (STAGES="convert image", RIVALS=0)
+	$(bin)/python benchmarks/bench.py $(if $(STAGES),--stages $(STAGES)) $(if $(RIVALS),--rivals $(RIVALS))
+
 lock:  ## requirements.lock anew from pyproject.toml (UPGRADE=1: newest versions)
 	@tools/lock.sh
 
-clean:  ## remove what the demo and the tests leave behind (.venv stays)
-	rm -rf demo .pytest_cache .mypy_cache .ruff_cache build scripts/*.egg-info
+clean:  ## remove what the demo, the tests and the benchmarks leave behind (.venv stays)
+	rm -rf demo bench .pytest_cache .mypy_cache .ruff_cache build scripts/*.egg-info
 	find scripts tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -85,23 +85,29 @@ def settings(beam):
     return MosaicOptions(beam=beam, pb_limit=0.2)
 
 
-def grid_of(folder):
+def directories(folder, tiles):
+    """The first of the tiles' directories, in order of time."""
+    return sorted(folder.iterdir())[:tiles]
+
+
+def grid_of(folder, tiles):
     """The grid that all runs share, and the tiles."""
     from contimg.mosaic_grid import grid_from_tiles
     from contimg.mosaic_tiles import inspect_tiles
 
-    tiles, _ = inspect_tiles(sorted(folder.iterdir()))
-    return grid_from_tiles([(tile.wcs, tile.shape) for tile in tiles]), tiles
+    good, _ = inspect_tiles(directories(folder, tiles))
+    return grid_from_tiles([(tile.wcs, tile.shape) for tile in good]), good
 
 
-def run_ours(folder, out, threads, beam):
+def run_ours(folder, tiles, out, threads, beam):
     """Make the mosaic as the rule does."""
     from contimg.mosaic import make_mosaic
 
-    make_mosaic(sorted(folder.iterdir()), out, name=beam, options=settings(beam), threads=threads)
+    out.mkdir(parents=True, exist_ok=True)
+    make_mosaic(directories(folder, tiles), out, name=beam, options=settings(beam), threads=threads)
 
 
-def run_rival(folder, out, threads):
+def run_rival(folder, count, out):
     """reproject_and_coadd as its documentation shows it; it has no threads for bicubic that would pay."""
     from astropy.io import fits
     from reproject import reproject_interp
@@ -109,7 +115,7 @@ def run_rival(folder, out, threads):
 
     from contimg.mosaic_tiles import load_planes
 
-    grid, tiles = grid_of(folder)
+    grid, tiles = grid_of(folder, count)
 
     def planes():
         for tile in tiles:
@@ -144,7 +150,7 @@ def run_rival(folder, out, threads):
     fits.writeto(out / "rival.weights.fits", weight.astype(np.float32), overwrite=True)
 
 
-def compare(folder, out):
+def compare(folder, count, out):
     """Largest difference relative to the peak, away from tiles' borders, and the pixels compared."""
     from astropy.io import fits
     from scipy.ndimage import binary_erosion
@@ -152,7 +158,7 @@ def compare(folder, out):
     from contimg.mosaic_regrid import covered_rectangle
 
     ours, rival = (fits.getdata(out / f"{name}.fits") for name in ("native", "rival"))
-    grid, tiles = grid_of(folder)
+    grid, tiles = grid_of(folder, count)
     inner = fits.getdata(out / "native.weights.fits") > 0
     wcs = grid.wcs()
     for tile in tiles:
@@ -173,22 +179,26 @@ def compare(folder, out):
 
 
 def child(arguments):
-    """Do one run in a process of its own and print what it cost as JSON."""
+    """Do one thing in a process of its own and print what it cost, or what it found, as JSON."""
     began = time.perf_counter()
-    if arguments.run == "rival":
-        run_rival(arguments.folder, arguments.out, arguments.threads)
+    folder, tiles, out = arguments.folder, arguments.tiles, arguments.out
+    if arguments.run == "simulate":
+        simulate(folder, count=tiles, size=arguments.size, dec_deg=arguments.dec)
+    elif arguments.run == "rival":
+        run_rival(folder, tiles, out)
+    elif arguments.run == "compare":
+        difference, pixels, peak = compare(folder, tiles, out)
+        print(json.dumps({"difference": difference, "pixels": pixels, "peak_jy": peak}))
+        return
     else:
-        run_ours(arguments.folder, arguments.out, arguments.threads, arguments.run)
+        run_ours(folder, tiles, out, arguments.threads, arguments.run)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(
-        json.dumps(
-            {
-                "seconds": time.perf_counter() - began,
-                "cpu": usage.ru_utime + usage.ru_stime,
-                "rss_gb": usage.ru_maxrss / 1024**2,
-            }
-        )
-    )
+    cost = {
+        "seconds": time.perf_counter() - began,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "rss_gb": usage.ru_maxrss * 1024 / 1e9,
+    }
+    print(json.dumps(cost))
 
 
 def main():
@@ -201,7 +211,9 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dec", type=float, default=55.0)
     parser.add_argument("--scratch", type=Path)
-    parser.add_argument("--run", choices=["native", "common", "rival"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--run", choices=["simulate", "native", "common", "rival", "compare"], help=argparse.SUPPRESS
+    )
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -210,15 +222,14 @@ def main():
         return
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder, out = Path(scratch, "images"), Path(scratch, "out")
-        simulate(folder, count=arguments.tiles, size=arguments.size, dec_deg=arguments.dec)
-        rows = {}
-        for run in ("native", "common", "rival"):
+        said = {}
+        for run in ("simulate", "native", "common", "rival", "compare"):
             command = [sys.executable, __file__, "--run", run, "--folder", str(folder), "--out", str(out)]
-            command += ["--threads", str(arguments.threads)]
+            for name in ("tiles", "size", "threads", "dec"):
+                command += [f"--{name}", str(getattr(arguments, name))]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            rows[run] = json.loads(done.stdout.splitlines()[-1])
-        difference, pixels, peak = compare(folder, out)
-        grid, _ = grid_of(folder)
+            said[run] = json.loads(done.stdout.splitlines()[-1])
+        grid, _ = grid_of(folder, arguments.tiles)
     print(
         f"{arguments.tiles} tiles of {arguments.size}^2 at {CELL_ARCSEC} arcsec, dec {arguments.dec:+.0f}, onto "
         f"{grid.shape[1]} x {grid.shape[0]}, {arguments.threads} threads\n"
@@ -229,14 +240,16 @@ def main():
         "rival": "reproject_and_coadd",
     }
     print("| | seconds | CPU seconds | peak RSS (GB) | against contimg native |\n|---|---|---|---|---|")
-    for run, row in rows.items():
-        ratio = row["seconds"] / rows["native"]["seconds"]
+    for run, label in labels.items():
+        row = said[run]
+        ratio = row["seconds"] / said["native"]["seconds"]
         print(
-            f"| {labels[run]} | {row['seconds']:.1f} | {row['cpu']:.1f} | {row['rss_gb']:.2f} | {ratio:.2f} x |"
+            f"| {label} | {row['seconds']:.1f} | {row['cpu_s']:.1f} | {row['rss_gb']:.2f} | {ratio:.2f} x |"
         )
+    found = said["compare"]
     print(
-        f"\nlargest difference native - reproject_and_coadd: {difference:.1e} of the peak ({peak:.2f} Jy), "
-        f"{pixels} pixels"
+        f"\nlargest difference native - reproject_and_coadd: {found['difference']:.1e} of the peak "
+        f"({found['peak_jy']:.2f} Jy), {found['pixels']} pixels"
     )
 
 

@@ -21,6 +21,7 @@ NOT_OURS = {
     ".pytest_cache",
     ".mypy_cache",
     ".ruff_cache",
+    "bench",
     "demo",
     "incoming",
     "products",

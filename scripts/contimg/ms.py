@@ -127,8 +127,6 @@ class MsWriter:
         n_times, n_bl, n_chan, n_corr = meta.shape
         columns, managers = _layout(n_chan, n_corr, n_bl, weight_spectrum)
         self._table = tables.default_ms(str(path), tabdesc=columns, dminfo=managers)
-        self._table.addrows(n_times * n_bl)
-        self._fill_scalars()
         self._table.putkeyword(
             KEYWORD,
             {
@@ -140,6 +138,9 @@ class MsWriter:
             },
         )
         ms_subtables.fill(path, meta)
+        # Not before: whoever else opens the table makes casacore flush it, and fill all rows there are with zeros.
+        self._table.addrows(n_times * n_bl)
+        self._fill_scalars()
 
     def write_time(
         self,
