@@ -37,6 +37,7 @@ include: "rules/convert.smk"
 include: "rules/calibrate.smk"
 include: "rules/image.smk"
 include: "rules/mosaic.smk"
+include: "rules/qa.smk"
 include: "rules/plan.smk"
 
 
@@ -44,7 +45,7 @@ include: "rules/plan.smk"
 rule all:
     default_target: True
     input:
-        NIGHT.up_to_mosaics(),
+        NIGHT.up_to_qa(),
 
 
 if workflow.is_main_process:

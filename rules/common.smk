@@ -19,3 +19,4 @@ localrules:
     image,
     mosaic,
     plan,
+    qa,

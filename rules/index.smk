@@ -24,3 +24,8 @@ rule image:
 rule mosaic:
     input:
         NIGHT.up_to_mosaics(),
+
+
+rule qa:
+    input:
+        NIGHT.up_to_qa(),

@@ -3,7 +3,8 @@
 
 rule mosaic_window:
     input:
-        lambda wildcards: NIGHT.mosaic_images(names.window_dir(wildcards.date, wildcards.mosaic)),
+        images=lambda wildcards: NIGHT.mosaic_images(names.window_dir(wildcards.date, wildcards.mosaic)),
+        verdicts=lambda wildcards: NIGHT.mosaic_gates(names.window_dir(wildcards.date, wildcards.mosaic)),
     output:
         directory("mosaics/{date}/{mosaic}"),
     params:
@@ -29,7 +30,8 @@ rule mosaic_window:
 
 use rule mosaic_window as mosaic_transit with:
     input:
-        lambda wildcards: NIGHT.mosaic_images(names.transit_dir(wildcards.calibrator, wildcards.date)),
+        images=lambda wildcards: NIGHT.mosaic_images(names.transit_dir(wildcards.calibrator, wildcards.date)),
+        verdicts=lambda wildcards: NIGHT.mosaic_gates(names.transit_dir(wildcards.calibrator, wildcards.date)),
     output:
         directory("mosaics/{calibrator}/{date}"),
     log:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from contimg.caltable import read_gains
 from contimg.errors import InputError, Rejected
 from contimg.ms import MsMeta, MsWriter, read_meta
+from contimg.noise_check import HandDifferences, sefd_jy, uniformity
 
 Array = NDArray[Any]
 
@@ -54,7 +55,9 @@ def apply_tile(
     -------
     dict
         `flag_fraction_before` and `flag_fraction` (of cross-correlations, parallel hands),
-        `antennas_without_gain` (names), `freq_average`, `n_channels` and `sum_weight`, an array (nt,
+        `antennas_without_gain` (names), `freq_average`, `n_channels`, `noise_over_weights` (see
+        `contimg.noise_check`; None where it cannot be known), `sefd_jy` (of a typical antenna, from the mean
+        weight), `weight_uniformity` (over integrations and channels) and `sum_weight`, an array (nt,
         nchan_out): the weight of the unflagged cross-correlations, parallel hands, by integration and
         channel.
 
@@ -84,6 +87,7 @@ def apply_tile(
         np.empty(shape, bool),
     )
     sum_weight = np.zeros((n_times, shape[1]))
+    hands = HandDifferences(np.flatnonzero(cross), parallel)
     flagged_before = flagged = 0
     with (
         tables.table(str(ms), ack=False) as table,
@@ -103,6 +107,7 @@ def apply_tile(
             writer.write_time(i, uvw, out, out_flag, row_weight, out_weight)
             sum_weight[i] = out_weight[cross][..., parallel].sum(axis=(0, 2), dtype=np.float64)
             flagged += int(out_flag[cross][..., parallel].sum())
+            hands.add(out, out_weight, out_flag)
     total = n_times * int(cross.sum()) * len(parallel)
     if not sum_weight.any():
         raise Rejected(
@@ -118,6 +123,14 @@ def apply_tile(
         ],
         "freq_average": freq_average,
         "n_channels": shape[1],
+        "noise_over_weights": hands.ratio(),
+        "sefd_jy": sefd_jy(
+            float(sum_weight.sum()),
+            total * shape[1] - flagged,
+            averaged.channel_width_hz,
+            float(np.median(meta.integration_s)),
+        ),
+        "weight_uniformity": uniformity(sum_weight),
         "sum_weight": sum_weight,
     }
 

@@ -32,6 +32,7 @@ from contimg.options import (
     Tiers,
     key,
 )
+from contimg.qa_options import QaOptions
 
 __all__ = [
     "BeamOptions",
@@ -41,6 +42,7 @@ __all__ = [
     "FlaggingOptions",
     "ImagingOptions",
     "MosaicOptions",
+    "QaOptions",
     "Tier",
     "load",
     "load_tiers",
@@ -156,6 +158,7 @@ class Config(Options):
     imaging: ImagingOptions = ImagingOptions()
     flagging: FlaggingOptions = FlaggingOptions()
     mosaic: MosaicOptions = MosaicOptions()
+    qa: QaOptions = QaOptions()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -16,7 +16,7 @@ interpolated only where it falls. What comes out is described in docs/mosaic.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ def make_mosaic(
     name: str,
     grid: MosaicGrid | None = None,
     options: MosaicOptions,
+    stopped: Mapping[str, str] | None = None,
     threads: int = 1,
     origin: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +72,8 @@ def make_mosaic(
         Pixels of the mosaic; None: whatever covers the good tiles.
     options : MosaicOptions
         ``min_tiles``, ``pb_limit``, ``method``, ``beam``, ``interpolation``.
+    stopped : mapping of str to str, optional
+        Directories that failed a gate, and why: recorded as rejected and left out.
     threads : int
         Blocks of pixels and FFTs worked on at once.
     origin : dict or None
@@ -91,7 +94,7 @@ def make_mosaic(
     ConfigError
         If the tiles span more than one SIN projection is used for.
     """
-    tiles, records = inspect_tiles(tile_dirs)
+    tiles, records = inspect_tiles(tile_dirs, stopped)
     _require(len(tiles), records + [tile_record(t.path, "ok", None) for t in tiles], options.min_tiles)
     if grid is None:
         grid = grid_from_tiles([(tile.wcs, tile.shape) for tile in tiles])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,13 +46,17 @@ class TileImage:
         return self.path / f"{self.name}.{plane}.fits"
 
 
-def inspect_tiles(tile_dirs: Sequence[Path]) -> tuple[list[TileImage], list[dict[str, Any]]]:
+def inspect_tiles(
+    tile_dirs: Sequence[Path], stopped: Mapping[str, str] | None = None
+) -> tuple[list[TileImage], list[dict[str, Any]]]:
     """Sort tile directories into those that can be used and those that cannot, each with its reason.
 
     Parameters
     ----------
     tile_dirs : sequence of Path
         ``images/{date}/{tile}`` directories; they need not exist.
+    stopped : mapping of str to str, optional
+        Directories that are not to be used although they are good, and why: they count as rejected.
 
     Returns
     -------
@@ -66,6 +70,8 @@ def inspect_tiles(tile_dirs: Sequence[Path]) -> tuple[list[TileImage], list[dict
     for path in sorted({Path(p) for p in tile_dirs}, key=lambda p: (p.name, str(p))):
         try:
             verdict, reason = _read_verdict(path)
+            if verdict == "ok" and stopped and str(path) in stopped:
+                verdict, reason = "rejected", stopped[str(path)]
             if verdict == "ok":
                 tiles.append(_read_tile(path))
                 continue

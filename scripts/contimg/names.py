@@ -14,6 +14,7 @@ _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 DATE_PATTERN = r"\d{4}-\d{2}-\d{2}b?"
 TILE_PATTERN = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
 TILE_RE = re.compile(TILE_PATTERN)
+NOT_A_TILE_PATTERN = rf"(?!{TILE_PATTERN}[./])[^/]+"
 NOT_A_DATE_PATTERN = r"(?!\d{4}-\d{2}-\d{2}b?$)(?!\d{4}-\d{2}-\d{2}b?/)[^/]+"
 
 SIDEREAL_DAY = 0.9972695663290843  # mean solar days in one rotation of the Earth (ERA, IAU 2000)
@@ -97,3 +98,22 @@ def window_dir(date: str, mosaic: str) -> str:
 
 def transit_dir(calibrator: str, date: str) -> str:
     return f"mosaics/{calibrator}/{date}"
+
+
+def verdict(date: str, product: str) -> str:
+    """Sidecar of a product's quality; `product` is a tile's name or a mosaic's."""
+    return f"qa/{date}/{product}.json"
+
+
+def mosaic_verdict(path: str, name: str) -> str:
+    """Sidecar of a mosaic's quality, from its directory and the stem of its files."""
+    _, one, two = path.split("/")
+    return verdict(one if re.fullmatch(DATE_PATTERN, one) else two, name)
+
+
+def tile_verdict(tile: str) -> str:
+    return verdict(tile_date(tile), tile)
+
+
+def night_page(date: str) -> str:
+    return f"qa/{date}.html"

@@ -128,8 +128,49 @@ class Night:
 
     def up_to_mosaics(self) -> list[str]:
         """The same for the mosaics of the range, with the tiles outside it that they hold."""
-        tiles = {name for window in self.windows.values() for name in window.tiles} | set(self.selected)
-        return [*self.up_to_images(sorted(tiles)), *self.windows]
+        return [*self.up_to_images(self._wanted()), *self.windows]
+
+    def _wanted(self) -> list[str]:
+        """Tiles of the range and of its mosaics."""
+        return sorted(
+            {name for window in self.windows.values() for name in window.tiles} | set(self.selected)
+        )
+
+    def pointing(self, tile: str) -> dict[str, float]:
+        """Where and when a tile was observed, as plain values (`contimg.qa_conditions.Pointing`)."""
+        at = self._tile(tile)
+        return {
+            "mid_mjd": at.mid_mjd,
+            "ra_deg": at.ra_icrs_deg,
+            "dec_deg": at.dec_icrs_deg,
+            "longitude_deg": at.longitude_deg,
+            "latitude_deg": at.latitude_deg,
+            "height_m": at.height_m,
+        }
+
+    def mosaic_gates(self, path: str) -> list[str]:
+        """Verdicts on a mosaic's tiles, in order of time."""
+        return self.tile_verdicts(self.window(path).tiles)
+
+    def tile_verdicts(self, tiles: Iterable[str]) -> list[str]:
+        """Verdicts on tiles, in their order."""
+        return [names.tile_verdict(tile) for tile in tiles]
+
+    def mosaic_verdicts(self) -> dict[str, Window]:
+        """Verdicts on the mosaics of the range, each with its mosaic."""
+        return {names.mosaic_verdict(path, window.name): window for path, window in self.windows.items()}
+
+    def judged(self, date: str, product: str) -> Window:
+        """The mosaic that a verdict is on."""
+        found = self.mosaic_verdicts()
+        path = names.verdict(date, product)
+        if path not in found:
+            raise ConfigError(f"{path}: no such tile or mosaic; expected one of {_some(found)}")
+        return found[path]
+
+    def up_to_qa(self) -> list[str]:
+        """What `up_to_mosaics` gives, and the verdicts on all of it."""
+        return [*self.up_to_mosaics(), *self.tile_verdicts(self._wanted()), *self.mosaic_verdicts()]
 
     def bytes_of(self, tile: str) -> int:
         """Size of a tile's raw files in bytes."""

@@ -32,6 +32,8 @@ _NEEDS = {
     "image_tile": Need(2500, 1500, 10, 15, 400, 900),
     "apply_tile": Need(900, 300, 4, 4, 100, 900),
     "mosaic": Need(2500, 40, 5, 2, 500, 20),
+    "qa_tile": Need(500, 500, 2, 2, 10, 0),
+    "qa_mosaic": Need(1500, 200, 5, 1, 20, 0),
 }
 
 
@@ -41,8 +43,8 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     Parameters
     ----------
     job : str
-        `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile` (units: GB of raw data) or `mosaic`
-        (units: tiles).
+        `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `qa_tile` (units: GB of raw data), `mosaic` or
+        `qa_mosaic` (units: tiles).
     what : {"mem_mb", "disk_mb", "runtime"}
         Megabytes, megabytes or minutes.
     night : Night
@@ -56,6 +58,8 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     need = _NEEDS[job]
 
     def units(wildcards: Any) -> float:
+        if job == "qa_mosaic":
+            return len(night.judged(wildcards.date, wildcards.product).tiles)
         if job != "mosaic":
             return night.bytes_of(wildcards.tile) / 1e9
         if hasattr(wildcards, "calibrator"):

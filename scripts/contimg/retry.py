@@ -45,12 +45,15 @@ def run(args: argparse.Namespace) -> int:
 def with_errors(tree: Path) -> dict[str, list[Path]]:
     """Products of a tree that are rejected for an error, each with the paths to remove."""
     found: dict[str, list[Path]] = {}
-    for sidecar in sorted([*tree.glob("*/*/*/status.json"), *tree.glob("ms/*/*/*.json")]):
+    sidecars = [*tree.glob("*/*/*/status.json"), *tree.glob("ms/*/*/*.json"), *tree.glob("qa/*/*.json")]
+    for sidecar in sorted(sidecars):
         reason = read_json(sidecar)["reason"]
         if not (reason and reason.startswith(jobs.ERROR_PREFIX)):
             continue
         if sidecar.name == "status.json":
             found[str(sidecar.parent.relative_to(tree))] = [sidecar.parent]
+        elif sidecar.is_relative_to(tree / "qa"):
+            found[str(sidecar.relative_to(tree))] = [sidecar]
         else:
             product = sidecar.with_suffix(".ms")
             found[str(product.relative_to(tree))] = [product, sidecar]

@@ -315,6 +315,7 @@ class Mosaic:
 
     window: Window
     images: tuple[str, ...]
+    verdicts: tuple[str, ...]  # on the tiles: one that failed goes into no mosaic
     directory: str
     options: MosaicOptions
     threads: int
@@ -331,12 +332,13 @@ class Mosaic:
                 name=self.window.name,
                 grid=self._grid(),
                 options=self.options,
+                stopped=self._stopped(),
                 threads=self.threads,
                 origin={"sidecar": f"{self.directory}/{STATUS}"},
             )
             metrics, tiles = made["metrics"], made["tiles"]
             record = status(
-                inputs=self.images,
+                inputs=[*self.images, *self.verdicts],
                 parameters={"mosaic": self.options.model_dump(mode="json"), "window": vars(self.window)},
                 metrics=metrics,
                 tiles=tiles,
@@ -344,6 +346,12 @@ class Mosaic:
             write_json(part / STATUS, record)
         used = sum(tile["status"] == "ok" for tile in tiles)
         return f"{used} of {len(tiles)} tiles, rms {1e3 * metrics['rms_median_jy']:.2f} mJy"
+
+    def _stopped(self) -> dict[str, str]:
+        """Tiles that failed a gate, and why."""
+        from contimg.qa import stopped
+
+        return stopped(Path(path) for path in self.verdicts)
 
     def _grid(self) -> MosaicGrid | None:
         """The pixel grid: fixed for a sidereal window of a strip, from the tiles otherwise.
@@ -353,7 +361,7 @@ class Mosaic:
         from contimg.mosaic_grid import image_cell_arcsec, ladder_cell, window_grid
         from contimg.mosaic_tiles import inspect_tiles
 
-        good, _ = inspect_tiles([Path(path) for path in self.images])
+        good, _ = inspect_tiles([Path(path) for path in self.images], self._stopped())
         if self.window.center_ra_deg is None or not good:
             return None
         cell = image_cell_arcsec(good[0].wcs)
@@ -368,15 +376,9 @@ class Mosaic:
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there is no mosaic, and what became of each tile."""
-        tiles = []
-        for path in self.images:
-            record = read_json(Path(path) / STATUS)
-            tiles.append(
-                {
-                    "tile": Path(path).name,
-                    "status": record["status"],
-                    "reason": record["reason"],
-                    "weight": 0.0,
-                }
-            )
+        from contimg.mosaic_tiles import inspect_tiles, tile_record
+
+        good, left_out = inspect_tiles([Path(path) for path in self.images], self._stopped())
+        tiles = left_out + [tile_record(tile.path, "ok", None) for tile in good]
+        tiles.sort(key=lambda tile: tile["tile"])
         _reject_directory(Path(self.directory), status(reason, inputs=self.images, tiles=tiles))

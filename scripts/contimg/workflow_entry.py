@@ -79,6 +79,10 @@ class Run:
         sidecars = [Path(path) / "status.json" for path in self.night.images() + self.night.mosaics()]
         sidecars += [Path(science_sidecar(tile)) for tile in self.night.selected]
         sidecars += [Path(path) / "status.json" for path in self.night.needed_cal_dirs()]
+        sidecars += [
+            Path(path)
+            for path in (*self.night.tile_verdicts(self.night.selected), *self.night.mosaic_verdicts())
+        ]
         found = jobs.errors(sidecars)
         for line in found:
             say(line)

@@ -272,6 +272,24 @@ def test_a_directory_without_a_verdict_is_unreadable(tmp_path, damage):
     assert "status.json" in left_out[0]["reason"]
 
 
+def test_a_tile_that_failed_a_gate_is_recorded_and_adds_nothing(tmp_path):
+    # the second tile has a source that the others lack
+    paths = write_strip(tmp_path / "tiles", ra_deg=130.0, dec_deg=55.0, count=3)
+    bad = write_tile(tmp_path / "bad", paths[1].name, 130.0, 55.0, sources=[(130.0, 55.0, 1.0)])
+    dirs = [paths[0], bad, paths[2]]
+    stopped = {str(bad): "qa: rms 4, limit 3", str(tmp_path / "elsewhere"): "qa: beam 9, limit 6"}
+    made = make_mosaic(dirs, tmp_path / "without", name="m", options=MosaicOptions(), stopped=stopped)
+    record = made["tiles"][1]
+    assert (record["status"], record["reason"], record["weight"]) == ("rejected", "qa: rms 4, limit 3", 0.0)
+    assert made["metrics"]["n_tiles"] == 2
+    assert np.nanmax(np.abs(read(tmp_path / "without")[0])) == 0.0  # tiles without noise or sources
+    with pytest.raises(Rejected, match=r"1 good tiles.*2 rejected"):
+        make_mosaic(
+            dirs, tmp_path / "none", name="m", options=MosaicOptions(),
+            stopped={**stopped, str(paths[0]): "qa: flags 0.9, limit 0.7"},
+        )  # fmt: skip
+
+
 def test_too_few_good_tiles_make_no_mosaic(tmp_path):
     tiles = write_strip(tmp_path / "images", ra_deg=10.0, dec_deg=55.0, count=3, size=64)
     (tiles[0] / "status.json").write_text(json.dumps({"status": "rejected", "reason": "no solution"}))

@@ -84,3 +84,21 @@ def test_names_that_are_no_product_are_refused_with_what_there_is():
         ConfigError, match="no tile of `incoming` is in this mosaic; expected one of mosaics/"
     ):
         planned.window("mosaics/2025-10-30/0100+55")
+
+
+def test_every_tile_and_mosaic_of_a_run_has_a_verdict_of_its_own():
+    planned = night(strip_of_tiles(count=30), start="2025-10-30T13:00:00")
+    wanted = planned.up_to_qa()
+    assert len(wanted) == len(set(wanted))
+    for tile in {name for window in planned.windows.values() for name in window.tiles}:
+        assert f"qa/{tile[:10]}/{tile}.json" in wanted
+    for path, window in planned.windows.items():
+        assert f"qa/2025-10-30/{window.name}.json" in wanted
+        assert planned.judged("2025-10-30", window.name).path == path
+        assert planned.mosaic_gates(path) == [f"qa/{tile[:10]}/{tile}.json" for tile in window.tiles]
+    with pytest.raises(
+        ConfigError, match=r"qa/2025-10-30/0000.00.json: no such tile or mosaic; expected one of"
+    ):
+        planned.judged("2025-10-30", "0000+00")
+    round_transit = night(strip_of_tiles(count=60), calibrator="0834+555", transit_date="2025-10-30")
+    assert list(round_transit.mosaic_verdicts()) == ["qa/2025-10-30/0834+555_2025-10-30.json"]

@@ -14,6 +14,8 @@ def tree(tmp_path):
         write_json(tmp_path / "images" / "2025-10-30" / name / "status.json", status(reason))
     (tmp_path / "ms/science/2025-10-30/t.ms").mkdir(parents=True)
     write_json(tmp_path / "ms/science/2025-10-30/t.json", status("error: killed"))
+    write_json(tmp_path / "qa/2025-10-30/odd.json", status("error: no such column"))
+    write_json(tmp_path / "qa/2025-10-30/good.json", status("rms 4, limit 3"))
     write_json(tmp_path / "state/attempts/images!2025-10-30!killed/1.json", {})
     return tmp_path
 
@@ -29,6 +31,7 @@ def test_everything_that_ended_with_an_error_is_made_again_and_nothing_else(tree
     left = sorted(str(path.relative_to(tree)) for path in tree.glob("images/*/*"))
     assert left == ["images/2025-10-30/bad", "images/2025-10-30/good"]
     assert list(tree.glob("ms/science/*/*")) == []
+    assert [path.name for path in tree.glob("qa/*/*")] == ["good.json"]
     assert jobs.killed(tree) == []
 
 

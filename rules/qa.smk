@@ -1,0 +1,59 @@
+"""Images and mosaics to verdicts: what fails goes no further."""
+
+
+rule qa_tile:
+    input:
+        "images/{date}/{tile}",
+    output:
+        verdict="qa/{date}/{tile}.json",
+        sources="qa/{date}/{tile}.sources.parquet",
+    params:
+        pointing=lambda wildcards: NIGHT.pointing(wildcards.tile),
+        qa=CONFIG.qa.model_dump(mode="json"),
+        catalog=CONFIG.catalog_params,
+        gave_up=lambda wildcards, output: jobs.given_up(output.verdict),
+    log:
+        "logs/qa_tile/{date}/{tile}.log",
+    benchmark:
+        "benchmarks/qa_tile/{date}/{tile}.tsv"
+    threads: 1
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("qa_tile", "mem_mb", NIGHT),
+        disk_mb=needs("qa_tile", "disk_mb", NIGHT),
+        runtime=needs("qa_tile", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/qa_tile.py"
+
+
+rule qa_mosaic:
+    input:
+        mosaic=lambda wildcards: NIGHT.judged(wildcards.date, wildcards.product).path,
+        tiles=lambda wildcards: NIGHT.tile_verdicts(NIGHT.judged(wildcards.date, wildcards.product).tiles),
+    output:
+        verdict="qa/{date}/{product}.json",
+        sources="qa/{date}/{product}.sources.parquet",
+    params:
+        qa=CONFIG.qa.model_dump(mode="json"),
+        catalog=CONFIG.catalog_params,
+        gave_up=lambda wildcards, output: jobs.given_up(output.verdict),
+    log:
+        "logs/qa_mosaic/{date}/{product}.log",
+    benchmark:
+        "benchmarks/qa_mosaic/{date}/{product}.tsv"
+    threads: 1
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("qa_mosaic", "mem_mb", NIGHT),
+        disk_mb=needs("qa_mosaic", "disk_mb", NIGHT),
+        runtime=needs("qa_mosaic", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    wildcard_constraints:
+        product=names.NOT_A_TILE_PATTERN,
+    script:
+        "../scripts/qa_mosaic.py"

@@ -1,0 +1,29 @@
+"""Judge a mosaic: the gates of a tile (`qa_tile`), on the mosaic's own planes and with the verdicts of its tiles.
+
+Input: a mosaic's directory and the verdicts of its tiles. Output: `qa/{date}/{mosaic}.json` with each gate's value,
+limits and verdict, and `{mosaic}.sources.parquet`. A mosaic that fails is not published.
+Settings: `qa`, `catalog`, `catalog_table`.
+"""
+
+from contimg import jobs
+from contimg.catalog import Catalog
+from contimg.qa_jobs import QaMosaic
+from contimg.qa_options import QaOptions
+
+job = QaMosaic(
+    directory=snakemake.input.mosaic,
+    tile_verdicts=tuple(snakemake.input.tiles),
+    verdict=snakemake.output.verdict,
+    sources=snakemake.output.sources,
+    catalog=Catalog.of(snakemake.params.catalog),
+    options=QaOptions.model_validate(snakemake.params.qa),
+)
+jobs.run(
+    snakemake.output.verdict,
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

@@ -1,0 +1,30 @@
+"""Judge a tile's image: noise, artefacts, false sources, beam, flags, weights; with a catalogue fluxes and places.
+
+Input: `images/{date}/{tile}/`. Output: `qa/{date}/{tile}.json` with each gate's value, limits and verdict, and
+`{tile}.sources.parquet`: the sources found, with what the catalogue has of them. A tile that fails goes into no mosaic.
+Settings: `qa`, `catalog`, `catalog_table`.
+"""
+
+from contimg import jobs
+from contimg.catalog import Catalog
+from contimg.qa_conditions import Pointing
+from contimg.qa_jobs import QaTile
+from contimg.qa_options import QaOptions
+
+job = QaTile(
+    directory=snakemake.input[0],
+    verdict=snakemake.output.verdict,
+    sources=snakemake.output.sources,
+    catalog=Catalog.of(snakemake.params.catalog),
+    options=QaOptions.model_validate(snakemake.params.qa),
+    pointing=Pointing(**snakemake.params.pointing),
+)
+jobs.run(
+    snakemake.output.verdict,
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)
