@@ -20,7 +20,16 @@ from contimg.night import Night, freeze, plan, thaw
 
 MANIFEST_VARIABLE = "CONTIMG_RUN"
 SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours"}
-RULES = ("convert_tile", "calibrate_transit", "image_tile", "apply_tile", "mosaic_window", "mosaic_transit")
+RULES = (
+    "convert_tile",
+    "calibrate_transit",
+    "image_tile",
+    "apply_tile",
+    "qa_tile",
+    "mosaic_window",
+    "mosaic_transit",
+    "qa_mosaic",
+)
 """The rules that work, in the order data flow; the table of a plan shows further ones behind."""
 _KEPT_MANIFESTS = 20
 
