@@ -18,6 +18,7 @@ from contimg.config import (
     FlaggingOptions,
     ImagingOptions,
     MosaicOptions,
+    QaOptions,
     load,
     load_tiers,
     resolve_imaging,
@@ -25,7 +26,15 @@ from contimg.config import (
 from contimg.config_checks import keys
 from contimg.errors import ConfigError
 
-SECTIONS = (BeamOptions, CalibrationOptions, CatalogOptions, FlaggingOptions, ImagingOptions, MosaicOptions)
+SECTIONS = (
+    BeamOptions,
+    CalibrationOptions,
+    CatalogOptions,
+    FlaggingOptions,
+    ImagingOptions,
+    MosaicOptions,
+    QaOptions,
+)
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(
     f"{name},{ra},{dec},10,-0.5,test"
     for name, ra, dec in (
