@@ -197,6 +197,11 @@ class Config(Options):
         return values.mjd(self.end)
 
     @property
+    def disk_reserve_bytes(self) -> int:
+        """Space that stays free where the products are, in bytes."""
+        return round(1e9 * self.disk_reserve_gb)
+
+    @property
     def catalog_params(self) -> dict[str, Any] | None:
         """The reference catalogue as plain values for a rule's params: another file or column makes things again."""
         if self.catalog is None:

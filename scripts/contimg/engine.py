@@ -145,7 +145,10 @@ _WORDS = {
 
 
 class Listener(logging.Handler):
-    """Hears Snakemake's log events and passes on the three that matter to a run.
+    """Hears Snakemake's log events and tells what matters to a run.
+
+    Snakemake says which jobs start, but not, on a quiet terminal, which have ended: whenever it says
+    anything, the jobs that run are looked up in its graph.
 
     Parameters
     ----------
@@ -153,52 +156,62 @@ class Listener(logging.Handler):
         Snakemake's workflow, whose `dag` is complete when the first event comes.
     planned : callable
         Called once with all jobs, before the first one starts (in a dry run too).
-    started, ended : callable
-        Called with a job when it starts, and when it has succeeded.
+    started : callable
+        Called with the jobs that are about to start, in the thread and at the point where Snakemake takes a
+        SIGTERM as the wish to end when the running jobs have.
+    ended : callable
+        Called with a job when it has succeeded.
     """
 
     def __init__(
         self,
         workflow: Any,
         planned: Callable[[list[Job]], None],
-        started: Callable[[Job], None],
+        started: Callable[[list[Job]], None],
         ended: Callable[[Job], None],
     ) -> None:
         super().__init__(logging.INFO)
         self._workflow = workflow
         self._planned, self._started, self._ended = planned, started, ended
-        self._jobs: dict[int, Job] | None = None
+        self._jobs: dict[int, tuple[Any, Job]] | None = None
+        self._running: dict[int, tuple[Any, Job]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one event; an error here is Snakemake's logger's to report, it never ends the run."""
+        """Take one event; an error here is the logger's to report, it never ends the run."""
         event = _event(record)
         nothing = record.msg.startswith("Nothing to be done") if isinstance(record.msg, str) else False
         try:
+            self.look()
             if (event == "RUN_INFO" or nothing) and self._jobs is None:
                 self._plan()
             elif event == "JOB_STARTED":
-                self._pass(self._started, getattr(record, "jobs", None) or ())
-            elif event == "JOB_FINISHED":
-                self._pass(self._ended, [getattr(record, "job_id", -1)])
+                self._start(getattr(record, "jobs", None) or ())
         except (ContimgError, OSError, ValueError):
             self.handleError(record)
+
+    def look(self) -> None:
+        """See which of the running jobs have succeeded."""
+        for number, (theirs, job) in list(self._running.items()):
+            if self._workflow.dag.finished(theirs):
+                del self._running[number]
+                self._ended(job)
 
     def _plan(self) -> None:
         dag = self._workflow.dag
         jobs = jobs_of(dag)
         by_output = {job.output: job for job in jobs}
         self._jobs = {
-            dag.jobid(job): by_output[tuple(map(str, job.output))] for job in dag.jobs if job.output
+            dag.jobid(job): (job, by_output[tuple(map(str, job.output))]) for job in dag.jobs if job.output
         }
         if GRAPH_VARIABLE in os.environ:
             write_graph(Path(os.environ[GRAPH_VARIABLE]), jobs)
         self._planned(jobs)
 
-    def _pass(self, call: Callable[[Job], None], numbers: Iterable[int]) -> None:
-        for number in numbers:
-            job = (self._jobs or {}).get(number)
-            if job is not None:
-                call(job)
+    def _start(self, numbers: Iterable[int]) -> None:
+        jobs = self._jobs or {}
+        starting = {number: jobs[number] for number in numbers if number in jobs}
+        self._running |= starting
+        self._started([job for _, job in starting.values()])
 
 
 def without_banner(logger: logging.Logger) -> None:

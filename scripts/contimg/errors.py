@@ -19,3 +19,7 @@ class Rejected(ContimgError):
 
 class SystemFault(ContimgError):
     """The machine or a tool failed (missing program, full disk): the job failed, the data did not."""
+
+
+class DiskFull(SystemFault):
+    """There is no room for a product: the run stops and goes on when there is; nothing is rejected for it."""

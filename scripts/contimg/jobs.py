@@ -8,6 +8,7 @@ each start leaves a record that only an orderly end removes; a product with too 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -17,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from contimg import disk
 from contimg import threads as thread_limits
-from contimg.errors import ContimgError, Rejected
+from contimg.errors import ContimgError, DiskFull, Rejected
 from contimg.products import read_json, write_json
 
 RETRIES = 2
@@ -79,7 +81,15 @@ def _only_in_log(log: Path) -> Iterator[int]:
 
 
 def run(
-    key: str, make: Make, reject: Reject, *, threads: int, log: str, attempt: int, gave_up: str | None = None
+    key: str,
+    make: Make,
+    reject: Reject,
+    *,
+    threads: int,
+    log: str,
+    attempt: int,
+    gave_up: str | None = None,
+    disk_mb: float = 0.0,
 ) -> None:
     """Run one job to its product, its rejection or its failure.
 
@@ -99,6 +109,9 @@ def run(
         1 for the first start of this job in a run.
     gave_up : str, optional
         From `given_up`: the product is rejected with it at once.
+    disk_mb : float
+        Most that the product takes. Without that much room beside the run's reserve the job fails at once,
+        on every attempt: a full disk rejects nothing.
 
     Raises
     ------
@@ -115,6 +128,7 @@ def run(
         try:
             if gave_up is not None:
                 raise Rejected(gave_up)
+            disk.check(1e6 * disk_mb)
             line = f"{make()}, {time.monotonic() - began:.0f} s"
         except Rejected as verdict:
             reject(str(verdict))
@@ -123,7 +137,7 @@ def run(
             traceback.print_exc()
             what = str(error) if isinstance(error, ContimgError) else f"{type(error).__name__}: {error}"
             line = f"failed (attempt {attempt} of {RETRIES + 1}): {what}; see {log}"
-            if attempt <= RETRIES:
+            if attempt <= RETRIES or _for_want_of_room(error):
                 failure = line
             else:
                 reject(ERROR_PREFIX + what)
@@ -134,6 +148,10 @@ def run(
         record.unlink(missing_ok=True)
     if failure is not None:
         raise SystemExit(1)
+
+
+def _for_want_of_room(error: Exception) -> bool:
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
 
 
 def errors(sidecars: list[Path]) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import shutil
 import sys
 import tempfile
 from collections import defaultdict
@@ -21,6 +20,7 @@ from typing import Any
 
 from contimg import names, plan_costs
 from contimg.config import REPOSITORY, Config
+from contimg.disk import free_bytes
 from contimg.engine import Job, dry_run
 from contimg.night import Night
 from contimg.plan_machines import machines
@@ -28,6 +28,7 @@ from contimg.plan_schedule import Machine, wall_seconds
 from contimg.products import read_json, write_json
 from contimg.provenance import versions
 from contimg.transits import end_mjd
+from contimg.watch import duration
 
 STATUS = "status.json"
 
@@ -211,13 +212,6 @@ def _raw(tile: Any) -> list[tuple[str, float]]:
     return [(path, tile.bytes / len(tile.files)) for path in tile.files]
 
 
-def free_bytes(path: Path) -> int:
-    """Free space where a directory is, or will be."""
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
-
-
 def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> dict[str, Any]:
     """Put the facts of a plan together.
 
@@ -239,7 +233,7 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
     by_product = {job.product: job for job in jobs}
     rows = tile_rows(night, by_product, config.products)
     cost, disk = cost_rows(jobs, night, config.products, machines(cores))
-    reserve = round(config.disk_reserve_gb * 1e9)
+    reserve = config.disk_reserve_bytes
     disk |= {"free_bytes": free_bytes(config.products), "reserve_bytes": reserve}
     obstacles = []
     lacking = disk["writes_bytes"] + reserve - disk["free_bytes"]
@@ -314,27 +308,14 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     ]
     for wall in facts["cost"]["wall"]:
         lines.append(
-            f"{wall['name']} ({wall['cores']} cores): {duration(wall['hours'])} "
-            f"({duration(wall['low_hours'])} to {duration(wall['high_hours'])})"
+            f"{wall['name']} ({wall['cores']} cores): {duration(3600 * wall['hours'])} "
+            f"({duration(3600 * wall['low_hours'])} to {duration(3600 * wall['high_hours'])})"
         )
     lines.append(
         f"disk: {disk['reads_bytes'] / 1e9:.1f} GB to read, {disk['writes_bytes'] / 1e9:.1f} GB to write, "
         f"{disk['free_bytes'] / 1e9:.1f} GB free"
     )
     return [*lines, *(f"NOT FEASIBLE: {obstacle}" for obstacle in facts["obstacles"])]
-
-
-def duration(hours: float) -> str:
-    """`45 s`, `12 min`, `3 h 05 min` or `2 d 4 h`."""
-    seconds = 3600.0 * hours
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from contimg.plan_timeline import COLOURS, timeline
+from contimg.watch import duration
 
 STYLE = """
 body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#1c2430;background:#fff}
@@ -65,13 +66,14 @@ def _gb(size: float) -> str:
 
 
 def _wall(cost: Mapping[str, Any]) -> list[str]:
-    from contimg.plan import duration
-
-    return [
-        f"<dt>{escape(wall['name'])}</dt><dd>{duration(wall['hours'])} <span class=small>"
-        f"({duration(wall['low_hours'])} to {duration(wall['high_hours'])}; {escape(wall['origin'])})</span></dd>"
-        for wall in cost["wall"]
-    ]
+    lines = []
+    for wall in cost["wall"]:
+        middle, low, high = (duration(3600 * wall[key]) for key in ("hours", "low_hours", "high_hours"))
+        lines.append(
+            f"<dt>{escape(wall['name'])}</dt><dd>{middle} <span class=small>({low} to {high}; "
+            f"{escape(wall['origin'])})</span></dd>"
+        )
+    return lines
 
 
 def page(facts: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,30 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contimg import engine, jobs, treelock
+from contimg import disk, engine, jobs, treelock
 from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
 from contimg.names import science_sidecar
 from contimg.night import Night, freeze, plan, thaw
+from contimg.watch import Watch
 
 MANIFEST_VARIABLE = "CONTIMG_RUN"
 SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours"}
-RULES = (
-    "convert_tile",
-    "calibrate_transit",
-    "image_tile",
-    "apply_tile",
-    "qa_tile",
-    "mosaic_window",
-    "mosaic_transit",
-    "qa_mosaic",
-)
-"""The rules that work, in the order data flow; the table of a plan shows further ones behind."""
 _KEPT_MANIFESTS = 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A run of the workflow: its configuration, its plan, and what happens when it starts and ends."""
 
@@ -42,6 +33,7 @@ class Run:
     night: Night
     imaging: ImagingOptions  # the quality tier filled in
     beam_digest: str | None = None  # of the beam file, if there is one
+    listener: engine.Listener | None = None  # in the process the user started
 
     def started(self) -> None:
         """Take the lock of the products tree and freeze the plan for the jobs."""
@@ -51,6 +43,7 @@ class Run:
         manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
         freeze(manifest, self.config, self.night)
         os.environ[MANIFEST_VARIABLE] = str(manifest)
+        os.environ[disk.RESERVE_VARIABLE] = str(self.config.disk_reserve_bytes)
         for old in sorted(runs.glob("*.json"))[:-_KEPT_MANIFESTS]:
             old.unlink(missing_ok=True)
 
@@ -67,13 +60,16 @@ class Run:
         self._report()
 
     def watch(self, workflow: Any, logger: logging.Logger) -> None:
-        """Follow the run through Snakemake's logger: the table of jobs first, then how far it is."""
+        """Follow the run through Snakemake's logger: its table, how far it is, and whether the disk holds it."""
         engine.without_banner(logger)
-        logger.addHandler(engine.Listener(workflow, self._planned, lambda job: None, lambda job: None))
-
-    def _planned(self, jobs: list[engine.Job]) -> None:
-        for line in engine.table(jobs, RULES) if jobs else []:
-            say(line)
+        watch = Watch(
+            say,
+            free=lambda: disk.free_bytes(self.config.products),
+            stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            reserve_bytes=self.config.disk_reserve_bytes,
+        )
+        self.listener = engine.Listener(workflow, watch.planned, watch.started, watch.ended)
+        logger.addHandler(self.listener)
 
     def headline(self) -> str:
         """One line: tiles, groups left out, transits, mosaics."""
@@ -85,6 +81,8 @@ class Run:
         )
 
     def _report(self) -> list[str]:
+        if self.listener is not None:
+            self.listener.look()
         sidecars = [Path(path) / "status.json" for path in self.night.images() + self.night.mosaics()]
         sidecars += [Path(science_sidecar(tile)) for tile in self.night.selected]
         sidecars += [Path(path) / "status.json" for path in self.night.needed_cal_dirs()]

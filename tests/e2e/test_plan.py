@@ -1,6 +1,7 @@
 """The plan of a night of files with nothing in them but headers."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from contimg.cli import main
 from contimg.names import tile_mjd, tile_name
 from contimg.products import read_json
+from contimg.simulate import simulate
 
 from ..unit.uvh5_files import INTEGRATION_S, write_tile
-from .conftest import snakemake
+from .conftest import snakemake, write_calibrators
 
 TILES = 6
 STEP_DAYS = 24 * INTEGRATION_S / 86400.0
@@ -48,3 +50,22 @@ def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers
     assert "NOT FEASIBLE" in done.stdout
     assert not read_json(Path(written[1]))["feasible"]
     assert not (headers["products"] / "images").exists()
+
+
+def test_a_run_stops_before_the_disk_is_full_and_goes_on_when_there_is_room(tiny_options, tmp_path):
+    options = replace(tiny_options, n_tiles=1, transit_tile=0)
+    simulate(options, tmp_path / "incoming")
+    catalogue = write_calibrators(tmp_path / "calibrators.csv", options.sources)
+    night = {"incoming": tmp_path / "incoming", "products": tmp_path / "products"}
+    settings = (f"calibrators={catalogue}",)
+    full = snakemake(
+        "--cores", "2", "convert", **night, settings=(*settings, "disk_reserve_gb=1000000"), check=False
+    )
+    assert full.returncode == 1
+    assert "the disk is nearly full" in full.stdout
+    assert "finishing currently running jobs" in full.stdout
+    assert list(night["products"].glob("ms/**/*.json")) == []
+    done = snakemake("--cores", "2", "convert", **night, settings=settings)
+    assert "1 of 1 tiles converted" in done.stdout
+    (sidecar,) = night["products"].glob("ms/science/*/*.json")
+    assert read_json(sidecar)["status"] == "ok"

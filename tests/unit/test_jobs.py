@@ -1,8 +1,10 @@
+import errno
+import shutil
 import subprocess
 
 import pytest
 
-from contimg import jobs
+from contimg import disk, jobs
 from contimg.errors import InputError, Rejected
 
 
@@ -12,9 +14,10 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(make, *, attempt=1, gave_up=None):
+def run(make, *, attempt=1, gave_up=None, disk_mb=0.0):
     rejected = []
-    jobs.run("images/t", make, rejected.append, threads=1, log="job.log", attempt=attempt, gave_up=gave_up)
+    how = {"threads": 1, "log": "job.log", "attempt": attempt, "gave_up": gave_up, "disk_mb": disk_mb}
+    jobs.run("images/t", make, rejected.append, **how)
     return rejected
 
 
@@ -72,3 +75,22 @@ def test_a_killed_job_is_given_up_after_its_retries(tree):
     assert jobs.given_up("images/t") == reason
     assert jobs.forget("images/t") == 3
     assert jobs.given_up("images/t") is None
+
+
+def test_a_disk_without_room_fails_the_job_before_it_starts_and_rejects_nothing(tree, capfd, monkeypatch):
+    free = shutil.disk_usage(tree).free
+    monkeypatch.setenv(disk.RESERVE_VARIABLE, str(2 * free))
+    with pytest.raises(SystemExit):
+        run(lambda: "not reached", attempt=jobs.RETRIES + 1)
+    assert "disk_reserve_gb" in capfd.readouterr().err
+    monkeypatch.setenv(disk.RESERVE_VARIABLE, "0")
+    with pytest.raises(SystemExit):
+        run(lambda: "not reached", attempt=jobs.RETRIES + 1, disk_mb=2e-6 * free)
+    assert jobs.killed() == []
+    assert run(lambda: "ok") == []
+
+
+def test_a_disk_that_runs_full_under_a_job_rejects_nothing(tree, capfd):
+    with pytest.raises(SystemExit):
+        run(raising(OSError(errno.ENOSPC, "No space left on device")), attempt=jobs.RETRIES + 1)
+    assert "No space left" in capfd.readouterr().err

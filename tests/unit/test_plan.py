@@ -148,8 +148,3 @@ def test_the_timeline_has_a_bar_for_every_tile_and_mosaic(facts):
     assert drawn.count("<rect") == bars
     assert drawn.count("<path") == len(facts["transits"])
     assert timeline({**facts, "tiles": [], "left_out": []}) == ""
-
-
-def test_durations_are_said_in_units_one_reads():
-    said = [plan.duration(hours) for hours in (0.01, 0.5, 3.1, 52.5)]
-    assert said == ["36 s", "30 min", "3 h 06 min", "2 d 4 h"]
