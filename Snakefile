@@ -39,6 +39,7 @@ include: "rules/image.smk"
 include: "rules/mosaic.smk"
 include: "rules/qa.smk"
 include: "rules/plan.smk"
+include: "rules/registry.smk"
 
 
 # Snakemake forgets a default target that an included file names.

@@ -1,6 +1,6 @@
 """What the rules share: the shape of names, and resources as functions of input size and attempt."""
 
-from contimg import jobs, names
+from contimg import jobs, names, registry_sidecars
 from contimg.resources import needs
 
 
@@ -20,3 +20,5 @@ localrules:
     mosaic,
     plan,
     qa,
+    registry,
+    build_registry,

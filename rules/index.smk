@@ -29,3 +29,9 @@ rule mosaic:
 rule qa:
     input:
         NIGHT.up_to_qa(),
+
+
+rule registry:
+    input:
+        "state/products.sqlite3",
+        "state/cal_registry.sqlite3",

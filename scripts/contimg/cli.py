@@ -40,6 +40,16 @@ _DELEGATED = {
         "list a calibrator's transits, with their data and what has been made of them",
         "contimg transits --calibrator 0834+555 --from 2025-10-28 --to 2025-10-31",
     ),
+    "registry": (
+        "contimg.registry_command",
+        "build, back up, restore or check the registries of a products tree",
+        "contimg registry check --products /data/products",
+    ),
+    "query": (
+        "contimg.query",
+        "ask the registries: valid caltables, noisy tiles, products of a calibrator, what was rejected",
+        "contimg query --products /data/products tables --at 2025-10-30T13:00:00 --dec 55",
+    ),
     "retry": (
         "contimg.retry",
         "let the next run make again what ended with an error or was killed too often",

@@ -32,6 +32,7 @@ from contimg.options import (
     Tiers,
     key,
 )
+from contimg.options_products import RegistryOptions
 from contimg.qa_options import QaOptions
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ImagingOptions",
     "MosaicOptions",
     "QaOptions",
+    "RegistryOptions",
     "Tier",
     "load",
     "load_tiers",
@@ -159,6 +161,7 @@ class Config(Options):
     flagging: FlaggingOptions = FlaggingOptions()
     mosaic: MosaicOptions = MosaicOptions()
     qa: QaOptions = QaOptions()
+    registry: RegistryOptions = RegistryOptions()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from contimg import geometry, rotate, uvh5
 from contimg.errors import InputError
 from contimg.flag import Flagger
-from contimg.ms import CORRELATIONS, MsMeta, MsWriter, verify
+from contimg.ms import CORRELATIONS, MJD_EPOCH_JD, SECONDS_PER_DAY, MsMeta, MsWriter, verify
 
 if TYPE_CHECKING:
     from contimg.index import Slot
@@ -160,9 +160,20 @@ def convert_tile(
             "ra_deg": float(np.degrees(meta.phase_ra_rad)),
             "dec_deg": float(np.degrees(meta.phase_dec_rad)),
         },
+        "pointing": _pointing(meta, plan.layout.dec_rad),
         "bytes_read": sum(path.stat().st_size for path in files),
         "bytes_written": sum(path.stat().st_size for path in out_ms.rglob("*") if path.is_file()),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
+    }
+
+
+def _pointing(meta: MsMeta, dec_rad: float) -> dict[str, float]:
+    """Where the dishes pointed (declination of date) and when: the ends of the first and last integrations."""
+    half_days = 0.5 * meta.integration_s / SECONDS_PER_DAY
+    return {
+        "dec_deg": float(np.degrees(dec_rad)),
+        "mjd_start": float(meta.times_jd[0] - MJD_EPOCH_JD - half_days[0]),
+        "mjd_end": float(meta.times_jd[-1] - MJD_EPOCH_JD + half_days[-1]),
     }
 
 

@@ -7,6 +7,7 @@ MJD UTC (a day of 86400 s); a name never depends on anything but the instant, th
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
@@ -117,3 +118,57 @@ def tile_verdict(tile: str) -> str:
 
 def night_page(date: str) -> str:
     return f"qa/{date}.html"
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """What the path of a product tells.
+    Attributes
+    ----------
+    path : str
+        The product, relative to the products tree.
+    kind : str
+        `science_ms`, `calibrator_ms`, `calibrated_ms`, `caltable`, `image` or `mosaic`.
+    date : str
+        UTC date in the path.
+    name : str
+        Stem of its files.
+    tile, calibrator : str or None
+        Where the name holds one.
+    """
+
+    path: str
+    kind: str
+    date: str
+    name: str
+    tile: str | None = None
+    calibrator: str | None = None
+
+
+_STAR = rf"(?P<calibrator>{NOT_A_DATE_PATTERN})"
+_DATE = rf"(?P<date>{DATE_PATTERN})"
+_TILE = rf"(?P<tile>{TILE_PATTERN})"
+_PRODUCTS = {
+    "caltable": re.compile(rf"cal/{_DATE}/(?P<name>{_TILE}_{_STAR})"),
+    "image": re.compile(rf"images/{_DATE}/(?P<name>{_TILE})"),
+    "mosaic": re.compile(rf"mosaics/{_DATE}/(?P<name>{NOT_A_DATE_PATTERN})"),
+    "transit_mosaic": re.compile(rf"mosaics/{_STAR}/{_DATE}"),
+    "calibrated_ms": re.compile(rf"ms/calibrated/{_DATE}/(?P<name>{_TILE})\.ms"),
+    "calibrator_ms": re.compile(rf"ms/calibrators/{_DATE}/(?P<name>{_TILE}_{_STAR})\.ms"),
+    "science_ms": re.compile(rf"ms/science/{_DATE}/(?P<name>{_TILE})\.ms"),
+}
+
+
+def product_of(path: str) -> ProductName | None:
+    """Parse the path of a product, relative to the products tree; None if it is none."""
+    for kind, pattern in _PRODUCTS.items():
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        found = match.groupdict()
+        tile, calibrator = found.get("tile"), found.get("calibrator")
+        if kind == "transit_mosaic":
+            stem = f"{calibrator}_{found['date']}"
+            return ProductName(path, "mosaic", found["date"], stem, calibrator=calibrator)
+        return ProductName(path, kind, found["date"], found["name"], tile, calibrator)
+    return None

@@ -1,0 +1,25 @@
+"""Sidecars to the registries."""
+
+
+rule build_registry:
+    input:
+        NIGHT.up_to_qa(),
+    output:
+        # update: the job itself puts the new files in place of the old ones, which stay readable until then
+        products=update("state/products.sqlite3"),
+        caltables=update("state/cal_registry.sqlite3"),
+    params:
+        backups=CONFIG.registry.backups,
+        others=lambda wildcards, input: registry_sidecars.state_of_others(CONFIG.products, input),
+    log:
+        "logs/build_registry.log",
+    benchmark:
+        "benchmarks/build_registry.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/build_registry.py"

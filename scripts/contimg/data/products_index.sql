@@ -1,0 +1,44 @@
+-- After the rows: indices, and the views that users need not know the tables for.
+CREATE INDEX product_by_date ON product (date, kind);
+CREATE INDEX product_by_kind ON product (kind, status, rms_jy);
+CREATE INDEX product_by_tile ON product (tile);
+CREATE INDEX product_by_calibrator ON product (calibrator, date) WHERE calibrator IS NOT NULL;
+CREATE INDEX product_by_time ON product (mjd_start);
+CREATE INDEX metric_by_name ON metric_value (name_id, value);
+CREATE INDEX source_by_path ON source (path);
+CREATE INDEX source_by_source ON source (source_id);
+CREATE INDEX mosaic_tile_by_tile ON mosaic_tile (tile);
+CREATE INDEX mosaic_tile_by_image ON mosaic_tile (image_id);
+
+UPDATE source
+SET source_id = (SELECT id FROM product WHERE product.path = source.path);
+
+UPDATE mosaic_tile
+SET image_id = (SELECT id FROM product WHERE product.tile = mosaic_tile.tile AND kind = 'image');
+
+UPDATE product
+SET (mjd_start, mjd_end, ra_deg, dec_deg) = (
+    SELECT ms.mjd_start, ms.mjd_end, ms.ra_deg, ms.dec_deg
+    FROM product AS ms
+    WHERE ms.tile = product.tile AND ms.kind = 'science_ms'
+)
+WHERE kind IN ('image', 'calibrated_ms');
+
+CREATE VIEW metric AS
+SELECT product_id, name, value FROM metric_value JOIN metric_name ON metric_name.id = name_id;
+
+CREATE VIEW tiles AS
+SELECT image.*, metric.value AS dynamic_range
+FROM product AS image
+LEFT JOIN metric ON metric.product_id = image.id AND metric.name = 'dynamic_range'
+WHERE image.kind = 'image';
+
+CREATE VIEW mosaics AS
+SELECT product.*, (
+    SELECT count(*) FROM mosaic_tile WHERE mosaic_id = product.id AND weight > 0
+) AS n_tiles
+FROM product
+WHERE kind = 'mosaic';
+
+CREATE VIEW rejected AS
+SELECT path, kind, date, tile, calibrator, reason FROM product WHERE status = 'rejected';
