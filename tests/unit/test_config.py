@@ -19,6 +19,7 @@ from contimg.config import (
     ImagingOptions,
     MosaicOptions,
     QaOptions,
+    RegistryOptions,
     load,
     load_tiers,
     resolve_imaging,
@@ -34,6 +35,7 @@ SECTIONS = (
     ImagingOptions,
     MosaicOptions,
     QaOptions,
+    RegistryOptions,
 )
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(
     f"{name},{ra},{dec},10,-0.5,test"
