@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 import contimg
 from contimg import flag_stats, flag_worker
 from contimg.errors import ConfigError, SystemFault
-from contimg.ms import MsMeta
+from contimg.ms import MsMeta, tile_rows
 
 if TYPE_CHECKING:
     from contimg.options import FlaggingOptions
@@ -92,7 +92,8 @@ class Flagger:
                 f"{meta.antenna_names[0]} to {meta.antenna_names[-1]}"
             )
         n_times, n_bl, n_chan, n_corr = meta.shape
-        self._block = max(1, min(n_bl, BLOCK_BYTES // (8 * n_times * n_chan * n_corr)))
+        tile = tile_rows(n_bl)  # whole tiles, so that none is read twice
+        self._block = tile * max(1, min(n_bl, BLOCK_BYTES // (8 * n_times * n_chan * n_corr)) // tile)
         self._size = flag_worker.aligned(int(np.prod(meta.shape))) + threads * flag_worker.aligned(
             8 * n_times * self._block * n_chan * n_corr
         )

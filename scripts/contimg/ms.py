@@ -11,10 +11,11 @@ Sign
     module hand over data and uvw that already have it.
 
 Storage
-    Everything as large as the data is in TiledColumnStMan tiles that hold all channels of `TILE_ROWS` rows: in
+    Everything as large as the data is in TiledColumnStMan tiles that hold all channels of `tile_rows` rows: in
     the file the rows then follow each other, so that reading in time order (CASA, WSClean, `contimg.apply`) is
-    sequential, and reading a block of baselines at all times (`contimg.flag`) touches each tile once. Columns
-    that change only from time to time are in the incremental storage manager and take no room.
+    sequential, and reading a block of baselines at all times (`contimg.flag`) touches each tile once, as the rows of
+    a tile divide the baselines where that can be. Columns that change only from time to time are in the incremental
+    storage manager and take no room.
 
 References: CASA Memo 229 (Kemball & Wieringa, Measurement Set definition version 2.0).
 """
@@ -33,8 +34,8 @@ from numpy.typing import NDArray
 from contimg import ms_subtables
 from contimg.errors import InputError
 
-TILE_ROWS = 64
-"""Rows in a tile: 0.8 MB of DATA for 768 channels and two correlations."""
+TILE_ROWS = 48
+"""Rows in a tile, if the baselines allow: 0.6 MB of DATA for 768 channels and two correlations."""
 
 KEYWORD = "CONTIMG"
 """Table keyword (a record) with what the Measurement Set standard has no place for."""
@@ -90,6 +91,18 @@ class MsMeta:
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the data: (nt, nbl, nchan, ncorr)."""
         return self.n_times, self.n_baselines, len(self.freq_hz), len(self.correlations)
+
+
+def tile_rows(n_baselines: int) -> int:
+    """Rows of a tile: the divisor of the baselines nearest to `TILE_ROWS`, within a factor of two of it.
+
+    The baselines of an integration then are whole tiles, and blocks of them can be read without their neighbours.
+    Without such a divisor: `TILE_ROWS`, and tiles straddle integrations.
+    """
+    if n_baselines <= 2 * TILE_ROWS:
+        return n_baselines
+    divisors = [n for n in range(TILE_ROWS // 2, 2 * TILE_ROWS + 1) if n_baselines % n == 0]
+    return min(divisors, key=lambda n: abs(n - TILE_ROWS), default=TILE_ROWS)
 
 
 def times_mjd_s(times_jd: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -242,7 +255,7 @@ def _layout(
     n_chan: int, n_corr: int, n_bl: int, weight_spectrum: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Column descriptions and data managers of the main table."""
-    cube, row_tile = [n_chan, n_corr], min(TILE_ROWS, n_bl)
+    cube, row_tile = [n_chan, n_corr], tile_rows(n_bl)
     shapes: dict[str, tuple[Any, str, list[int], int]] = {  # sample value, type, shape, rows in a tile
         "DATA": (0j, "complex", cube, row_tile),
         "FLAG": (False, "boolean", cube, 8 * row_tile),  # stored as bits

@@ -4,7 +4,7 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
-from contimg import uvh5
+from contimg import flag, uvh5
 from contimg.convert import READ_AHEAD, convert_tile
 from contimg.ms import MsWriter
 from contimg.options import FlaggingOptions
@@ -40,7 +40,8 @@ def moved():
     return values["rchar"], values["wchar"]
 
 
-def test_each_raw_byte_is_read_once_and_each_byte_of_the_set_written_once(tmp_path):
+def test_each_raw_byte_is_read_once_and_each_byte_of_the_set_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(flag, "BLOCK_BYTES", 1)  # as many blocks of baselines as can be
     files = tile(tmp_path / "raw")
     convert(files, tmp_path / "first.ms")  # what is imported, compiled or looked up once is not counted
     raw_bytes = sum(path.stat().st_size for path in files)

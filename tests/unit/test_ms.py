@@ -115,6 +115,14 @@ def test_the_large_columns_are_tiled_by_rows_with_all_channels(meta, tmp_path):
     assert managers["ARRAY_ID"]["TYPE"] == "IncrementalStMan"
 
 
+@pytest.mark.parametrize(
+    ("n_baselines", "rows"),
+    [(4656, 48), (406, 58), (1176, 49), (55, 55), (4657, 48)],  # 96, 28, 48 and 10 antennas; a prime number
+)
+def test_tiles_divide_an_integration_where_they_can(n_baselines, rows):
+    assert ms.tile_rows(n_baselines) == rows
+
+
 def test_casa_finds_names_directions_frequencies_and_the_observatory(meta, tmp_path):
     from contimg.casa import casatasks
 
