@@ -86,16 +86,25 @@ def main():
     arguments = parser.parse_args()
     times = arguments.times
     rng = np.random.default_rng(1)
-    data = rng.normal(size=(N_BASELINES, N_CHANNELS, 2 * N_CORRELATIONS)).astype(np.float32).view(np.complex64)
+    data = (
+        rng.normal(size=(N_BASELINES, N_CHANNELS, 2 * N_CORRELATIONS)).astype(np.float32).view(np.complex64)
+    )
     size = data.nbytes * times
     print(f"{times} integrations, {size / 1e9:.2f} GB; CPU seconds (bytes read / bytes of DATA)\n")
-    print("| rows in a tile | MB | write | by integration | by row (an eighth) | by 54 baselines | by as many as a tile |")
+    print(
+        "| rows in a tile | MB | write | by integration | by row (an eighth) | by 54 baselines | by as many as a tile |"
+    )
     print("|---|---|---|---|---|---|---|")
     for rows in ROWS:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
             path = Path(folder, "table")
             cells = [f"{timed(write, path, rows, times, data)[0]:.1f}"]
-            for reader in ((read_integrations,), (read_rows,), (read_baselines, BLOCK), (read_baselines, rows)):
+            for reader in (
+                (read_integrations,),
+                (read_rows,),
+                (read_baselines, BLOCK),
+                (read_baselines, rows),
+            ):
                 with tables.table(str(path), ack=False) as table:
                     seconds, read = timed(reader[0], table, times, *reader[1:])
                 cells.append(f"{seconds:.1f} ({read / size:.2f})")

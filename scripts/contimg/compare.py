@@ -116,8 +116,7 @@ def compare(
         inside = (x > 0) & (y > 0) & (x < nx - 1) & (y < ny - 1)
     row, column = (np.rint(np.where(inside, axis, 0)).astype(int) for axis in (y, x))
     inside &= np.isfinite(image[row, column])
-    quality = pb if pb is not None else np.nanpercentile(rms, 1) / rms
-    counts = inside & (quality[row, column] >= PB_MIN) & (true_jy >= SIGMA * rms[row, column])
+    counts = inside & (quality(rms, pb)[row, column] >= PB_MIN) & (true_jy >= SIGMA * rms[row, column])
     keep = [int(number) for number in np.flatnonzero(inside)]
     table = measure(image, header, places[keep], rms=rms)
     table["name"] = [sources[i].name for i in keep]
@@ -150,8 +149,8 @@ def judge(table: pd.DataFrame) -> Verdict:
     )
 
 
-def compare_product(directory: Path, sources: Sequence[TrueSource]) -> pd.DataFrame:
-    """Compare the image of a tile's directory, or the mosaic of a mosaic's, with the truth."""
+def read_product(directory: Path) -> tuple[np.ndarray, Header, np.ndarray, np.ndarray | None]:
+    """Read a tile's corrected image, or a mosaic: image, header, rms and, of a tile, power beam."""
     from astropy.io import fits
 
     tile = next(directory.glob("*.pbcor.fits"), None)
@@ -159,7 +158,17 @@ def compare_product(directory: Path, sources: Sequence[TrueSource]) -> pd.DataFr
     stem = stem.removesuffix(".weights.fits")
     image, header = fits.getdata(tile or directory / f"{stem}.fits", header=True)
     rms = fits.getdata(directory / f"{stem}.rms.fits")
-    pb = fits.getdata(directory / f"{stem}.pb.fits") if tile else None
+    return image, header, rms, fits.getdata(directory / f"{stem}.pb.fits") if tile else None
+
+
+def quality(rms: np.ndarray, pb: np.ndarray | None) -> np.ndarray:
+    """How good each place is, 1 at best: the power beam of a tile, and of a mosaic its best rms over the rms."""
+    return pb if pb is not None else np.nanpercentile(rms, 1) / rms
+
+
+def compare_product(directory: Path, sources: Sequence[TrueSource]) -> pd.DataFrame:
+    """Compare the image of a tile's directory, or the mosaic of a mosaic's, with the truth."""
+    image, header, rms, pb = read_product(directory)
     return compare(image, header, rms, sources, pb=pb)
 
 

@@ -276,6 +276,7 @@ def test_options_that_cannot_be_are_refused_with_the_key(changes, message):
         ({"start": "yesterday"}, "start is 'yesterday'"),
         ({"transit_of": "nobody"}, "transit_of is 'nobody'"),
         ({"dead_antennas": ("77",)}, "dead_antennas 77 take no data"),
+        ({"sick_antennas": ("77",)}, "sick_antennas 77 take no data"),
     ],
 )
 def test_nights_that_cannot_be_are_refused_before_anything_is_written(changes, message, tmp_path):

@@ -230,6 +230,19 @@ def test_a_wander_starts_at_zero_and_has_the_rate_asked_for():
     assert np.sqrt(np.mean(np.square(rates))) == pytest.approx(20.0, rel=0.05)
 
 
+def test_a_sick_antenna_swings_within_minutes_and_the_others_are_as_without_it():
+    options = dataclasses.replace(CLEAN, sick_antennas=(ANTENNAS[1],))
+    hours = np.arange(0.0, 10.0, 0.001)
+    times = 60000.0 + hours / 24.0
+    for name in ANTENNAS[:2]:
+        sick, well = (gains.draw(o, name, 60000.0) for o in (options, CLEAN))
+        assert sick.amplitude == well.amplitude
+        scatter = [np.std(gains.drift_deg(sick, p, times)) for p in (0, 1)]
+        # four waves of at least 250 periods each: their mean square is fixed to better than 1 %
+        expected = 60.0 if name == ANTENNAS[1] else 0.0
+        assert scatter == pytest.approx([expected, expected], rel=0.02)
+
+
 @pytest.mark.parametrize("mode", ["noise", "zeros"])
 def test_a_dead_antenna_has_no_sky(mode):
     model = model_of(sources=(SOURCE,), dead_antennas=("51",), dead_mode=mode, rfi_lines_mhz=(1405.0,))

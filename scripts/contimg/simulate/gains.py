@@ -17,6 +17,8 @@ from contimg.simulate.options import SimOptions
 from contimg.simulate.streams import Stream, generator
 
 WANDER_TERMS = 4
+SICK_RMS_DEG = 60.0
+SICK_PERIOD_HOURS = 0.01, 0.04
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def draw(options: SimOptions, name: str, epoch_mjd: float) -> AntennaGain:
     """Draw the gain of the antenna called `name`; it depends on the seed and the name alone.
 
     A wander's rate has the standard deviation `phase_drift_deg_per_hour` over time: each of n waves of
-    amplitude A and period P has a rate of rms 2 pi A / (sqrt(2) P).
+    amplitude A and period P has a rate of rms 2 pi A / (sqrt(2) P). A sick antenna has waves of 36 to 144 s beside it,
+    `SICK_RMS_DEG` together.
     """
     rng = generator(options.seed, Stream.GAINS, int(name))
     amplitude = np.exp(options.gain_amplitude_scatter * rng.standard_normal(2))
@@ -62,6 +65,11 @@ def draw(options: SimOptions, name: str, epoch_mjd: float) -> AntennaGain:
         wander = tuple(
             tuple(zip(size[p].tolist(), hours[p].tolist(), start[p].tolist(), strict=True)) for p in (0, 1)
         )
+    if name in options.sick_antennas:
+        periods = rng.uniform(*SICK_PERIOD_HOURS, (2, WANDER_TERMS)).tolist()
+        starts = rng.uniform(0.0, 2.0 * np.pi, (2, WANDER_TERMS)).tolist()
+        swing = [SICK_RMS_DEG * float(np.sqrt(2.0 / WANDER_TERMS))] * WANDER_TERMS
+        wander = tuple((*wander[p], *zip(swing, periods[p], starts[p], strict=True)) for p in (0, 1))
     if options.phase_drift != "linear":
         slope = np.zeros(2)
     return AntennaGain(

@@ -118,11 +118,12 @@ def prepare(options: SimOptions, out: Path) -> Night:
         table, names=options.antennas, n_antennas=options.n_antennas, max_radius_m=options.max_radius_m
     )
     names = [table.names[i] for i in used]
-    strangers = [n for n in options.dead_antennas if n not in names]
-    if strangers:
-        raise ConfigError(
-            f"simulate: dead_antennas {', '.join(strangers)} take no data; name some of {', '.join(names)}"
-        )
+    for key in ("dead_antennas", "sick_antennas"):
+        strangers = [n for n in getattr(options, key) if n not in names]
+        if strangers:
+            raise ConfigError(
+                f"simulate: {key} {', '.join(strangers)} take no data; name some of {', '.join(names)}"
+            )
     sources = sky.all_sources(options)
     first_mjd = start_mjd(options, sources)
     antennas = [gains.draw(options, name, first_mjd) for name in names]

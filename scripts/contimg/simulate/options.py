@@ -98,6 +98,7 @@ class SimOptions:
     phase_drift: str = _opt("off", "drift of gain phases: off, linear or wander")
     phase_drift_deg_per_hour: float = _opt(5.0, "standard deviation of the drift's rate, deg/hour")
     dead_antennas: tuple[str, ...] = _opt((), "names of antennas without signal")
+    sick_antennas: tuple[str, ...] = _opt((), "names of antennas whose phase swings by 60 deg rms in minutes")
     dead_mode: str = _opt("noise", "what dead antennas give: noise or zeros")
     rfi_lines_mhz: tuple[float, ...] = _opt((), "frequencies of persistent narrow lines, MHz")
     rfi_line_width_mhz: float = _opt(0.2, "width of a line, MHz; a wider channel dilutes it")
@@ -185,7 +186,7 @@ def from_dict(values: dict[str, Any]) -> SimOptions:
     values = dict(values)
     values["sources"] = tuple(Source(**s) for s in values.get("sources", ()))
     values["faults"] = tuple(Fault(**f) for f in values.get("faults", ()))
-    for name in ("antennas", "dead_antennas", "rfi_lines_mhz"):
+    for name in ("antennas", "dead_antennas", "sick_antennas", "rfi_lines_mhz"):
         if name in values:
             values[name] = tuple(values[name])
     return SimOptions(**values)
