@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup wsclean lint unit bench lock clean
+.PHONY: help demo test setup wsclean lint unit bench scorecard lock clean
 
 bin := .venv/bin
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo:  ## a small simulated night, from raw files to a mosaic compared with the truth
 	@tools/demo.sh
@@ -29,6 +29,9 @@ unit: setup  ## the fast tests only
 
 bench: setup wsclean  ## what a full tile costs, beside its rivals (STAGES="convert image", RIVALS=0)
 	$(bin)/python benchmarks/bench.py $(if $(STAGES),--stages $(STAGES)) $(if $(RIVALS),--rivals $(RIVALS))
+
+scorecard: setup wsclean  ## simulated nights against their truth: docs/scorecard.md (SIZE=quick)
+	$(bin)/python benchmarks/scorecard.py $(if $(SIZE),--size $(SIZE))
 
 lock:  ## requirements.lock anew from pyproject.toml (UPGRADE=1: newest versions)
 	@tools/lock.sh

@@ -1,0 +1,125 @@
+"""The simulated nights of the scorecard: strips, seeds and conditions, never only the easy one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from contimg.simulate.options import SimOptions, Source, preset
+
+EPOCHS = 2
+CATALOGUE_SCATTER = 0.03
+CATALOGUE_FLUX_MIN_JY = 0.02
+
+
+@dataclass(frozen=True)
+class Night:
+    """One condition, observed on `EPOCHS` days in a row.
+
+    Attributes
+    ----------
+    name : str
+    says : str
+        What is difficult about it.
+    options : SimOptions
+        Of the first day.
+    calibrator_error : float
+        The catalogue states the calibrator's flux too high by this part.
+    """
+
+    name: str
+    says: str
+    options: SimOptions
+    calibrator_error: float
+
+    def epoch(self, number: int) -> SimOptions:
+        """The options of a later day: the same sky and array, other noise, interference and drift of phases."""
+        day = date.fromisoformat(self.options.start[:10]) + timedelta(days=number)
+        return replace(self.options, start=day.isoformat())
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "quick": {"n_integrations": 8, "n_channels": 6, "n_tiles": 3, "transit_tile": 1},
+    "standard": {"n_integrations": 12, "n_channels": 12, "n_tiles": 5, "transit_tile": 2},
+    "full": {
+        "n_integrations": 24,
+        "n_channels": 48,
+        "n_tiles": 5,
+        "transit_tile": 2,
+        "antennas": (),
+        "n_antennas": 96,
+    },
+}
+"""Tiles, integrations and channels; the array is the demo's 28 antennas, or all 96."""
+
+
+def nights(size: str) -> list[Night]:
+    """The nights of the scorecard in one of the `SIZES`."""
+    north = replace(preset("demo"), faults=(), **SIZES[size])
+    south = replace(
+        north,
+        dec_deg=-5.0,
+        start="2026-01-19",
+        transit_of="0000-053",
+        sources=(Source("0000-053", 0.3, -5.3, 7.0, -0.6),),
+        phase_drift="wander",
+        phase_drift_deg_per_hour=10.0,
+        seed=5,
+    )
+    far_north = replace(
+        north,
+        dec_deg=70.0,
+        transit_of="1300+702",
+        sources=(Source("1300+702", 195.0, 70.2, 8.0, -0.5),),
+        seed=70,
+    )
+    crowded = replace(north, field_density_per_deg2=7.0, field_separation_arcmin=3.0, seed=7)
+    sick = replace(
+        north,
+        dead_antennas=("36", "81"),
+        dead_mode="zeros",
+        sick_antennas=("15", "93"),
+        rfi_bursts=2,
+        rfi_line_jy=600.0,
+        seed=11,
+    )
+    strong = Source("outside1", 194.0, 73.0, 30.0, -0.7), Source("outside2", 197.0, 66.4, 15.0, -0.7)
+    outside = replace(far_north, sources=(*far_north.sources, *strong))
+    return [
+        Night(
+            "north", "linear drift of phases, narrow interference and a burst, one dead antenna", north, 0.02
+        ),
+        Night("south", "across RA 0h; phases wander by 10 deg an hour", south, -0.03),
+        Night("crowded", "four times as many sources, some only 3 arcmin apart", crowded, 0.01),
+        Night(
+            "sick",
+            "two antennas give zeros, the phases of two swing by 60 deg in minutes; more interference",
+            sick,
+            -0.02,
+        ),
+        Night(
+            "outside", "30 and 15 Jy outside the main lobe, 3.0 and 3.6 deg from the pointing", outside, 0.0
+        ),
+    ]
+
+
+def calibrator_table(night: Night) -> str:
+    """The calibrator catalogue that the pipeline is given, with its error."""
+    [calibrator] = [source for source in night.options.sources if source.name == night.options.transit_of]
+    flux = calibrator.flux_jy * (1 + night.calibrator_error)
+    line = f"{calibrator.name},{calibrator.ra_deg},{calibrator.dec_deg},{flux},{calibrator.spectral_index},simulated"
+    return f"name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n{line}\n"
+
+
+def reference_table(sources: list[Source] | tuple[Source, ...], seed: int) -> str:
+    """A reference catalogue of a survey: fluxes off by 3 % rms, the same for both days, nothing below 20 mJy."""
+    rng = np.random.default_rng(seed)
+    lines = ["name,ra_deg,dec_deg,flux_jy"]
+    for source in sources:
+        flux = source.flux_jy * (1 + CATALOGUE_SCATTER * rng.standard_normal())
+        if flux >= CATALOGUE_FLUX_MIN_JY:
+            lines.append(f"{source.name},{source.ra_deg},{source.dec_deg},{flux}")
+    return "\n".join(lines) + "\n"
