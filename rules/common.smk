@@ -7,6 +7,8 @@ from contimg.resources import needs
 wildcard_constraints:
     date=names.DATE_PATTERN,
     tile=names.TILE_PATTERN,
+    first=names.TILE_PATTERN,
+    last=names.TILE_PATTERN,
     mosaic=names.NOT_A_DATE_PATTERN,
     calibrator=names.NOT_A_DATE_PATTERN,
 
@@ -18,6 +20,7 @@ localrules:
     apply,
     image,
     mosaic,
+    beam,
     plan,
     qa,
     registry,

@@ -21,6 +21,12 @@ rule image:
         NIGHT.up_to_images(),
 
 
+rule beam:
+    input:
+        NIGHT.up_to_images(),
+        NIGHT.beams(),
+
+
 rule mosaic:
     input:
         NIGHT.up_to_mosaics(),

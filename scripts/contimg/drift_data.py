@@ -56,12 +56,16 @@ class StokesI:
         Shorter baselines, at the middle of the band, have weight 0.
     uv_m
         Their lengths, (nbl,).
+    hand
+        Index of the one correlation that is read; None: all parallel hands.
     """
 
-    def __init__(self, ms: Path, *, uvmin_klambda: float = 0.0, uv_m: Array | None = None) -> None:
+    def __init__(
+        self, ms: Path, *, uvmin_klambda: float = 0.0, uv_m: Array | None = None, hand: int | None = None
+    ) -> None:
         self.meta = read_meta(ms)
         n_times, n_bl, n_chan, n_corr = self.meta.shape
-        self._hands = parallel_hands(self.meta)
+        self._hands = parallel_hands(self.meta) if hand is None else np.array([hand])
         self._table = tables.table(str(ms), readonly=True, ack=False)
         self._spectrum = "WEIGHT_SPECTRUM" in self._table.colnames()
         self._data = np.empty((n_bl, n_chan, n_corr), np.complex64)

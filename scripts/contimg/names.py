@@ -93,6 +93,14 @@ def image_dir(tile: str) -> str:
     return f"images/{tile_date(tile)}/{tile}"
 
 
+def beam_dir(tile: str) -> str:
+    return f"beam/{tile_date(tile)}/{tile}"
+
+
+def span_beam_dir(first: str, last: str) -> str:
+    return f"beam/{first}_{last}"
+
+
 def window_dir(date: str, mosaic: str) -> str:
     return f"mosaics/{date}/{mosaic}"
 

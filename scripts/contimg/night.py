@@ -117,6 +117,20 @@ class Night:
         """Mosaic directories of the range."""
         return list(self.windows)
 
+    def span_beams(self, first: str, last: str) -> list[str]:
+        """Beam directories of the tiles from one to another, those of the first one's strip."""
+        strip = names.strip_dec(self._tile(first).dec_deg)
+        low, high = self._tile(first).start_mjd, self._tile(last).start_mjd
+        tiles = (tile for tile in self.tiles.values() if low <= tile.start_mjd <= high)
+        return [names.beam_dir(tile.name) for tile in tiles if names.strip_dec(tile.dec_deg) == strip]
+
+    def beams(self) -> list[str]:
+        """Directories of the beams of the range, one for each strip: from its first to its last tile."""
+        strips: dict[float, list[str]] = {}
+        for name in self.selected:
+            strips.setdefault(names.strip_dec(self.tiles[name].dec_deg), []).append(name)
+        return [names.span_beam_dir(tiles[0], tiles[-1]) for tiles in strips.values()]
+
     def up_to_images(self, tiles: Iterable[str] | None = None) -> list[str]:
         """What the images of tiles (of the range, unless given) are made from, and they themselves.
 

@@ -65,6 +65,7 @@ _DEFAULTS: Mapping[str, Cost] = {
     "calibrate_transit": _default(60 / 2.2, "docs/calibration.md"),
     "image_tile": _default(100 / 2.2, "docs/image.md"),
     "apply_tile": _default(8 / 2.2, "docs/apply.md"),
+    "beam_tile": _default(25 / 2.2, "docs/beam.md"),
     "qa_tile": _default(3 / 2.2, "docs/qa.md"),
     "qa_mosaic": _default(1.0, "docs/qa.md"),
     "mosaic_window": _default(5.0, "docs/mosaic.md"),

@@ -31,6 +31,7 @@ _NEEDS = {
     "calibrate_transit": Need(1500, 700, 6, 8, 100, 1300),
     "image_tile": Need(2500, 1500, 10, 15, 400, 900),
     "apply_tile": Need(900, 300, 4, 4, 100, 900),
+    "beam_tile": Need(1500, 600, 4, 6, 100, 900),
     "mosaic": Need(2500, 40, 5, 2, 500, 20),
     "qa_tile": Need(500, 500, 2, 2, 10, 0),
     "qa_mosaic": Need(1500, 200, 5, 1, 20, 0),
@@ -43,8 +44,8 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     Parameters
     ----------
     job : str
-        `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `qa_tile` (units: GB of raw data), `mosaic` or
-        `qa_mosaic` (units: tiles).
+        `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `beam_tile`, `qa_tile` (units: GB of raw data),
+        `mosaic` or `qa_mosaic` (units: tiles).
     what : {"mem_mb", "disk_mb", "runtime"}
         Megabytes, megabytes or minutes.
     night : Night

@@ -29,7 +29,7 @@ NEIGHBOUR_FRACTION = 0.003
 """Catalogue sources fainter than this part of a calibrator do not enter its model."""
 
 
-def _reject_directory(final: Path, record: dict[str, Any]) -> None:
+def reject_directory(final: Path, record: dict[str, Any]) -> None:
     """Make a rejected directory product: it holds its status.json only."""
     with building(final) as part:
         part.mkdir()
@@ -89,7 +89,7 @@ class ConvertTile:
     def reject(self, reason: str) -> None:
         """Leave a directory that only says why there is no Measurement Set."""
         record = status(reason, inputs=_paths(self.slots))
-        _reject_directory(Path(self.ms), record)
+        reject_directory(Path(self.ms), record)
         write_json(Path(self.sidecar), record)
 
 
@@ -189,14 +189,14 @@ class CalibrateTransit:
         """Leave all three products, each saying why it is rejected."""
         record = status(reason, inputs=_paths(self.slots))
         if not Path(self.sidecar).exists():
-            _reject_directory(Path(self.ms), record)
+            reject_directory(Path(self.ms), record)
             write_json(Path(self.sidecar), record)
-        _reject_directory(Path(self.tables), record)
+        reject_directory(Path(self.tables), record)
 
 
 @dataclass(frozen=True)
-class _Calibrated:
-    """What image_tile and apply_tile share: the science data of a tile and the caltables it may use."""
+class Calibrated:
+    """What image_tile, apply_tile and beam_tile share: the science data of a tile and the caltables it may use."""
 
     tile: str
     ms: str
@@ -207,7 +207,7 @@ class _Calibrated:
     beam: BeamOptions
     threads: int
 
-    def _choose(self) -> Path:
+    def choose_caltable(self) -> Path:
         """The caltable to use; raises Rejected where there is none or the data are unusable."""
         from contimg.calibrate import choose_tables
 
@@ -218,7 +218,8 @@ class _Calibrated:
             raise Rejected("no calibrator transit of this strip within calibration.valid_hours in `incoming`")
         return choose_tables([Path(path) for path in self.candidates])
 
-    def _record(self, tables: Path, metrics: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+    def record(self, tables: Path, metrics: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        """What status.json says of a product made with `tables`."""
         from contimg.beam import describe_beam
 
         borrowed = str(tables) != self.nearest
@@ -236,7 +237,7 @@ class _Calibrated:
 
 
 @dataclass(frozen=True)
-class ImageTile(_Calibrated):
+class ImageTile(Calibrated):
     """Measurement Set and caltables to the image directory."""
 
     directory: str
@@ -250,7 +251,7 @@ class ImageTile(_Calibrated):
         from contimg.ms import read_meta
         from contimg.scratch import working_folder
 
-        tables = self._choose()
+        tables = self.choose_caltable()
         plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
         with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
             part.mkdir()
@@ -271,16 +272,16 @@ class ImageTile(_Calibrated):
                 log=Path(self.log),
             )
             metrics["apply"] = applied
-            write_json(part / STATUS, self._record(tables, metrics, plan=plan.describe()))
+            write_json(part / STATUS, self.record(tables, metrics, plan=plan.describe()))
         return f"rms {1e3 * metrics['rms_jy']:.2f} mJy, with {tables.name}"
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there is no image."""
-        _reject_directory(Path(self.directory), status(reason, inputs=[self.ms], caltables=self.candidates))
+        reject_directory(Path(self.directory), status(reason, inputs=[self.ms], caltables=self.candidates))
 
 
 @dataclass(frozen=True)
-class ApplyTile(_Calibrated):
+class ApplyTile(Calibrated):
     """Measurement Set and caltables to a calibrated Measurement Set."""
 
     calibrated: str
@@ -292,20 +293,20 @@ class ApplyTile(_Calibrated):
         from contimg.apply import apply_tile
         from contimg.ms import read_meta
 
-        tables = self._choose()
+        tables = self.choose_caltable()
         plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
         with building(Path(self.calibrated)) as part:
             applied = apply_tile(
                 Path(self.ms), tables, part, freq_average=plan.freq_average, threads=self.threads
             )
         del applied["sum_weight"]
-        write_json(Path(self.calibrated_sidecar), self._record(tables, applied))
+        write_json(Path(self.calibrated_sidecar), self.record(tables, applied))
         return f"averaged by {plan.freq_average} channels, with {tables.name}"
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there are no calibrated data."""
         record = status(reason, inputs=[self.ms], caltables=self.candidates)
-        _reject_directory(Path(self.calibrated), record)
+        reject_directory(Path(self.calibrated), record)
         write_json(Path(self.calibrated_sidecar), record)
 
 
@@ -381,4 +382,4 @@ class Mosaic:
         good, left_out = inspect_tiles([Path(path) for path in self.images], self._stopped())
         tiles = left_out + [tile_record(tile.path, "ok", None) for tile in good]
         tiles.sort(key=lambda tile: tile["tile"])
-        _reject_directory(Path(self.directory), status(reason, inputs=self.images, tiles=tiles))
+        reject_directory(Path(self.directory), status(reason, inputs=self.images, tiles=tiles))

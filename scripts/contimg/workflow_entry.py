@@ -83,7 +83,8 @@ class Run:
     def _report(self) -> list[str]:
         if self.listener is not None:
             self.listener.look()
-        sidecars = [Path(path) / "status.json" for path in self.night.images() + self.night.mosaics()]
+        products = self.night.images() + self.night.mosaics() + self.night.beams()
+        sidecars = [Path(path) / "status.json" for path in products]
         sidecars += [Path(science_sidecar(tile)) for tile in self.night.selected]
         sidecars += [Path(path) / "status.json" for path in self.night.needed_cal_dirs()]
         sidecars += [

@@ -45,7 +45,8 @@ def add_sky(
         Half the turn of the fringe across a channel and, at the first channel, across an integration (rad):
         each averages the fringe by sin(x) / x. The second grows with frequency by `step_fraction` a channel
         and is followed to first order.
-    flux : float64, (nt, nchan, nsrc)
+    flux : float64, (2, nt, nchan, nsrc)
+        As the receptors X and Y see it.
     gain : complex64, (nt, nant, nchan, 2)
     alive : bool, (nant,)
         Antennas that see the sky.
@@ -55,7 +56,7 @@ def add_sky(
         Receptor (0 X, 1 Y) of antenna 1 and of antenna 2 for each polarisation product.
     """
     n_times, n_baselines, n_channels, n_pols = vis.shape
-    n_sources = flux.shape[2]
+    n_sources = flux.shape[3]
     for row in numba.prange(n_times * n_baselines):
         t = row // n_baselines
         b = row % n_baselines
@@ -74,13 +75,16 @@ def add_sky(
             loss_step[s] = by_channel * slope * x * step_fraction
         lit = alive[i] and alive[j]
         for c in range(n_channels):
-            sum_real = 0.0
-            sum_imag = 0.0
+            x_real, x_imag, y_real, y_imag = 0.0, 0.0, 0.0, 0.0
             if lit:
                 for s in range(n_sources):
-                    strength = flux[t, c, s] * (loss[s] + c * loss_step[s])
-                    sum_real += strength * real[s]
-                    sum_imag += strength * imag[s]
+                    left = loss[s] + c * loss_step[s]
+                    strength = flux[0, t, c, s] * left
+                    x_real += strength * real[s]
+                    x_imag += strength * imag[s]
+                    strength = flux[1, t, c, s] * left
+                    y_real += strength * real[s]
+                    y_imag += strength * imag[s]
                     turned = real[s] * step_real[s] - imag[s] * step_imag[s]
                     imag[s] = real[s] * step_imag[s] + imag[s] * step_real[s]
                     real[s] = turned
@@ -88,7 +92,7 @@ def add_sky(
                 first, second = pairs[p, 0], pairs[p, 1]
                 value = vis[t, b, c, p]
                 if first == second:
-                    value += complex(sum_real, sum_imag)
+                    value += complex(x_real, x_imag) if first == 0 else complex(y_real, y_imag)
                 value *= gain[t, i, c, first] * gain[t, j, c, second].conjugate()
                 if i == j and first == second:
                     value = complex(value.real, 0.0)

@@ -36,8 +36,8 @@ class TileModel:
         Integration midpoints, JD UTC.
     sources : list of Source
         Those within the sky radius at mid-tile.
-    separation_rad : ndarray, (nt, nsrc)
-        From (HA 0, pointing declination).
+    separation_rad : ndarray, (2, nt, nsrc)
+        From where the beams of X and Y point.
     path_m, rate_m_s : ndarray, (nt, nant, nsrc)
         See `geometry.excess_path`.
     ant1, ant2 : ndarray of int, (nbl,)
@@ -121,7 +121,12 @@ def make_tile(
         dec_deg=dec_deg,
         times_jd=times_jd,
         sources=near_sources,
-        separation_rad=geometry.separation(ha, apparent_dec, pointing),
+        separation_rad=np.stack(
+            [
+                geometry.separation(ha - west, apparent_dec, dec)
+                for west, dec in _beam_centres(options, pointing)
+            ]
+        ),
         path_m=np.ascontiguousarray(path),
         rate_m_s=np.ascontiguousarray(rate),
         stopper_rate_m_s=geometry.stopper_rate(positions, pointing),
@@ -134,13 +139,29 @@ def make_tile(
     )
 
 
-def apparent_flux(model: TileModel, freq_hz: np.ndarray) -> np.ndarray:
-    """Return (nt, nchan, nsrc) Jy: the sources' flux densities times the power beam at each integration."""
+def _beam_centres(options: SimOptions, pointing_rad: float) -> list[tuple[float, float]]:
+    """Hour angle and declination (rad) that the beams of X and Y point at."""
+    centres = []
+    for sign in (1.0, -1.0):
+        west = math.radians(options.beam_offset_ha_deg + sign * options.beam_squint_ha_deg)
+        north = math.radians(options.beam_offset_dec_deg + sign * options.beam_squint_dec_deg)
+        centres.append((west / math.cos(pointing_rad), pointing_rad + north))
+    return centres
+
+
+def apparent_by_hand(model: TileModel, freq_hz: np.ndarray) -> np.ndarray:
+    """Return (2, nt, nchan, nsrc) Jy: the sources' flux densities times the power beams of X and Y."""
     freq = np.asarray(freq_hz)
     if not model.sources:
-        return np.zeros((len(model.times_jd), len(freq), 0))
-    power = beam.power(model.separation_rad[:, None, :], freq[None, :, None], model.options.dish_diameter_m)
-    return power * sky.spectrum(model.sources, freq).T[None]
+        return np.zeros((2, len(model.times_jd), len(freq), 0))
+    separation = model.separation_rad[:, :, None, :]
+    power = beam.power(separation, freq[:, None], model.options.dish_diameter_m)
+    return power * sky.spectrum(model.sources, freq).T
+
+
+def apparent_flux(model: TileModel, freq_hz: np.ndarray) -> np.ndarray:
+    """Return (nt, nchan, nsrc) Jy: the mean of both hands."""
+    return apparent_by_hand(model, freq_hz).mean(axis=0)
 
 
 def noise_sigma_jy(options: SimOptions) -> float:
@@ -197,7 +218,7 @@ def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
         model.path_m * (half_turn * options.channel_width_hz),
         model.rate_m_s * (half_turn * freq[0] * options.integration_s),
         step_hz / freq[0],
-        apparent_flux(model, freq),
+        apparent_by_hand(model, freq),
         gain,
         model.alive,
         model.ant1,

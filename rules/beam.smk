@@ -1,0 +1,60 @@
+"""Fitted sources to the primary beam: made only when asked for (target `beam`)."""
+
+
+rule beam_tile:
+    input:
+        ms="ms/science/{date}/{tile}.ms",
+        sidecar="ms/science/{date}/{tile}.json",
+        tables=lambda wildcards: NIGHT.cal_dirs(wildcards.tile),
+        image="images/{date}/{tile}",
+    output:
+        directory("beam/{date}/{tile}"),
+    params:
+        nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        imaging=CONFIG.imaging.model_dump(mode="json"),
+        beam=CONFIG.beam.model_dump(mode="json"),
+        beam_file=RUN.beam_digest,  # another content is another beam
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/beam_tile/{date}/{tile}.log",
+    benchmark:
+        "benchmarks/beam_tile/{date}/{tile}.tsv"
+    threads: 2
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("beam_tile", "mem_mb", NIGHT),
+        disk_mb=needs("beam_tile", "disk_mb", NIGHT),
+        runtime=needs("beam_tile", "runtime", NIGHT),
+        scratch=CONFIG.scratch or "",
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/beam_tile.py"
+
+
+rule beam_measure:
+    input:
+        lambda wildcards: NIGHT.span_beams(wildcards.first, wildcards.last),
+    output:
+        directory("beam/{first}_{last}"),
+    params:
+        beam=CONFIG.beam.model_dump(mode="json"),
+        beam_file=RUN.beam_digest,
+        catalog=CONFIG.catalog_params,
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/beam_measure/{first}_{last}.log",
+    benchmark:
+        "benchmarks/beam_measure/{first}_{last}.tsv"
+    threads: 1
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        disk_mb=100,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/beam_measure.py"

@@ -1,0 +1,26 @@
+"""Fit the primary beam to the tiles of a span, and say what to write into the configuration.
+
+Input: `beam/{date}/{tile}/` of every tile. Output: `beam/{first}_{last}/` with the fitted beam as a beam file
+(`.beam.fits`), the cells that were fitted, a plot and status.json: effective diameter (m) for each part of the band,
+pointing offset and squint (deg), errors, and a recommendation. Settings: `beam`, `catalog`.
+"""
+
+from contimg import beam_measure, jobs
+from contimg.catalog import Catalog
+from contimg.config import BeamOptions
+
+job = beam_measure.BeamMeasure(
+    tiles=tuple(snakemake.input),
+    directory=snakemake.output[0],
+    beam=BeamOptions.model_validate(snakemake.params.beam),
+    catalog=Catalog.of(snakemake.params.catalog),
+)
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

@@ -1,0 +1,33 @@
+"""Measure how the bright sources of a tile drift through the beam.
+
+Input: `ms/science/{date}/{tile}.ms` with its .json, the caltables it may use, and its image directory, whose
+`{tile}.sources.parquet` says what was fitted. Output: `beam/{date}/{tile}/` with `{tile}.cells.parquet`, apparent
+fluxes (Jy) of each source in parts of the tile and of the band, for each hand, and status.json.
+Settings: `beam`, `imaging` (averaging), `scratch`.
+"""
+
+from contimg import beam_measure, jobs
+from contimg.config import BeamOptions, ImagingOptions
+
+job = beam_measure.BeamTile(
+    tile=snakemake.wildcards.tile,
+    ms=snakemake.input.ms,
+    sidecar=snakemake.input.sidecar,
+    candidates=tuple(snakemake.input.get("tables", ())),
+    nearest=snakemake.params.nearest,
+    image=snakemake.input.image,
+    directory=snakemake.output[0],
+    imaging=ImagingOptions.model_validate(snakemake.params.imaging),
+    beam=BeamOptions.model_validate(snakemake.params.beam),
+    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    threads=snakemake.threads,
+)
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)
