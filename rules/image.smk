@@ -14,6 +14,7 @@ rule image_tile:
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
+        catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: jobs.given_up(output[0]),
     log:
         "logs/image_tile/{date}/{tile}.log",

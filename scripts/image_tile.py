@@ -3,10 +3,11 @@
 Input: `ms/science/{date}/{tile}.ms` with its .json, and the caltables the tile may use, best first. Output:
 `images/{date}/{tile}/` with the apparent image, its primary-beam-corrected form, the drift-averaged power beam
 and the local rms (FITS), a picture and status.json. The calibrated data live in scratch only.
-Settings: `imaging`, `beam`, `scratch`.
+Settings: `imaging`, `beam`, `catalog`, `catalog_table`, `scratch`.
 """
 
 from contimg import jobs, stages
+from contimg.catalog import Catalog
 from contimg.config import BeamOptions, ImagingOptions
 
 job = stages.ImageTile(
@@ -15,6 +16,7 @@ job = stages.ImageTile(
     sidecar=snakemake.input.sidecar,
     candidates=tuple(snakemake.input.get("tables", ())),
     nearest=snakemake.params.nearest,
+    catalog=Catalog.of(snakemake.params.catalog),
     directory=snakemake.output[0],
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),
     beam=BeamOptions.model_validate(snakemake.params.beam),

@@ -168,13 +168,16 @@ def channels_averaged(n_channels: int) -> int:
 def _new_peaks(
     image: Array, search: Search, sources: pd.DataFrame, dropped: pd.DataFrame, envelope: Array
 ) -> pd.DataFrame:
-    """Peaks that are no sidelobes, no sources yet and not dropped `MAX_TRIES` times: ``ra_deg, dec_deg, flux_jy``."""
+    """Peaks that are no sidelobes, no sources yet and not dropped `MAX_TRIES` times: ``ra_deg, dec_deg, flux_jy``.
+
+    What lies where the power beam is too low to be fitted casts sidelobes all the same.
+    """
     wcs = WCS(search.header).celestial
-    seen = np.where(search.pb >= search.pb_limit, image, np.nan)
     noise = local_rms(image, search.rms_box_pix)
-    x, y = peaks(seen, search.header, np.maximum(noise, search.least_jy / search.sigma), search.sigma)
-    height = seen[y.astype(int), x.astype(int)]
-    # what casts sidelobes: what is left of the sources that were taken out, then the peaks that are chosen
+    x, y = peaks(image, search.header, np.maximum(noise, search.least_jy / search.sigma), search.sigma)
+    height = image[y.astype(int), x.astype(int)]
+    wanted = search.pb[y.astype(int), x.astype(int)] >= search.pb_limit
+    # what casts sidelobes: what is left of the sources that were taken out, then the peaks, highest first
     at_x, at_y, casts = np.zeros(0), np.zeros(0), np.zeros(0)
     if len(sources):
         at_x, at_y = wcs.world_to_pixel(SkyCoord(sources["ra_deg"], sources["dec_deg"], unit="deg"))
@@ -184,14 +187,15 @@ def _new_peaks(
         distance = np.hypot(at_x - x[k], at_y - y[k]).astype(int)
         sidelobes = casts * envelope[np.minimum(distance, len(envelope) - 1)]
         if height[k] > SIDELOBE_MARGIN * sidelobes.max(initial=0.0):
-            chosen.append(int(k))
+            if wanted[k]:
+                chosen.append(int(k))
             at_x, at_y, casts = np.append(at_x, x[k]), np.append(at_y, y[k]), np.append(casts, height[k])
         if len(chosen) == MAX_NEW:
             break
     if not chosen:
         return pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"])
     places = wcs.pixel_to_world(x[chosen], y[chosen])
-    found = measure(seen, search.header, places, rms=noise)
+    found = measure(image, search.header, places, rms=noise)
     row, column = (np.rint(found[axis]).astype(int) for axis in ("y_pix", "x_pix"))
     found["flux_jy"] = found["flux_jy"] / search.pb[row, column]
     seen_before = _count_near(found, sources, search.header) > 0

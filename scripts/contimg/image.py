@@ -1,8 +1,8 @@
 """A tile's image: imager, primary beam, noise, picture, and the numbers that say how good it is.
 
 The Measurement Set that comes in is calibrated and on scratch. `choose` (from `contimg.imageplan`) resolves the
-settings, `image_tile` makes the files. With `imaging.sky_model: drift` the bright sources are found in a first
-image, fitted to the visibilities through the drifting beam, subtracted, and restored into the image of the rest.
+settings, `image_tile` makes the files. With `imaging.sky_model: drift` the bright sources are found and fitted to
+the visibilities through the drifting beam (`contimg.skymodel`), subtracted, and restored into the image of the rest.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io.fits import Header
 
-from contimg import fitsimage, wsclean
+from contimg import fitsimage, skymodel, wsclean
 from contimg.beam import load_beam
-from contimg.drift_subtract import restore, subtract
+from contimg.drift_residual import POLARISATION
+from contimg.drift_subtract import restore
 from contimg.errors import Rejected
 from contimg.imageplan import ImagingPlan, choose
 from contimg.measure import find
@@ -32,14 +33,12 @@ from contimg.uvweights import DataWeights, weigh
 from contimg.wsclean import CleanRecord, Images
 
 if TYPE_CHECKING:
+    from contimg.catalog import Catalog
     from contimg.drift_fit import Fit
 
 __all__ = ["ImagingPlan", "choose", "image_tile"]
 
 FOUND_SIGMA = 7.0  # sources circled in the picture and counted
-FIT_SIGMA = 7.0  # sources that are fitted and subtracted before CLEAN
-FIT_PB = 0.05  # ... where the power beam is above this: beyond it no model of it is to be trusted
-MAX_FITTED = 100
 GAIN_RESIDUE = 0.02  # of a bright source, by gain errors of 5 % or 3 deg in each of 20 antennas
 MEMORY_GB = 3.0
 
@@ -59,19 +58,19 @@ def image_tile(
     threads: int,
     log: Path,
     memory_gb: float = MEMORY_GB,
+    catalog: Catalog | None = None,
 ) -> dict[str, Any]:
     """Image a calibrated tile and write its files.
 
     Writes ``{tile}.image.fits`` (apparent, Jy/beam), ``.pbcor.fits`` (over the power beam, NaN below
     `pb_limit`), ``.pb.fits`` (absolute drift-averaged power beam, everywhere), ``.rms.fits`` (local rms of
     pbcor, Jy/beam, NaN below `pb_limit`) and ``.png``; with ``sky_model: drift`` also ``.sources.parquet``, the
-    table of `contimg.drift_fit.fit`.
+    table of `contimg.drift_fit.fit`; with `keep` ``.residual.fits`` and ``.model.fits`` of CLEAN.
 
     Parameters
     ----------
     ms : Path
-        Calibrated Measurement Set written by `contimg.apply`, with weights: a private copy, from whose DATA the
-        fitted sources are subtracted.
+        Calibrated Measurement Set written by `contimg.apply`, with weights; only read.
     out_dir : Path
         Existing directory.
     plan : ImagingPlan
@@ -92,6 +91,8 @@ def image_tile(
         The imager's output is appended.
     memory_gb : float
         What WSClean may take.
+    catalog : Catalog, optional
+        Reference sources: with ``sky_model: drift`` those that should be bright are fitted first.
 
     Returns
     -------
@@ -112,7 +113,7 @@ def image_tile(
         float(np.radians(plan.ny * plan.cell_arcsec / 3600)),
     )
     data = weigh(ms, meta, fields_rad=fields, robust=plan.robust, uvmin_klambda=plan.uvmin_klambda)
-    beam_arcsec = _beam_arcsec(data)
+    beam_arcsec = data.beam_arcsec
     freq_hz = data.effective_freq_hz(meta.freq_hz)
     header = fitsimage.tile_header(
         meta,
@@ -125,13 +126,34 @@ def image_tile(
     )
     header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
     weighed = time.monotonic()
-    pb = beam_map(header, meta, data.time_channel, load_beam(beam))
+    pattern = load_beam(beam)
+    pb = beam_map(header, meta, data.time_channel, pattern)
     work = scratch / f"image.{ms.stem}"
-    imager = _Imager(ms, meta, work, beam_arcsec, threads, memory_gb, log)
-    fitted = _take_out(imager, header, pb, plan, options, beam) if options.sky_model == "drift" else None
-    found = time.monotonic()
-    apparent, residual, clean, used, tries = _deconvolve(imager, plan, fitted)
+    imager = _Imager((ms,), meta, work, beam_arcsec, threads, memory_gb, log)
+    rest_folder = scratch / f"rest.{ms.stem}"
+    rest_folder.mkdir()
+    try:
+        fitted = None
+        if options.sky_model == "drift":
+            known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
+            rest = skymodel.take_out(
+                ms,
+                rest_folder,
+                skymodel.search(ms, meta, plan, data, options, pattern),
+                beam=pattern,
+                freq_average=plan.freq_average,
+                loss=options.smearing_loss,
+                known=known,
+                threads=threads,
+            )
+            fitted = rest.fit
+            imager = replace(imager, sets=rest.sets, polarisation=POLARISATION)
+        found = time.monotonic()
+        planes, clean, used, tries = _deconvolve(imager, plan, fitted)
+    finally:
+        _remove(rest_folder)
     imaged = time.monotonic()
+    apparent = planes.restored
     noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(beam_arcsec, plan))
     if fitted is not None:
         apparent = restore(apparent, header, pb, fitted.table)
@@ -143,12 +165,17 @@ def image_tile(
         )
     pbcor = np.where(inside, apparent / np.maximum(pb, 1e-6), np.nan)
     rms = np.where(inside, noise / np.maximum(pb, 1e-6), np.nan)
-    for kind, plane, unit, what in (
+    kinds = [
         ("image", apparent, "Jy/beam", "Intensity"),
         ("pbcor", pbcor, "Jy/beam", "Intensity"),
         ("pb", pb, "", "Power beam"),
         ("rms", rms, "Jy/beam", "Local rms"),
-    ):
+    ]
+    if "residual" in options.keep:
+        kinds.append(("residual", planes.residual, "Jy/beam", "Residual intensity"))
+    if "model" in options.keep:
+        kinds.append(("model", planes.model, "Jy/pixel", "Intensity of CLEAN components"))
+    for kind, plane, unit, what in kinds:
         fitsimage.write(out_dir / f"{meta.tile}.{kind}.fits", plane, header, bunit=unit, btype=what)
     sources = find(np.where(inside, apparent, np.nan), header, noise, FOUND_SIGMA)
     centre_rms = float(np.nanmedian(noise[_central(noise.shape)]))
@@ -165,7 +192,7 @@ def image_tile(
     metrics: dict[str, Any] = {
         "rms_jy": centre_rms,
         "thermal_from_weights_jy": data.thermal_jy,
-        "residual_rms_jy": robust_rms(residual[_central(residual.shape)]),
+        "residual_rms_jy": robust_rms(planes.residual[_central(planes.residual.shape)]),
         "peak_jy": peak,
         "dynamic_range": peak / centre_rms,
         "beam_major_arcsec": beam_arcsec[0],
@@ -196,81 +223,57 @@ def image_tile(
 class _Imager:
     """What every run of the imager on a tile has in common."""
 
-    ms: Path
+    sets: tuple[Path, ...]
     meta: MsMeta
     work: Path
     beam_arcsec: tuple[float, float, float]
     threads: int
     memory_gb: float
     log: Path
+    polarisation: str = "I"
 
     def run(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
         """Run the backend of a plan in an empty folder."""
         if plan.backend == "wsclean":
             return wsclean.run(
-                self.ms,
+                self.sets,
                 folder,
                 plan=plan,
                 beam_arcsec=self.beam_arcsec,
                 threads=self.threads,
                 memory_gb=self.memory_gb,
                 log=self.log,
+                polarisation=self.polarisation,
             )
         from contimg import tclean
 
         return tclean.run(
-            self.ms, folder, plan=plan, beam_arcsec=self.beam_arcsec, threads=self.threads, log=self.log
+            self.sets,
+            folder,
+            plan=plan,
+            beam_arcsec=self.beam_arcsec,
+            threads=self.threads,
+            log=self.log,
+            polarisation=self.polarisation,
         )
 
 
-def _take_out(
-    imager: _Imager,
-    header: Header,
-    pb: np.ndarray,
-    plan: ImagingPlan,
-    options: ImagingOptions,
-    beam: BeamOptions,
-) -> Fit | None:
-    """Find the bright sources, fit them to the visibilities and subtract them; None where there is none.
+@dataclass(frozen=True)
+class _Planes:
+    """What an imager made, each (ny, nx)."""
 
-    The first image only has to show them: CLEAN stops early, which is quick and cannot run away.
-    """
-    from contimg.drift_fit import fit
-
-    shallow = replace(plan, auto_mask=FIT_SIGMA, auto_threshold=0.5 * FIT_SIGMA, channels_out=1)
-    apparent, *_ = _deconvolve(imager, shallow)
-    noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(imager.beam_arcsec, plan))
-    sources = find(np.where(pb >= FIT_PB, apparent, np.nan), header, noise, FIT_SIGMA).nlargest(
-        MAX_FITTED, "flux_jy"
-    )
-    if sources.empty:
-        return None
-    row, column = (np.rint(sources[axis]).astype(int) for axis in ("y_pix", "x_pix"))
-    sources["flux_jy"] = sources["flux_jy"] / pb[row, column]
-    found = fit(
-        imager.ms,
-        sources[["ra_deg", "dec_deg", "flux_jy"]].reset_index(drop=True),
-        beam=load_beam(beam),
-        freq_average=plan.freq_average,
-        threads=imager.threads,
-    )
-    subtract(
-        imager.ms,
-        found.table,
-        beam=load_beam(beam),
-        freq_average=plan.freq_average,
-        threads=imager.threads,
-    )
-    return found
+    restored: np.ndarray  # Jy/beam
+    residual: np.ndarray  # Jy/beam
+    model: np.ndarray  # Jy/pixel
 
 
 def _deconvolve(
     imager: _Imager, plan: ImagingPlan, fitted: Fit | None = None
-) -> tuple[np.ndarray, np.ndarray, CleanRecord, ImagingPlan, int]:
+) -> tuple[_Planes, CleanRecord, ImagingPlan, int]:
     """Run the imager, a second time with safer settings if its CLEAN diverged.
 
-    Returns the restored and the residual image (ny, nx), what CLEAN did, the plan that was used and how many
-    tries it took. The scratch directory is made and removed.
+    Returns what it made, what CLEAN did, the plan that was used and how many tries it took. The scratch directory
+    is made and removed.
     """
     reasons = []
     taken_out = 0.0 if fitted is None else float((fitted.table["flux_jy"] * fitted.table["beam"]).max())
@@ -279,15 +282,20 @@ def _deconvolve(
         folder.mkdir()
         try:
             images, clean = imager.run(used, folder)
-            restored = fitsimage.read_plane(images.restored, used, imager.meta)
-            residual = fitsimage.read_plane(images.residual, used, imager.meta)
+            planes = _Planes(
+                *(
+                    fitsimage.read_plane(path, used, imager.meta)
+                    for path in (images.restored, images.residual, images.model)
+                )
+            )
         finally:
             _remove(folder)
+        restored = planes.restored
         if not np.isfinite(restored).any() or not np.nanmax(np.abs(restored)) > 0:
             raise Rejected(f"{used.backend} made a blank image")
-        reason = clean.divergence() or implausible(restored, residual, taken_out)
+        reason = clean.divergence() or implausible(restored, planes.residual, taken_out)
         if reason is None:
-            return restored, residual, clean, used, attempt
+            return planes, clean, used, attempt
         _log.warning("%s, try %d: %s", imager.meta.tile, attempt, reason)
         reasons.append(reason)
     raise Rejected(f"{reasons[-1]} (and before, with the settings planned: {reasons[0]})")
@@ -317,11 +325,6 @@ def _remove(folder: Path) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _beam_arcsec(data: DataWeights) -> tuple[float, float, float]:
-    major, minor, angle = np.degrees(data.beam_rad)
-    return float(major * 3600), float(minor * 3600), float(angle)
 
 
 def _beam_pixels(beam_arcsec: tuple[float, float, float], plan: ImagingPlan) -> float:

@@ -197,6 +197,13 @@ class ImagingOptions(Options):
         "drift: sources above 7 σ are fitted to the visibilities through the drifting beam, subtracted before CLEAN "
         "and restored after it; none: CLEAN alone.",
     )
+    keep: Annotated[tuple[Literal["residual", "model"], ...], BeforeValidator(values.listed)] = key(
+        (),
+        "Further images of a tile: residual is what CLEAN left (Jy/beam), model its components (Jy/pixel); fitted "
+        "sources are in neither, but in sources.parquet.",
+        expects="names among residual and model, such as [residual]",
+        example=["residual", "model"],
+    )
     imsize: ImageSize | Auto = key(
         "auto", "Side of a square image; auto: pb_limit and the drift.", unit="pixels", example=4800
     )

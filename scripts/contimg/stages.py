@@ -240,6 +240,7 @@ class Calibrated:
 class ImageTile(Calibrated):
     """Measurement Set and caltables to the image directory."""
 
+    catalog: Catalog | None
     directory: str
     scratch: str
     log: str
@@ -270,6 +271,7 @@ class ImageTile(Calibrated):
                 scratch=work,
                 threads=self.threads,
                 log=Path(self.log),
+                catalog=self.catalog,
             )
             metrics["apply"] = applied
             write_json(part / STATUS, self.record(tables, metrics, plan=plan.describe()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,16 @@ STOP_REASONS = {
 
 
 def run(
-    ms: Path,
+    sets: Sequence[Path],
     folder: Path,
     *,
     plan: ImagingPlan,
     beam_arcsec: tuple[float, float, float],
     threads: int,
     log: Path,
+    polarisation: str = "I",
 ) -> tuple[Images, CleanRecord]:
-    """Image a Measurement Set with tclean; it is only read.
+    """Image Measurement Sets with tclean; they are only read.
 
     The whole field is cleaned with Hogbom's algorithm, without a mask, to `DEPTH` times `plan.auto_mask` times
     the noise: each of its iterations costs tens of milliseconds on such images, and the last factor of two
@@ -53,7 +55,8 @@ def run(
 
     Parameters
     ----------
-    ms : Path
+    sets : sequence of Path
+        Imaged together.
     folder : Path
         Empty scratch directory.
     plan, beam_arcsec
@@ -62,6 +65,8 @@ def run(
         OpenMP threads.
     log : Path
         CASA's log is appended.
+    polarisation : str
+        I, or the correlation that holds Stokes I.
 
     Returns
     -------
@@ -75,7 +80,14 @@ def run(
     tasks = casatasks(threads, log.resolve())
     folder = folder.resolve()
     name = str(folder / "tile")
-    parameters = arguments(ms.resolve(), name, plan, beam_arcsec, 1 / lsrk_over_topocentric(read_meta(ms)))
+    parameters = arguments(
+        [path.resolve() for path in sets],
+        name,
+        plan,
+        beam_arcsec,
+        pixel_scale=1 / lsrk_over_topocentric(read_meta(sets[0])),
+        polarisation=polarisation,
+    )
     images = {}
     try:
         with contextlib.chdir(folder):  # CASA leaves temporary lattices in the working directory
@@ -106,11 +118,13 @@ def lsrk_over_topocentric(meta: MsMeta) -> float:
 
 
 def arguments(
-    ms: Path,
+    sets: Sequence[Path],
     name: str,
     plan: ImagingPlan,
     beam_arcsec: tuple[float, float, float],
+    *,
     pixel_scale: float = 1.0,
+    polarisation: str = "I",
 ) -> dict[str, Any]:
     """tclean's parameters for a plan.
 
@@ -120,13 +134,13 @@ def arguments(
     """
     major, minor, angle = beam_arcsec
     return {
-        "vis": str(ms),
+        "vis": [str(path) for path in sets],
         "imagename": name,
         "datacolumn": "data",
         "uvrange": f">{1e3 * plan.uvmin_klambda:g}lambda" if plan.uvmin_klambda > 0 else "",
         "imsize": [plan.nx, plan.ny],
         "cell": f"{plan.cell_arcsec * pixel_scale:.10g}arcsec",
-        "stokes": "I",
+        "stokes": polarisation,
         "specmode": "mfs",
         "gridder": "standard",  # the header knows what that does to places: `fitsimage.slant`
         "weighting": "briggs",

@@ -144,6 +144,12 @@ class DataWeights:
     thermal_jy: float
     n_visibilities: int
 
+    @property
+    def beam_arcsec(self) -> tuple[float, float, float]:
+        """`beam_rad` in arcsec, arcsec and deg."""
+        major, minor, angle = np.degrees(self.beam_rad)
+        return float(major * 3600), float(minor * 3600), float(angle)
+
     def effective_freq_hz(self, freq_hz: np.ndarray) -> float:
         """Mean frequency, weighted as the image is."""
         weights = self.time_channel.sum(axis=0)

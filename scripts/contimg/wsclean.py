@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,19 +82,36 @@ class Images:
 
 
 def command(
-    ms: Path,
+    sets: Sequence[Path],
     prefix: Path,
     *,
     plan: ImagingPlan,
     beam_arcsec: tuple[float, float, float],
     threads: int,
     memory_gb: float,
+    polarisation: str = "I",
 ) -> list[str]:
-    """WSClean's arguments for a plan; `beam_arcsec` is the restoring beam (FWHM, FWHM, deg)."""
+    """WSClean's arguments for a plan.
+
+    Parameters
+    ----------
+    sets : sequence of Path
+        Measurement Sets, imaged together.
+    prefix : Path
+        Of the names of the products.
+    plan : ImagingPlan
+    beam_arcsec : (major, minor, angle)
+        Restoring beam: FWHM, FWHM, deg.
+    threads : int
+    memory_gb : float
+        Limit of what WSClean may take.
+    polarisation : str
+        I, or the correlation that holds Stokes I.
+    """
     major, minor, angle = beam_arcsec
     arguments = ["wsclean", "-j", str(threads), "-abs-mem", f"{memory_gb:.1f}"]
     arguments += ["-no-update-model-required", "-reorder", "-no-dirty", "-temp-dir", str(prefix.parent)]
-    arguments += ["-data-column", "DATA", "-pol", "I", "-use-wgridder"]
+    arguments += ["-data-column", "DATA", "-pol", polarisation, "-use-wgridder"]
     arguments += ["-weight", "briggs", f"{plan.robust:g}", "-size", str(plan.nx), str(plan.ny)]
     arguments += ["-scale", f"{plan.cell_arcsec:g}asec"]
     arguments += ["-beam-shape", f"{major:.3f}asec", f"{minor:.3f}asec", f"{angle:.3f}deg"]
@@ -105,7 +123,7 @@ def command(
         arguments += ["-channels-out", str(plan.channels_out), "-join-channels", "-fit-spectral-pol", "2"]
     arguments += ["-niter", str(plan.niter), "-gain", f"{plan.gain:g}", "-mgain", f"{plan.mgain:g}"]
     arguments += ["-nmiter", str(plan.max_major), "-auto-mask", f"{plan.auto_mask:g}"]
-    arguments += ["-auto-threshold", f"{plan.auto_threshold:g}", "-name", str(prefix), str(ms)]
+    arguments += ["-auto-threshold", f"{plan.auto_threshold:g}", "-name", str(prefix), *map(str, sets)]
     return arguments
 
 
@@ -124,7 +142,7 @@ def safer(plan: ImagingPlan) -> ImagingPlan:
 
 
 def run(
-    ms: Path,
+    sets: Sequence[Path],
     folder: Path,
     *,
     plan: ImagingPlan,
@@ -132,15 +150,16 @@ def run(
     threads: int,
     memory_gb: float,
     log: Path,
+    polarisation: str = "I",
 ) -> tuple[Images, CleanRecord]:
-    """Image a Measurement Set, which is only read.
+    """Image Measurement Sets, which are only read.
 
     Parameters
     ----------
-    ms : Path
+    sets : sequence of Path
     folder : Path
         Empty scratch directory for the products and WSClean's temporary files.
-    plan, beam_arcsec, threads, memory_gb
+    plan, beam_arcsec, threads, memory_gb, polarisation
         See `command`.
     log : Path
         WSClean's output is appended.
@@ -159,7 +178,15 @@ def run(
             "wsclean is not on PATH; install it (Debian: apt-get install wsclean) or set imaging.backend"
         )
     prefix = folder / "tile"
-    arguments = command(ms, prefix, plan=plan, beam_arcsec=beam_arcsec, threads=threads, memory_gb=memory_gb)
+    arguments = command(
+        sets,
+        prefix,
+        plan=plan,
+        beam_arcsec=beam_arcsec,
+        threads=threads,
+        memory_gb=memory_gb,
+        polarisation=polarisation,
+    )
     # its own threads are -j; it refuses to share the cores with those of OpenBLAS
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": str(threads)}
     with log.open("a+", encoding="utf-8", errors="replace") as sink:

@@ -13,7 +13,7 @@ from .test_wsclean import PLAN
 
 
 def test_the_arguments_follow_the_plan():
-    arguments = tclean.arguments(Path("a.ms"), "name", PLAN, (60.0, 40.0, 80.0))
+    arguments = tclean.arguments([Path("a.ms")], "name", PLAN, (60.0, 40.0, 80.0))
     assert arguments["imsize"] == [128, 120]
     assert arguments["cell"] == "20arcsec"
     assert arguments["uvrange"] == ">1000lambda"

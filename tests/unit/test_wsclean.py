@@ -105,7 +105,7 @@ def test_noise_and_a_growth_made_good_later_are_no_divergence():
 
 def test_the_command_holds_wsclean_to_its_threads_and_leaves_the_data_alone(tmp_path):
     command = wsclean.command(
-        Path("a.ms"), tmp_path / "tile", plan=PLAN, beam_arcsec=(60.0, 40.0, 80.0), threads=2, memory_gb=3.0
+        [Path("a.ms")], tmp_path / "tile", plan=PLAN, beam_arcsec=(60.0, 40.0, 80.0), threads=2, memory_gb=3.0
     )
     text = " ".join(command)
     for part in (
@@ -120,7 +120,7 @@ def test_the_command_holds_wsclean_to_its_threads_and_leaves_the_data_alone(tmp_
     fine = replace(PLAN, no_small_inversion=True, channels_out=4, uvmin_klambda=0.0)
     text = " ".join(
         wsclean.command(
-            Path("a.ms"), tmp_path / "t", plan=fine, beam_arcsec=(9, 9, 0), threads=1, memory_gb=1
+            [Path("a.ms")], tmp_path / "t", plan=fine, beam_arcsec=(9, 9, 0), threads=1, memory_gb=1
         )
     )
     assert "-no-small-inversion" in text

@@ -1,0 +1,184 @@
+"""The bright sources of a tile, out of its visibilities: found, fitted, subtracted.
+
+What is left, Stokes I alone and averaged as far as faint sources allow, goes to the imager; the sources come
+back into its image (`contimg.drift_subtract.restore`). The sources of a catalogue, where there is one, are begun
+with; what else is bright, and what the catalogue has that is not there, the data say (`contimg.drift_find`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from contimg import fitsimage
+from contimg.beam import PowerBeam
+from contimg.catalog import Catalog
+from contimg.drift_data import StokesI
+from contimg.drift_find import Search, find_sources
+from contimg.drift_fit import Fit
+from contimg.drift_predict import DriftArray
+from contimg.drift_residual import plan_groups, write_residuals
+from contimg.drift_sources import brightest
+from contimg.imageplan import ImagingPlan, fft_size, field_of_view
+from contimg.ms import MsMeta, read_meta
+from contimg.options import ImagingOptions
+from contimg.primary_beam import beam_map
+from contimg.uvweights import DataWeights
+
+FIT_SIGMA = 7.0
+"""Sources above this are fitted and subtracted before CLEAN."""
+
+FIT_PB = 0.05
+"""... where the power beam is above this: beyond it no model of it is to be trusted."""
+
+SEARCH_WIDER = 1.3
+"""The field that is searched is so much wider than the beam down to `pb_limit`: what lies beyond the image casts its
+sidelobes into it. An Airy beam that is 0.2 at the edge of the one is 0.03 at that of the other."""
+
+PIXELS_PER_BEAM = 2.5
+"""Across the minor axis, in the images that are searched: places and fluxes come from the fits."""
+
+MOST_CATALOGUED = 100
+SEARCH_RADIUS_DEG = 3.0  # of a beam whose first null is 3.2 deg from its centre at 1.4 GHz
+CLOSEST_BEAMS = 0.5
+"""Of catalogue sources closer than this (major axis of the synthesised beam) the fainter is left out."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What the imager gets, and what it does not.
+
+    Attributes
+    ----------
+    fit : Fit or None
+        The sources that were taken out; None where nothing is bright.
+    sets : tuple of Path
+        Measurement Sets of the residuals, to be imaged together.
+    """
+
+    fit: Fit | None
+    sets: tuple[Path, ...]
+
+
+def take_out(
+    ms: Path,
+    folder: Path,
+    search: Search,
+    *,
+    beam: PowerBeam,
+    freq_average: int,
+    loss: float,
+    known: pd.DataFrame | None = None,
+    threads: int = 1,
+) -> Rest:
+    """Find the bright sources of a calibrated tile, fit them, and write the data without them.
+
+    Parameters
+    ----------
+    ms : Path
+        Calibrated Measurement Set; only read.
+    folder : Path
+        Existing scratch directory for the residuals.
+    search : Search
+        Where and how deep to look.
+    beam : PowerBeam
+    freq_average : int
+        Raw channels in each channel of the set.
+    loss : float
+        Largest part of its peak that a source at half power may lose as the residuals are averaged.
+    known : DataFrame, optional
+        Sources to begin with, from `catalogued`.
+    threads : int
+
+    Returns
+    -------
+    Rest
+    """
+    array = DriftArray(read_meta(ms), beam=beam, freq_average=freq_average)
+    with StokesI(ms) as data:
+        found = find_sources(data, search, beam=beam, freq_average=freq_average, known=known, threads=threads)
+        radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
+        groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)
+        sets = write_residuals(data, array, None if found is None else found.table, groups, folder)
+    return Rest(found, tuple(sets))
+
+
+def search(
+    ms: Path,
+    meta: MsMeta,
+    plan: ImagingPlan,
+    data: DataWeights,
+    options: ImagingOptions,
+    beam: PowerBeam,
+) -> Search:
+    """Where and how deep to look for sources in a tile that is imaged as planned.
+
+    Parameters
+    ----------
+    ms : Path
+        The calibrated set.
+    meta : MsMeta
+        Its own.
+    plan : ImagingPlan
+        Of the tile's image, whose weighting is taken over.
+    data : DataWeights
+        Of the tile's image.
+    options : ImagingOptions
+    beam : PowerBeam
+    """
+    cell = data.beam_arcsec[1] / PIXELS_PER_BEAM
+    nx, ny = (
+        fft_size(SEARCH_WIDER * degrees * 3600 / cell)
+        for degrees in field_of_view(meta, options.pb_limit, beam)
+    )
+    grid = replace(plan, nx=nx, ny=ny, cell_arcsec=cell)
+    header = fitsimage.tile_header(
+        meta,
+        grid,
+        axes=fitsimage.imager_axes(ms, meta),
+        beam_arcsec=data.beam_arcsec,
+        freq_hz=data.effective_freq_hz(meta.freq_hz),
+        n_visibilities=data.n_visibilities,
+    )
+    return Search(
+        header=header,
+        pb=beam_map(header, meta, data.time_channel, beam),
+        sigma=FIT_SIGMA,
+        pb_limit=FIT_PB,
+        robust=plan.robust,
+        uvmin_klambda=plan.uvmin_klambda,
+        rms_box_pix=options.rms_box_beams * float(np.sqrt(data.beam_arcsec[0] * data.beam_arcsec[1])) / cell,
+    )
+
+
+def catalogued(catalog: Catalog, meta: MsMeta, data: DataWeights, beam: PowerBeam) -> pd.DataFrame | None:
+    """Sources of a reference catalogue that should be bright in a tile; None where there is none.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    meta : MsMeta
+        Of the tile.
+    data : DataWeights
+        Of the tile's image.
+    beam : PowerBeam
+    """
+    least_jy = FIT_SIGMA * data.thermal_jy
+    near = catalog.near(
+        ra_deg=float(np.degrees(meta.phase_ra_rad)),
+        dec_deg=float(np.degrees(meta.phase_dec_rad)),
+        radius_deg=SEARCH_RADIUS_DEG,
+        min_flux_jy=least_jy,
+    )
+    chosen = brightest(
+        near[["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]],
+        meta,
+        beam=beam,
+        min_apparent_jy=least_jy,
+        most=MOST_CATALOGUED,
+        closest_arcsec=CLOSEST_BEAMS * data.beam_arcsec[0],
+    )
+    return None if chosen.empty else chosen
