@@ -41,7 +41,11 @@ def imaged(request, tile, tmp_path_factory):
     if request.param == "catalogued":
         table = Table()
         table["name"] = ["A", "gone", "B"]
-        table["ra_deg"] = [truth.positions[0].ra.deg, truth.positions[0].ra.deg - 0.5, truth.positions[3].ra.deg]
+        table["ra_deg"] = [
+            truth.positions[0].ra.deg,
+            truth.positions[0].ra.deg - 0.5,
+            truth.positions[3].ra.deg,
+        ]
         table["dec_deg"] = [truth.positions[k].dec.deg for k in (0, 0, 3)]
         table["flux_jy"] = [8.0, 1.0, 1.3 * truth.flux_jy[3]]
         table.write(out / "sources.csv")
@@ -80,7 +84,9 @@ def test_the_noise_is_thermal_and_every_flux_is_right(imaged):
     assert (np.abs(miss) < 3.5 * table["flux_err_jy"] + 0.01 * true).all()
     assert abs(table["flux_jy"].iloc[0] / true[0] - 1) < 0.005
     for axis in ("major", "minor"):
-        assert (table[f"offset_{axis}_beam"].abs() < np.maximum(0.02, 3.5 * table[f"offset_{axis}_err_beam"])).all()
+        assert (
+            table[f"offset_{axis}_beam"].abs() < np.maximum(0.02, 3.5 * table[f"offset_{axis}_err_beam"])
+        ).all()
 
 
 def test_the_table_holds_all_sources_and_no_other(imaged):
