@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchlib import mosaics, report, rivals, stages, tile
-from benchlib.cost import Cost
 
 from contimg.simulate.options import preset
 
@@ -31,16 +30,7 @@ TILE_STAGES = {
     "calibrate": (stages.calibrate, (), (rivals.calibrate,)),
     "image": (stages.image, (), (rivals.image,)),
 }
-QUICK = ("calibration={find_neighbours: false}", "imaging={quality_tier: development}")
 ALL_STAGES = ("whole", *TILE_STAGES, "mosaic")
-
-
-def warm_up(wanted: Sequence[str], folder: Path, threads: int) -> Cost:
-    """Take a tiny tile through what is wanted, so that compiled loops are in their cache as on any later day."""
-    tiny = tile.prepare(folder, preset("tiny"), threads)
-    tile.forget(tiny.products)
-    last = [name for name in TILE_STAGES if name in wanted or "whole" in wanted][-1]
-    return tile.snakemake(tiny, [last], threads=threads, settings=QUICK)
 
 
 def run(
@@ -48,7 +38,8 @@ def run(
 ) -> Iterator[report.Row]:
     """Run the stages that are wanted, in order; yields their rows."""
     if set(wanted) != {"mosaic"}:
-        warm_up(wanted, folder / "warm", threads)
+        last = [name for name in TILE_STAGES if name in wanted or "whole" in wanted][-1]
+        stages.warm(folder / "warm", threads, last)
         full = tile.prepare(folder / preset_name, preset(preset_name), threads)
         if "whole" in wanted:
             yield from stages.whole(full, threads)

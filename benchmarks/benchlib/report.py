@@ -238,7 +238,7 @@ def readme(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def quote(text: str, lines: Sequence[str]) -> str:
+def quote(text: str, lines: Sequence[str], marks: tuple[str, str] = MARKS) -> str:
     """The text with the lines between its marks exchanged.
 
     Raises
@@ -246,9 +246,9 @@ def quote(text: str, lines: Sequence[str]) -> str:
     ValueError
         The marks are not there.
     """
-    first, last = MARKS
+    first, last = marks
     if first not in text or last not in text:
-        raise ValueError(f"expected the marks {first} and {last} round the benchmark's table; put them back")
+        raise ValueError(f"expected the marks {first} and {last} round the measured part; put them back")
     head, rest = text.split(first, 1)
     return "\n".join([head + first, *lines, last]) + rest.split(last, 1)[1]
 

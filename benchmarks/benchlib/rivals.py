@@ -22,7 +22,7 @@ TODAY = {"size": 2048, "cell_arcsec": 1.5, "robust": 0.5, "niter": 1000}
 """The field and depth that public pipelines of this telescope image with, on a smaller field than its beam."""
 
 
-def _task(name: str, folder: Path, threads: int, **arguments: Any) -> Cost:
+def _task(name: str, folder: Path, threads: int, /, **arguments: Any) -> Cost:
     script = Path(__file__).with_name("tasks.py")
     return measure([sys.executable, script, name, json.dumps(arguments)], cwd=folder, threads=threads)
 
@@ -40,7 +40,10 @@ def convert_floor(tile: Tile, folder: Path, threads: int) -> Iterator[Row]:
 
 def convert(tile: Tile, folder: Path, threads: int) -> Iterator[Row]:
     """pyuvdata, told where the data are phased."""
-    centre = sidecar(tile.science_ms.with_suffix(".json"))["metrics"]["phase_centre"]
+    centre = sidecar(tile.science_ms.with_suffix(".json")).get("metrics", {}).get("phase_centre")
+    if centre is None:
+        yield row("convert", "pyuvdata", RIVAL, no_cost("contimg made no set to take the phase centre from"))
+        return
     ra, dec = (float(np.radians(centre[key])) for key in ("ra_deg", "dec_deg"))
     out = folder / "pyuvdata.ms"
     cost = _task("pyuvdata", folder, threads, files=_files(tile), ra_rad=ra, dec_rad=dec, out=str(out))

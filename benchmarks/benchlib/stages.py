@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from benchlib.cost import Cost
 from benchlib.report import OURS, Row, row
-from benchlib.tile import Tile, forget, sidecar, snakemake
+from benchlib.tile import Tile, forget, prepare, sidecar, snakemake
 from contimg import names
+from contimg.simulate.options import preset
 
+QUICK = ("calibration={find_neighbours: false}", "imaging={quality_tier: development}")
 NO_AOFLAGGER = "flagging={aoflagger: false}"
+
+
+def warm(folder: Path, threads: int, target: str = "image") -> Cost:
+    """Take a tiny tile through the workflow, so that compiled loops are in their cache as on any later day."""
+    tiny = prepare(folder, preset("tiny"), threads)
+    forget(tiny.products)
+    return snakemake(tiny, [target], threads=threads, settings=QUICK)
 
 
 def convert(tile: Tile, threads: int) -> Iterator[Row]:

@@ -1,0 +1,130 @@
+"""Imaging settings compared: noise over thermal, dynamic range, fluxes, time and memory. Writes docs/imaging_report.md.
+
+    python benchmarks/bench_imaging.py                       full tiles
+    python benchmarks/bench_imaging.py --size demo           28 antennas, half the time, a quarter of the channels
+    python benchmarks/bench_imaging.py --cases faint --settings default
+
+Every tile is simulated, converted and calibrated once with the defaults, then imaged with each of the settings by
+`snakemake`. Products are removed when a tile is done, as a full one takes 6 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchlib import imaging, noise_mosaic, report, rivals, tile
+
+from contimg import names
+from contimg.simulate.night import simulate
+from contimg.simulate.options import preset
+from contimg.simulate.truth import read_truth
+
+PAGE = tile.CLONE / "docs" / "imaging_report.md"
+DECLINATIONS = {0: 1.25, 37: 1.4, 70: 2.1}
+"""Strips, and how far drift and overlap let the noise of an hour fall below a tile's."""
+
+
+def images(
+    case: imaging.Case, settings: dict[str, str], folder: Path, threads: int
+) -> Iterator[dict[str, Any]]:
+    """Simulate a case and image it with each of the settings."""
+    shutil.rmtree(folder, ignore_errors=True)
+    truth = simulate(case.options, folder / "incoming", threads=threads)
+    made = tile.Tile(folder, truth.tiles[case.target].name, case.options.transit_of)
+    catalog = f"catalog={folder / 'incoming' / 'sources.csv'}"
+    tables = names.caltable_dir(truth.tiles[0].name, made.calibrator)
+    prepared = tile.snakemake(
+        made, [names.science_ms(made.name), tables], threads=threads, settings=[catalog]
+    )
+    if prepared.error:
+        yield {
+            "tile": case.name,
+            "imaging": "calibration",
+            "seconds": prepared.seconds,
+            "note": prepared.error,
+        }
+        return
+    for name, setting in settings.items():
+        tile.forget(made.image_dir)
+        cost = tile.snakemake(
+            made, [names.image_dir(made.name)], threads=threads, settings=[catalog, setting]
+        )
+        status = tile.sidecar(made.image_dir / "status.json")
+        row = imaging.result(case, name, cost, status, made.image_dir, read_truth(folder / "incoming"))
+        print(row, file=sys.stderr, flush=True)
+        yield row
+
+
+def page(cases: list[imaging.Case], rows: list[dict[str, Any]], size: str, gains: dict[int, float]) -> str:
+    """The report."""
+    asked, versions, host = preset(size), report.versions(rivals.wsclean_version()), report.machine()
+    lines = [
+        "# Imaging report",
+        "",
+        "Settings compared on simulated tiles of known truth: "
+        f"`python benchmarks/bench_imaging.py{'' if size == 'full-tile' else f' --size {size}'}`",
+        f"({datetime.now(UTC):%Y-%m-%d}; {host['cpu']}, {host['cores']} cores, load {host['load_before']}; WSClean "
+        f"{versions['wsclean']}). {len(asked.antennas) or asked.n_antennas} antennas,",
+        f"{asked.n_integrations} integrations, {asked.n_subbands} × {asked.n_channels} channels. Times are of "
+        "`snakemake` for the image alone (apply, average, image, correct), its start included.",
+        "`rms` is that of the middle third; *thermal* follows from the weights of the image. Fluxes are of all sources",
+        "above 10 σ where the primary beam is above 0.3; `noise` is what their errors alone would scatter.",
+    ]
+    for case in cases:
+        of_case = [row for row in rows if row["tile"] == case.name]
+        if of_case:
+            lines += ["", f"## {case.name}: {case.says}", "", *imaging.table(of_case)]
+    lines += [
+        "",
+        "## An hour's mosaic",
+        "",
+        "Noise in the middle of a tile over that in the middle of the mosaic of twelve: tiles of pure noise through",
+        "the mosaic stage (`benchmarks/benchlib/noise_mosaic.py`). Expected is what drift and overlap allow, not √12.",
+        "",
+        "| declination | measured | expected |",
+        "|---|---|---|",
+        *(f"| {dec:+d}° | {gain:.2f} | {DECLINATIONS[dec]:.2f} |" for dec, gain in gains.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the cases, write the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=("full-tile", "demo"), default="full-tile")
+    parser.add_argument("--cases", nargs="+", help="only these")
+    parser.add_argument(
+        "--settings", nargs="+", default=[""], help="only those whose name holds one of these words"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=tile.CLONE / "bench" / "imaging")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    arguments = parser.parse_args()
+    cases = [
+        case for case in imaging.cases(arguments.size) if not arguments.cases or case.name in arguments.cases
+    ]
+    settings = {
+        name: setting
+        for name, setting in imaging.SETTINGS.items()
+        if any(word in name for word in arguments.settings)
+    }
+    rows = []
+    for case in cases:
+        folder = arguments.folder.resolve() / case.name
+        rows += images(case, settings, folder, arguments.threads)
+        shutil.rmtree(folder, ignore_errors=True)
+    gains = {dec: noise_mosaic.gain(dec, arguments.threads) for dec in DECLINATIONS}
+    arguments.page.write_text(page(cases, rows, arguments.size, gains))
+    print(arguments.page.read_text())
+
+
+if __name__ == "__main__":
+    main()
