@@ -13,7 +13,7 @@ demo:  ## a small simulated night, from raw files to a mosaic compared with the 
 	@tools/demo.sh
 
 test: setup wsclean  ## install what the tests need and run them all, lint first
-	@status=0; tools/lint.sh || status=1; $(bin)/python -m pytest || status=1; exit $$status
+	@status=0; tools/lint.sh || status=1; $(bin)/python -m pytest $$(tools/slurm.sh) || status=1; exit $$status
 
 setup:  ## make .venv from requirements.lock (PYTHON=/path/to/python3.11 chooses the interpreter)
 	@tools/setup.sh

@@ -3,9 +3,9 @@
     snakemake -n --config start=2025-10-30 end=2025-10-31     plan a night
     snakemake --cores all                                     make it
 
-The configuration is config/config.yaml, then --configfile, then --config. Products are made in the directory
-that `products` names, which is the working directory: `snakemake images/2025-10-30/2025-10-30T13:00:00`
-asks for one of them.
+The configuration is config/config.yaml, config/site.yaml if there is one, then --configfile, then --config.
+Products are made in the directory that `products` names, which is the working directory:
+`snakemake images/2025-10-30/2025-10-30T13:00:00` asks for one of them.
 """
 
 import sys
@@ -22,6 +22,11 @@ from contimg import workflow_entry
 
 
 configfile: str(CLONE / "config" / "config.yaml")
+
+
+if (CLONE / "config" / "site.yaml").is_file():
+
+    configfile: str(CLONE / "config" / "site.yaml")
 
 
 RUN = workflow_entry.begin(config, clone=CLONE, main=workflow.is_main_process)

@@ -22,7 +22,7 @@ rule calibrate_transit:
     benchmark:
         "benchmarks/calibrate_transit/{date}/{tile}_{calibrator}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("calibrate_transit", "mem_mb", NIGHT),
         disk_mb=needs("calibrate_transit", "disk_mb", NIGHT),

@@ -3,6 +3,10 @@
 from contimg import jobs, names, registry_sidecars
 from contimg.resources import needs
 
+# A job of a cluster is tried once: the run submits it again, with more memory. Otherwise it would try again inside its
+# allocation, with the old (issues 284 and 348 of the SLURM plugin).
+RESTARTS = jobs.RESTARTS if workflow.is_main_process else 0
+
 
 wildcard_constraints:
     date=names.DATE_PATTERN,

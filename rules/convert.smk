@@ -16,7 +16,7 @@ rule convert_tile:
     benchmark:
         "benchmarks/convert_tile/{date}/{tile}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("convert_tile", "mem_mb", NIGHT),
         disk_mb=needs("convert_tile", "disk_mb", NIGHT),

@@ -21,7 +21,7 @@ rule image_tile:
     benchmark:
         "benchmarks/image_tile/{date}/{tile}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("image_tile", "mem_mb", NIGHT),
         disk_mb=needs("image_tile", "disk_mb", NIGHT),
@@ -54,7 +54,7 @@ rule apply_tile:
     benchmark:
         "benchmarks/apply_tile/{date}/{tile}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("apply_tile", "mem_mb", NIGHT),
         disk_mb=needs("apply_tile", "disk_mb", NIGHT),

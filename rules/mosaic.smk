@@ -16,7 +16,7 @@ rule mosaic_window:
     benchmark:
         "benchmarks/mosaic_window/{date}/{mosaic}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("mosaic", "mem_mb", NIGHT),
         disk_mb=needs("mosaic", "disk_mb", NIGHT),

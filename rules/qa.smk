@@ -17,7 +17,7 @@ rule qa_tile:
     benchmark:
         "benchmarks/qa_tile/{date}/{tile}.tsv"
     threads: 1
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("qa_tile", "mem_mb", NIGHT),
         disk_mb=needs("qa_tile", "disk_mb", NIGHT),
@@ -45,7 +45,7 @@ rule qa_mosaic:
     benchmark:
         "benchmarks/qa_mosaic/{date}/{product}.tsv"
     threads: 1
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("qa_mosaic", "mem_mb", NIGHT),
         disk_mb=needs("qa_mosaic", "disk_mb", NIGHT),

@@ -162,7 +162,7 @@ def read_configuration(files: Sequence[Path], pairs: Sequence[str]) -> dict[str,
     Parameters
     ----------
     files : sequence of Path
-        YAML files; each wins over those before it, and all over the clone's `config/config.yaml`.
+        YAML files; each wins over those before it, and all over the clone's `config/config.yaml` and `site.yaml`.
     pairs : sequence of str
         `key=value`, winning over the files. A value is read as a number, as True or False, or as YAML.
 
@@ -176,12 +176,12 @@ def read_configuration(files: Sequence[Path], pairs: Sequence[str]) -> dict[str,
     ConfigError
         When a file cannot be read or holds no keys, or a pair is none.
     """
-    from contimg.config import REPOSITORY
+    from contimg.config import REPOSITORY, SITE
     from contimg.config_checks import found, read_yaml
 
     merged: dict[str, Any] = {}
-    own = REPOSITORY / "config" / "config.yaml"
-    for path in ([own] if own.is_file() else []) + list(files):
+    own = (REPOSITORY / "config" / "config.yaml", REPOSITORY / SITE)
+    for path in [path for path in own if path.is_file()] + list(files):
         content = read_yaml(path)
         if not isinstance(content, Mapping):
             raise ConfigError(

@@ -34,6 +34,7 @@ from contimg.options import (
 )
 from contimg.options_products import RegistryOptions
 from contimg.qa_options import QaOptions
+from contimg.slurm import SlurmOptions
 
 __all__ = [
     "BeamOptions",
@@ -53,6 +54,8 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_CALIBRATORS = Path("config/calibrators.csv")
+SITE = Path("config/site.yaml")
+"""What differs at a site, below the clone; not under version control."""
 SHIPPED_TIERS = REPOSITORY / "config" / "quality_tiers.yaml"
 
 Instant = Annotated[str, BeforeValidator(values.instant)]
@@ -154,6 +157,7 @@ class Config(Options):
         expects="a file name such as cygnus_2025, or null",
         example="cygnus_2025",
     )
+    slurm: SlurmOptions = SlurmOptions()
     catalog_table: CatalogOptions = CatalogOptions()
     calibration: CalibrationOptions = CalibrationOptions()
     beam: BeamOptions = BeamOptions()

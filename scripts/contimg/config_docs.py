@@ -22,7 +22,8 @@ yaml-language-server: $schema=config.schema.json
 
 What to process and how. Every key is here with its default; whatever is left out keeps it.
 
-Over this file go, in this order, the files of --configfile and the pairs of --config:
+Over this file go, in this order, config/site.yaml (what differs at your site; not under version control), the
+files of --configfile and the pairs of --config:
   snakemake --cores 8 mosaic --configfile night.yaml --config start=2025-10-28 end=2025-10-31
 A key of a section, on the command line: --config imaging='{robust: 0, niter: 5000}'
 `contimg config` shows the outcome. In brackets: the unit; what may be written.
@@ -31,8 +32,9 @@ A key of a section, on the command line: --config imaging='{robust: 0, niter: 50
 _PAGE_HEAD = """\
 # Configuration
 
-A run reads [config/config.yaml](../config/config.yaml), then each file given with `--configfile`, then the
-pairs given with `--config`; the later wins, key by key. `contimg config` and `contimg tiles` take the same
+A run reads [config/config.yaml](../config/config.yaml), then `config/site.yaml` (what differs at your site: not there
+until you write it, and not under version control), then each file given with `--configfile`, then the pairs given
+with `--config`; the later wins, key by key. `contimg config` and `contimg tiles` take the same
 two options, and `contimg config` shows what comes out:
 
 ```

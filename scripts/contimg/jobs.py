@@ -3,7 +3,8 @@
 Bad data are a result: `Rejected` makes a rejected product at once. Any other exception fails the job, which
 Snakemake starts again; on the last attempt the product is rejected with ``error: …``, so that the rest of
 the night comes out, and the end of the run reports it as an error. A job that is killed can say nothing, so
-each start leaves a record that only an orderly end removes; a product with too many of them is given up.
+each start leaves a record that only an orderly end removes; a product with too many of them is given up, by
+the next run or by one more start in the same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 import time
 import traceback
@@ -18,12 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from contimg import disk
+from contimg import disk, orphans
 from contimg import threads as thread_limits
 from contimg.errors import ContimgError, DiskFull, Rejected
 from contimg.products import read_json, write_json
 
 RETRIES = 2
+RESTARTS = RETRIES + 1
+"""What rules ask of Snakemake: the last start rejects what was always killed, so that its mosaics come out."""
 ERROR_PREFIX = "error: "
 _RECORDS = Path("state/attempts")
 
@@ -80,6 +84,11 @@ def _only_in_log(log: Path) -> Iterator[int]:
             os.close(descriptor)
 
 
+def _end(*_: object) -> None:
+    """Leave in good order, scratch removed, when SLURM announces that it will kill (wall time, scancel)."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def run(
     key: str,
     make: Make,
@@ -106,7 +115,7 @@ def run(
     log : str
         Path of the log file; everything printed goes there, and one line to the terminal.
     attempt : int
-        1 for the first start of this job in a run.
+        1 for the first start of this job in a run; beyond `RESTARTS` it is given up if it was always killed.
     gave_up : str, optional
         From `given_up`: the product is rejected with it at once.
     disk_mb : float
@@ -119,9 +128,15 @@ def run(
         The job failed; the reason is on the terminal and, with its traceback, in the log.
     """
     thread_limits.limit(threads)
+    signal.signal(signal.SIGTERM, _end)
     began = time.monotonic()
+    if gave_up is None and attempt > RESTARTS:
+        gave_up = given_up(key)
     record = _records(key) / f"{time.time_ns()}.{os.getpid()}.json"
-    write_json(record, {"key": key, "pid": os.getpid(), "attempt": attempt})
+    write_json(record, {"key": key, **orphans.identity(attempt)})
+    if orphans.overtaken():
+        record.unlink()
+        raise SystemExit(f"{key}: a later run of this products tree has begun; this job is none of its own")
     failure = None
     with _only_in_log(Path(log)) as terminal:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", force=True)
@@ -136,7 +151,7 @@ def run(
         except Exception as error:  # noqa: BLE001  whatever it was, it is told, logged and counted
             traceback.print_exc()
             what = str(error) if isinstance(error, ContimgError) else f"{type(error).__name__}: {error}"
-            line = f"failed (attempt {attempt} of {RETRIES + 1}): {what}; see {log}"
+            line = f"failed (attempt {attempt} of {max(attempt, RETRIES + 1)}): {what}; see {log}"
             if attempt <= RETRIES or _for_want_of_room(error):
                 failure = line
             else:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from contimg.jobs import RESTARTS
 from contimg.names import transit_dir, window_dir
 from contimg.night import Night
 
@@ -68,6 +69,8 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
         return len(night.window(window_dir(wildcards.date, wildcards.mosaic)).tiles)
 
     def resource(wildcards: Any, attempt: int) -> int:
+        if attempt > RESTARTS:
+            attempt = 1  # no node may have had room for the last, and what was killed only says so
         if what == "mem_mb":
             return round((need.mem_mb + need.mem_mb_per_unit * units(wildcards)) * 1.5 ** (attempt - 1))
         if what == "runtime":

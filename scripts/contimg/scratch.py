@@ -10,18 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from contimg import processes
 from contimg.errors import SystemFault
 
 _PREFIX = "contimg"
-
-
-def _started(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot (/proc/PID/stat, field 22); None if there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return stat.rsplit(")", 1)[1].split()[19]
 
 
 def clear_dead(base: Path) -> list[Path]:
@@ -35,7 +27,7 @@ def clear_dead(base: Path) -> list[Path]:
     removed = []
     for folder in base.glob(f"{_PREFIX}.{socket.gethostname()}.*"):
         pid, started = folder.name.split(".")[-3:-1]
-        if _started(int(pid)) != started:
+        if processes.started(int(pid)) != started:
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
@@ -71,7 +63,7 @@ def working_folder(base: Path, need_bytes: int = 0) -> Iterator[Path]:
         )
     pid = os.getpid()
     folder = Path(
-        tempfile.mkdtemp(prefix=f"{_PREFIX}.{socket.gethostname()}.{pid}.{_started(pid)}.", dir=base)
+        tempfile.mkdtemp(prefix=f"{_PREFIX}.{socket.gethostname()}.{pid}.{processes.started(pid)}.", dir=base)
     )
     try:
         yield folder

@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contimg import disk, engine, jobs, treelock
+from contimg import disk, engine, jobs, orphans, treelock
 from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
 from contimg.names import science_sidecar
 from contimg.night import Night, freeze, plan, thaw
+from contimg.orphans import MANIFEST_VARIABLE
 from contimg.watch import Watch
 
-MANIFEST_VARIABLE = "CONTIMG_RUN"
 SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours"}
 _KEPT_MANIFESTS = 20
 
@@ -36,7 +36,7 @@ class Run:
     listener: engine.Listener | None = None  # in the process the user started
 
     def started(self) -> None:
-        """Take the lock of the products tree and freeze the plan for the jobs."""
+        """Take the lock of the products tree, freeze the plan for the jobs, end what a dead run left running."""
         root = Path(self.config.products)
         treelock.hold(root / "state" / "lock")
         runs = root / "state" / "runs"
@@ -44,6 +44,8 @@ class Run:
         freeze(manifest, self.config, self.night)
         os.environ[MANIFEST_VARIABLE] = str(manifest)
         os.environ[disk.RESERVE_VARIABLE] = str(self.config.disk_reserve_bytes)
+        for line in orphans.take_over(root, manifest):
+            say(line)
         for old in sorted(runs.glob("*.json"))[:-_KEPT_MANIFESTS]:
             old.unlink(missing_ok=True)
 
@@ -130,6 +132,8 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
             night = plan(config, cache=Path(config.products) / "state" / "index")
         else:
             config, night = thaw(_manifest())
+            if orphans.overtaken(Path(config.products)):
+                raise SystemFault("a later run of this products tree has begun; this job is none of its own")
         imaging = resolve_imaging(config.imaging, load_tiers())
     except ContimgError as error:
         say(f"error: {error}")

@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from contimg.simulate import simulate
 from contimg.simulate.options import Fault, SimOptions, Source, preset
@@ -16,6 +18,9 @@ CLONE = Path(__file__).parents[2]
 
 # What passes through every stage need not be the best image: one round of solving, a shallow CLEAN.
 QUICK = ("calibration={find_neighbours: false}", "imaging={quality_tier: development}")
+
+# Additions in threads come in any order, and WSClean's pixels are float32: rounding of some 100 operations, no more.
+SINGLE_PRECISION = 1e-5
 
 
 @dataclass(frozen=True)
@@ -141,3 +146,35 @@ def tiny_options() -> SimOptions:
 def fault(kind: str, tile: int, subband: int | None = None) -> Fault:
     """A fault of the simulator."""
     return Fault(kind, tile, subband)
+
+
+def in_jy_or_ratio(path):
+    """Pixels of a product; weights, which are 1/rms², as the rms they stand for."""
+    pixels = fits.getdata(path)
+    if not path.name.endswith(".weights.fits"):
+        return pixels
+    with np.errstate(divide="ignore"):
+        return np.where(pixels > 0, 1 / np.sqrt(pixels), 0)
+
+
+def scale_of(path):
+    """What a product's rounding errors are a fraction of: the peak of the image that it belongs to, in Jy/beam.
+
+    Noise and weights are measured on the image, so their errors are the image's, however small the noise itself is.
+    """
+    images = [
+        path.with_name(path.name.replace(".weights.", name).replace(".rms.", name))
+        for name in (".pbcor.", ".")
+    ]
+    image = next((image for image in images if image.exists()), path)
+    return np.nanmax(np.abs(fits.getdata(image)))
+
+
+def expect_same_pixels(products: Path, reference: Path) -> None:
+    """Check that a tree holds the images and mosaics of another, with the same pixels."""
+    expected = sorted(path.relative_to(reference) for path in reference.glob("[im]*s/*/*/*.fits"))
+    assert expected
+    assert sorted(path.relative_to(products) for path in products.glob("[im]*s/*/*/*.fits")) == expected
+    for path in expected:
+        one, other = in_jy_or_ratio(reference / path), in_jy_or_ratio(products / path)
+        np.testing.assert_allclose(other, one, rtol=0, atol=SINGLE_PRECISION * scale_of(reference / path))

@@ -26,8 +26,10 @@ from contimg.config import (
 )
 from contimg.config_checks import keys
 from contimg.errors import ConfigError
+from contimg.slurm import SlurmOptions
 
 SECTIONS = (
+    SlurmOptions,
     BeamOptions,
     CalibrationOptions,
     CatalogOptions,

@@ -1,5 +1,7 @@
 import errno
+import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -11,7 +13,9 @@ from contimg.errors import InputError, Rejected
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    handler = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, handler)
 
 
 def run(make, *, attempt=1, gave_up=None, disk_mb=0.0):
@@ -94,3 +98,32 @@ def test_a_disk_that_runs_full_under_a_job_rejects_nothing(tree, capfd):
     with pytest.raises(SystemExit):
         run(raising(OSError(errno.ENOSPC, "No space left on device")), attempt=jobs.RETRIES + 1)
     assert "No space left" in capfd.readouterr().err
+
+
+def test_what_was_always_killed_is_rejected_by_one_more_start(tree):
+    for attempt in range(1, jobs.RESTARTS + 1):
+        with pytest.raises(KeyboardInterrupt):
+            run(raising(KeyboardInterrupt()), attempt=attempt)
+    (reason,) = run(lambda: "not reached", attempt=jobs.RESTARTS + 1)
+    assert reason.startswith("error: its job was killed 3 times")
+    assert jobs.killed() == ["images/t"]  # until `contimg retry`
+
+
+def test_one_more_start_tries_again_what_was_not_always_killed(tree):
+    assert run(lambda: "ok", attempt=jobs.RESTARTS + 1) == []
+    assert run(raising(InputError("sb03 vanished")), attempt=jobs.RESTARTS + 1) == ["error: sb03 vanished"]
+
+
+def test_a_job_that_is_told_to_end_leaves_in_good_order(tree):
+    left = []
+
+    def make():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            left.append("in good order")
+
+    with pytest.raises(SystemExit):
+        run(make)
+    assert left == ["in good order"]
+    assert jobs.killed() == ["images/t"]
