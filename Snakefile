@@ -44,6 +44,7 @@ include: "rules/image.smk"
 include: "rules/mosaic.smk"
 include: "rules/beam.smk"
 include: "rules/qa.smk"
+include: "rules/publish.smk"
 include: "rules/plan.smk"
 include: "rules/registry.smk"
 

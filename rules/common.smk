@@ -27,5 +27,7 @@ localrules:
     beam,
     plan,
     qa,
+    publish,
+    list_published,
     registry,
     build_registry,

@@ -37,6 +37,11 @@ rule qa:
         NIGHT.up_to_qa(),
 
 
+rule publish:
+    input:
+        NIGHT.up_to_publication(),
+
+
 rule registry:
     input:
         "state/products.sqlite3",

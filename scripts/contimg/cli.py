@@ -40,6 +40,11 @@ _DELEGATED = {
         "list a calibrator's transits, with their data and what has been made of them",
         "contimg transits --calibrator 0834+555 --from 2025-10-28 --to 2025-10-31",
     ),
+    "withdraw": (
+        "contimg.withdraw",
+        "take back a published version, leaving a record of why",
+        "contimg withdraw mosaics/2025-10-30/0830+55 --reason 'gains of antenna 51 wrong' --products /data/products",
+    ),
     "registry": (
         "contimg.registry_command",
         "build, back up, restore or check the registries of a products tree",

@@ -180,3 +180,32 @@ def product_of(path: str) -> ProductName | None:
             return ProductName(path, "mosaic", found["date"], stem, calibrator=calibrator)
         return ProductName(path, kind, found["date"], found["name"], tile, calibrator)
     return None
+
+
+def publication(product: str) -> str:
+    """Directory of the published versions of a mosaic, by its product directory."""
+    found = product_of(product)
+    if found is None or found.kind != "mosaic":
+        raise ValueError(f"{product}: expected the directory of a mosaic")
+    return f"published/{found.date}/{found.name}"
+
+
+def receipt(date: str, product: str) -> str:
+    """What became of a mosaic that was to be published; `product` is the stem of its files."""
+    return f"state/published/{date}/{product}.json"
+
+
+def published_list(date: str) -> str:
+    """What the job that lists a date's publications leaves."""
+    return f"state/published/{date}.json"
+
+
+def published_index(date: str) -> str:
+    """List of all versions that were published of a date."""
+    return f"published/{date}/index.json"
+
+
+def public_stem(name: str, date: str, version: int) -> str:
+    """Stem of published files: unlike a product's, of one date and version, wherever they are copied to."""
+    dated_name = name if name.endswith(date) else f"{name}_{date}"
+    return f"{dated_name}.v{version}"

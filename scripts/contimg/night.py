@@ -186,6 +186,24 @@ class Night:
         """What `up_to_mosaics` gives, and the verdicts on all of it."""
         return [*self.up_to_mosaics(), *self.tile_verdicts(self._wanted()), *self.mosaic_verdicts()]
 
+    def receipts(self, date: str) -> list[str]:
+        """Receipts of the publication of the range's mosaics of a date."""
+        return [
+            names.receipt(date, window.name)
+            for verdict, window in self.mosaic_verdicts().items()
+            if names.verdict(date, window.name) == verdict
+        ]
+
+    def publication_records(self) -> list[str]:
+        """Receipts of the range's mosaics, and the lists of their dates."""
+        dates = sorted({Path(verdict).parent.name for verdict in self.mosaic_verdicts()})
+        receipts = [receipt for date in dates for receipt in self.receipts(date)]
+        return [*receipts, *(names.published_list(date) for date in dates)]
+
+    def up_to_publication(self) -> list[str]:
+        """What `up_to_qa` gives, and the records of what was published of it."""
+        return [*self.up_to_qa(), *self.publication_records()]
+
     def bytes_of(self, tile: str) -> int:
         """Size of a tile's raw files in bytes."""
         return self._tile(tile).bytes

@@ -36,6 +36,7 @@ _NEEDS = {
     "mosaic": Need(2500, 40, 5, 2, 500, 20),
     "qa_tile": Need(500, 500, 2, 2, 10, 0),
     "qa_mosaic": Need(1500, 200, 5, 1, 20, 0),
+    "publish": Need(1500, 60, 3, 1, 500, 20),
 }
 
 
@@ -46,7 +47,7 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     ----------
     job : str
         `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `beam_tile`, `qa_tile` (units: GB of raw data),
-        `mosaic` or `qa_mosaic` (units: tiles).
+        `mosaic`, `qa_mosaic` or `publish` (units: tiles).
     what : {"mem_mb", "disk_mb", "runtime"}
         Megabytes, megabytes or minutes.
     night : Night
@@ -60,7 +61,7 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     need = _NEEDS[job]
 
     def units(wildcards: Any) -> float:
-        if job == "qa_mosaic":
+        if job in ("qa_mosaic", "publish"):
             return len(night.judged(wildcards.date, wildcards.product).tiles)
         if job != "mosaic":
             return night.bytes_of(wildcards.tile) / 1e9

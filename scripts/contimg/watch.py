@@ -17,6 +17,7 @@ RULES = (
     "mosaic_window",
     "mosaic_transit",
     "qa_mosaic",
+    "publish_mosaic",
 )
 """The rules that work, in the order data flow; the table of a plan shows further ones behind."""
 _WORDS = {
@@ -28,6 +29,7 @@ _WORDS = {
     "mosaic_transit": "mosaics",
     "qa_tile": "judged",
     "qa_mosaic": "judged",
+    "publish_mosaic": "published",
 }
 _OTHER = "other jobs"
 EVERY_S = 30.0

@@ -93,6 +93,7 @@ class Run:
             Path(path)
             for path in (*self.night.tile_verdicts(self.night.selected), *self.night.mosaic_verdicts())
         ]
+        sidecars += [Path(path) for path in self.night.publication_records()]
         found = jobs.errors(sidecars)
         for line in found:
             say(line)
@@ -147,6 +148,11 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
                 say(f"{tile}: {note}")
         say(run.headline())
     return run
+
+
+def frozen_configuration() -> dict[str, Any]:
+    """The configuration of the run that a job belongs to, as plain values."""
+    return thaw(_manifest())[0].model_dump(mode="json")
 
 
 def _manifest() -> Path:

@@ -1,0 +1,51 @@
+"""Mosaics that passed to published versions. No version is a rule's output: a rerun would delete it first."""
+
+
+rule publish_mosaic:
+    input:
+        mosaic=lambda wildcards: NIGHT.judged(wildcards.date, wildcards.product).path,
+        verdict="qa/{date}/{product}.json",
+    output:
+        "state/published/{date}/{product}.json",
+    params:
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/publish_mosaic/{date}/{product}.log",
+    benchmark:
+        "benchmarks/publish_mosaic/{date}/{product}.tsv"
+    threads: 1
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("publish", "mem_mb", NIGHT),
+        disk_mb=needs("publish", "disk_mb", NIGHT),
+        runtime=needs("publish", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    wildcard_constraints:
+        product=names.NOT_A_TILE_PATTERN,
+    script:
+        "../scripts/publish_mosaic.py"
+
+
+rule list_published:
+    input:
+        lambda wildcards: NIGHT.receipts(wildcards.date),
+    output:
+        "state/published/{date}.json",
+    params:
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/list_published/{date}.log",
+    benchmark:
+        "benchmarks/list_published/{date}.tsv"
+    threads: 1
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/list_published.py"

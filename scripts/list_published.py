@@ -1,0 +1,19 @@
+"""List what is published of a date: versions, ObsCore table, coverage.
+
+Input: the receipts of a date's mosaics. Output: `state/published/{date}.json`, which names the current ones; beside it
+`published/{date}/index.json`, `obscore.csv`, `obscore.vot` and `coverage.moc.fits` are written anew from the manifests.
+"""
+
+from contimg import jobs
+from contimg.publish_jobs import ListPublished
+
+job = ListPublished(date=snakemake.wildcards.date, listing=snakemake.output[0])
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)

@@ -1,0 +1,24 @@
+"""Publish a mosaic that passed: a numbered, read-only copy with complete headers, checksums and a manifest.
+
+Input: a mosaic's directory and the verdict on it. Output: a receipt, `state/published/{date}/{product}.json`, which
+says where it is published (`published/{date}/{product}/v1/`) or why it is not. Versions are never written over.
+"""
+
+from contimg import jobs, workflow_entry
+from contimg.publish_jobs import PublishMosaic
+
+job = PublishMosaic(
+    product=snakemake.input.mosaic,
+    verdict=snakemake.input.verdict,
+    receipt=snakemake.output[0],
+    configuration=workflow_entry.frozen_configuration(),
+)
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)
