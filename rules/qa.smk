@@ -57,3 +57,29 @@ rule qa_mosaic:
         product=names.NOT_A_TILE_PATTERN,
     script:
         "../scripts/qa_mosaic.py"
+
+
+rule qa_night:
+    input:
+        lambda wildcards: NIGHT.verdicts_of(wildcards.date),
+    output:
+        "qa/{date}.html",
+    params:
+        left_out=lambda wildcards: NIGHT.left_out_of(wildcards.date),
+        flux_snr=CONFIG.qa.flux_snr,
+        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+    log:
+        "logs/qa_night/{date}.log",
+    benchmark:
+        "benchmarks/qa_night/{date}.tsv"
+    threads: 1
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("qa_night", "mem_mb", NIGHT),
+        disk_mb=needs("qa_night", "disk_mb", NIGHT),
+        runtime=needs("qa_night", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/qa_night.py"

@@ -183,8 +183,26 @@ class Night:
         return found[path]
 
     def up_to_qa(self) -> list[str]:
-        """What `up_to_mosaics` gives, and the verdicts on all of it."""
-        return [*self.up_to_mosaics(), *self.tile_verdicts(self._wanted()), *self.mosaic_verdicts()]
+        """What `up_to_mosaics` gives, the verdicts on all of it, and the pages of the nights."""
+        return [*self.up_to_mosaics(), *self.verdicts(), *map(names.night_page, self.dates())]
+
+    def verdicts(self) -> list[str]:
+        """Verdicts on every tile that is needed and every mosaic."""
+        return [*self.tile_verdicts(self._wanted()), *self.mosaic_verdicts()]
+
+    def dates(self) -> list[str]:
+        """UTC dates of the range's tiles, groups left out and mosaics: one page each."""
+        tiles = [*self.selected, *(entry.tile for entry in self.left_out)]
+        dates = {names.tile_date(tile) for tile in tiles}
+        return sorted(dates | {path.split("/")[1].removesuffix("b") for path in self.mosaic_verdicts()})
+
+    def verdicts_of(self, date: str) -> list[str]:
+        """Verdicts of a date."""
+        return [path for path in self.verdicts() if path.split("/")[1].removesuffix("b") == date]
+
+    def left_out_of(self, date: str) -> list[tuple[str, str]]:
+        """Groups of files of a date that are no tile, and why."""
+        return [(entry.tile, entry.reason) for entry in self.left_out if names.tile_date(entry.tile) == date]
 
     def receipts(self, date: str) -> list[str]:
         """Receipts of the publication of the range's mosaics of a date."""

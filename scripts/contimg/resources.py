@@ -37,6 +37,7 @@ _NEEDS = {
     "qa_tile": Need(500, 500, 2, 2, 10, 0),
     "qa_mosaic": Need(1500, 200, 5, 1, 20, 0),
     "publish": Need(1500, 60, 3, 1, 500, 20),
+    "qa_night": Need(1500, 2, 5, 0.1, 50, 1),
 }
 
 
@@ -47,7 +48,7 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     ----------
     job : str
         `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `beam_tile`, `qa_tile` (units: GB of raw data),
-        `mosaic`, `qa_mosaic` or `publish` (units: tiles).
+        `mosaic`, `qa_mosaic` or `publish` (units: tiles), `qa_night` (units: verdicts).
     what : {"mem_mb", "disk_mb", "runtime"}
         Megabytes, megabytes or minutes.
     night : Night
@@ -61,6 +62,8 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     need = _NEEDS[job]
 
     def units(wildcards: Any) -> float:
+        if job == "qa_night":
+            return len(night.verdicts_of(wildcards.date))
         if job in ("qa_mosaic", "publish"):
             return len(night.judged(wildcards.date, wildcards.product).tiles)
         if job != "mosaic":

@@ -384,4 +384,7 @@ class Mosaic:
         good, left_out = inspect_tiles([Path(path) for path in self.images], self._stopped())
         tiles = left_out + [tile_record(tile.path, "ok", None) for tile in good]
         tiles.sort(key=lambda tile: tile["tile"])
-        reject_directory(Path(self.directory), status(reason, inputs=self.images, tiles=tiles))
+        parameters = {"window": vars(self.window)}
+        reject_directory(
+            Path(self.directory), status(reason, inputs=self.images, parameters=parameters, tiles=tiles)
+        )

@@ -18,6 +18,7 @@ RULES = (
     "mosaic_transit",
     "qa_mosaic",
     "publish_mosaic",
+    "qa_night",
 )
 """The rules that work, in the order data flow; the table of a plan shows further ones behind."""
 _WORDS = {
@@ -30,6 +31,7 @@ _WORDS = {
     "qa_tile": "judged",
     "qa_mosaic": "judged",
     "publish_mosaic": "published",
+    "qa_night": "pages",
 }
 _OTHER = "other jobs"
 EVERY_S = 30.0

@@ -1,0 +1,24 @@
+"""Make the page of a night: one screen of verdict, what is missing and why, the latency clock, then pictures.
+
+Input: the verdicts of the date that this run makes; the page shows all that the products tree holds of it. Output:
+`qa/{date}.html`, which needs no other file. Settings: `qa.flux_snr`.
+"""
+
+from contimg import jobs
+from contimg.qa_page import NightPage
+
+job = NightPage(
+    date=snakemake.wildcards.date,
+    path=snakemake.output[0],
+    left_out=tuple(map(tuple, snakemake.params.left_out)),
+    flux_snr=snakemake.params.flux_snr,
+)
+jobs.run(
+    snakemake.output[0],
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+)
