@@ -59,6 +59,42 @@ rule qa_mosaic:
         "../scripts/qa_mosaic.py"
 
 
+rule inject_tile:
+    input:
+        ms="ms/science/{date}/{tile}.ms",
+        sidecar="ms/science/{date}/{tile}.json",
+        tables=lambda wildcards: NIGHT.cal_dirs(wildcards.tile),
+        image="images/{date}/{tile}",
+    output:
+        record="qa/{date}/injection/{tile}.json",
+        sources="qa/{date}/injection/{tile}.parquet",
+    params:
+        nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        imaging=CONFIG.imaging.model_dump(mode="json"),
+        tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
+        beam=CONFIG.beam.model_dump(mode="json"),
+        beam_file=RUN.beam_digest,  # another content is another beam
+        catalog=CONFIG.catalog_params,
+        qa=CONFIG.qa.model_dump(mode="json"),
+        gave_up=lambda wildcards, output: jobs.given_up(output.record),
+    log:
+        "logs/inject_tile/{date}/{tile}.log",
+    benchmark:
+        "benchmarks/inject_tile/{date}/{tile}.tsv"
+    threads: 2
+    retries: jobs.RETRIES
+    resources:
+        mem_mb=needs("image_tile", "mem_mb", NIGHT),
+        disk_mb=needs("image_tile", "disk_mb", NIGHT),
+        runtime=needs("image_tile", "runtime", NIGHT),
+        scratch=CONFIG.scratch or "",
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/inject_tile.py"
+
+
 rule qa_night:
     input:
         lambda wildcards: NIGHT.verdicts_of(wildcards.date),

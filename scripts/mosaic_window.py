@@ -6,11 +6,12 @@ its weights and rms (FITS), a picture and status.json, which lists every tile us
 Settings: `mosaic`.
 """
 
-from contimg import jobs, stages
+from contimg import jobs
 from contimg.config import MosaicOptions
+from contimg.mosaic_job import Mosaic
 from contimg.windows import Window
 
-job = stages.Mosaic(
+job = Mosaic(
     window=Window(**snakemake.params.window),
     images=tuple(snakemake.input.images),
     verdicts=tuple(snakemake.input.verdicts),

@@ -21,4 +21,5 @@ jobs.run(
     log=snakemake.log[0],
     attempt=snakemake.resources.attempt,
     gave_up=snakemake.params.gave_up,
+    disk_mb=snakemake.resources.disk_mb,
 )

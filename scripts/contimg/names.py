@@ -124,6 +124,11 @@ def tile_verdict(tile: str) -> str:
     return verdict(tile_date(tile), tile)
 
 
+def injection_record(tile: str) -> str:
+    """What became of sources injected into a tile's data."""
+    return f"qa/{tile_date(tile)}/injection/{tile}.json"
+
+
 def night_page(date: str) -> str:
     return f"qa/{date}.html"
 

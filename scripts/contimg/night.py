@@ -21,7 +21,7 @@ from contimg.errors import ConfigError
 from contimg.index import Index, LeftOut, Tile, build_index
 from contimg.products import read_json, write_json
 from contimg.transits import Transit, find_transits, holds, rank, transit_mjd
-from contimg.windows import Window, find_windows
+from contimg.windows import Window, find_windows, holds_multiple
 
 _MANIFEST_VERSION = 1
 
@@ -44,6 +44,8 @@ class Night:
         Caltable directories each needed tile may use, best first.
     windows : dict of str to Window
         Mosaics of this run, by product directory.
+    injected : tuple of str
+        Tiles of the range into which known sources are injected.
     """
 
     tiles: dict[str, Tile]
@@ -52,6 +54,7 @@ class Night:
     transits: dict[str, Transit]
     candidates: dict[str, tuple[str, ...]]
     windows: dict[str, Window]
+    injected: tuple[str, ...] = ()
 
     def files(self, tile: str) -> list[str]:
         """Raw files of a tile, ascending in frequency."""
@@ -184,7 +187,8 @@ class Night:
 
     def up_to_qa(self) -> list[str]:
         """What `up_to_mosaics` gives, the verdicts on all of it, and the pages of the nights."""
-        return [*self.up_to_mosaics(), *self.verdicts(), *map(names.night_page, self.dates())]
+        pages = map(names.night_page, self.dates())
+        return [*self.up_to_mosaics(), *self.verdicts(), *map(names.injection_record, self.injected), *pages]
 
     def verdicts(self) -> list[str]:
         """Verdicts on every tile that is needed and every mosaic."""
@@ -197,8 +201,9 @@ class Night:
         return sorted(dates | {path.split("/")[1].removesuffix("b") for path in self.mosaic_verdicts()})
 
     def verdicts_of(self, date: str) -> list[str]:
-        """Verdicts of a date."""
-        return [path for path in self.verdicts() if path.split("/")[1].removesuffix("b") == date]
+        """Verdicts of a date, and what became of the sources injected."""
+        paths = [*self.verdicts(), *map(names.injection_record, self.injected)]
+        return [path for path in paths if path.split("/")[1].removesuffix("b") == date]
 
     def left_out_of(self, date: str) -> list[tuple[str, str]]:
         """Groups of files of a date that are no tile, and why."""
@@ -301,6 +306,7 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator]) -> Nigh
         transits={transit.cal_dir: transit for transit in transits},
         candidates=candidates,
         windows={window.path: window for window in windows},
+        injected=tuple(tile.name for tile in selected if holds_multiple(tile, config.qa.injection_minutes)),
     )
 
 
@@ -393,6 +399,7 @@ def freeze(path: Path, config: Config, night: Night) -> None:
             },
             "candidates": night.candidates,
             "windows": {key: vars(window) for key, window in night.windows.items()},
+            "injected": night.injected,
         },
     )
 
@@ -414,5 +421,6 @@ def thaw(path: Path) -> tuple[Config, Night]:
             key: Window(**{**value, "tiles": tuple(value["tiles"])})
             for key, value in frozen["windows"].items()
         },
+        injected=tuple(frozen["injected"]),
     )
     return Config.model_validate(frozen["config"]), night

@@ -33,7 +33,7 @@ def gather(date: str, tree: Path, left_out: Sequence[tuple[str, str]]) -> dict[s
     -------
     dict
         `date`; `tiles` and `mosaics`, each verdict with what `fate` and `causes` say; `left_out`; `calibrations`;
-        `lost`: groups that no mosaic of the date could have held, each with its reason.
+        `lost`: groups that no mosaic of the date could have held, each with its reason; `injections`.
     """
     # the second recurrence of a sidereal day within a UTC date has a directory of its own
     paths = [*sorted(tree.glob(f"qa/{date}/*.json")), *sorted(tree.glob(f"qa/{date}b/*.json"))]
@@ -50,6 +50,7 @@ def gather(date: str, tree: Path, left_out: Sequence[tuple[str, str]]) -> dict[s
         "left_out": [list(entry) for entry in left_out],
         "calibrations": [_calibration(path) for path in sorted(tree.glob(f"cal/{date}/*/{STATUS}"))],
         "lost": [line for line in lost if line not in told],
+        "injections": [_injection(path) for path in sorted(tree.glob(f"qa/{date}/injection/*.json"))],
     }
 
 
@@ -214,6 +215,11 @@ def _calibration(path: Path) -> dict[str, Any]:
             key: value for key, value in record["metrics"].items() if isinstance(value, int | float | str)
         },
     }
+
+
+def _injection(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    return {"name": path.stem, "reason": record["reason"], "metrics": record["metrics"]}
 
 
 def headline(facts: Mapping[str, Any]) -> tuple[str, bool]:

@@ -68,6 +68,7 @@ _DEFAULTS: Mapping[str, Cost] = {
     "beam_tile": _default(25 / 2.2, "docs/beam.md"),
     "qa_tile": _default(3 / 2.2, "docs/qa.md"),
     "qa_mosaic": _default(1.0, "docs/qa.md"),
+    "inject_tile": _default(100 / 2.2, "docs/image.md"),
     "qa_night": _default(0.3, "docs/qa.md"),
     "mosaic_window": _default(5.0, "docs/mosaic.md"),
     "mosaic_transit": _default(5.0, "docs/mosaic.md"),

@@ -138,6 +138,17 @@ class QaOptions(Options):
         0.3, "Gate position_scatter: robust scatter about that median along either axis.", unit="beam"
     )
 
+    injection_minutes: Annotated[float, Field(gt=0, le=1440), NUMBER] | None = key(
+        120.0,
+        "Known faint sources are put into the data of every tile whose right ascension holds a multiple of this, the "
+        "same sky every night, and the tile is imaged once more: 12 tiles a day at 120. null: none.",
+        unit="min of right ascension",
+        example=120.0,
+    )
+    injection_pb: Annotated[float, Field(gt=0, lt=1), NUMBER] = key(
+        0.3, "Nothing is injected where the power beam is below this.", unit="of peak"
+    )
+
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
         for what in ("noise_ratio", "flux_ratio"):

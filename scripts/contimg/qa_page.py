@@ -64,6 +64,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
     ):
         if png is not None:
             body += [f"<h2>{title}</h2>", picture(png, title)]
+    body += _injections(facts["injections"])
     body += _pictures(facts["mosaics"], tree)
     body += _calibrations(facts["calibrations"])
     body += ["<h2>Everything</h2>", _gates("mosaics", facts["mosaics"]), _gates("tiles", facts["tiles"])]
@@ -209,6 +210,29 @@ def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
         if plots:
             shown.append(folded(f"solutions of {entry['name']}", plots))
     return shown
+
+
+def _injections(injections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The completeness curve and flux bias of the night, from sources that were put into its data."""
+    known = [entry for entry in injections if entry["reason"] is None]
+    if not injections:
+        return []
+    rows = [
+        (
+            entry["name"],
+            entry["metrics"].get("n_injected", ""),
+            _rounded(entry["metrics"].get("completeness")),
+            _rounded(entry["metrics"].get("flux_ratio")),
+            _rounded(entry["metrics"].get("flux_ratio_err")),
+            entry["reason"] or "",
+        )
+        for entry in injections
+    ]
+    heads = ("tile", "injected", "completeness", "measured / true flux", "±", "why not")
+    shown = ["<h2>Injected sources</h2>"]
+    if known:
+        shown.append(picture(qa_plots.completeness([entry["metrics"] for entry in known]), "completeness"))
+    return [*shown, rows_table(heads, rows, (1, 2, 3, 4))]
 
 
 def _rounded(value: float | None) -> str:

@@ -116,6 +116,29 @@ def _offsets(axes: Axes, bright: pd.DataFrame) -> None:
     axes.set_ylabel("north (arcsec)")
 
 
+def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
+    """Recovered part of the injected sources and their median flux ratio against true S/N, all tiles together."""
+    table = pd.DataFrame([step for metrics in injections for step in metrics["steps"]])
+    curve = table.groupby("snr")[["injected", "recovered"]].sum()
+    part = curve["recovered"] / curve["injected"]
+    figure = _figure(9.0, 3.4)
+    left, right = figure.subplots(1, 2)
+    error = np.sqrt(part * (1 - part) / curve["injected"])
+    left.errorbar(curve.index, part, yerr=error, fmt="o-", color="#2457a6", ms=4)
+    left.set_ylim(-0.03, 1.03)
+    left.set_ylabel("recovered")
+    ratio = table.groupby("snr")["median_ratio"].median()
+    right.plot(ratio.index, ratio, "o-", color="#2457a6", ms=4)
+    right.axhline(1.0, color="k", lw=0.8)
+    right.set_ylabel("measured / true flux")
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xticks([2, 5, 10, 20, 50], labels=["2", "5", "10", "20", "50"])
+        axes.set_xlabel("true signal to noise")
+        axes.grid(alpha=0.25)
+    return _png(figure)
+
+
 def mosaic(image: Path, rms: Path, sources: pd.DataFrame) -> bytes:
     """A mosaic with its sources circled: blue what the catalogue has, orange what it has not, both grey without one."""
     from astropy.io import fits

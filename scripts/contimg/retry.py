@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def with_errors(tree: Path) -> dict[str, list[Path]]:
     """Products of a tree that are rejected for an error, each with the paths to remove."""
     found: dict[str, list[Path]] = {}
-    sidecars = [*tree.glob("*/*/*/status.json"), *tree.glob("ms/*/*/*.json"), *tree.glob("qa/*/*.json")]
+    sidecars = [*tree.glob("*/*/*/status.json"), *tree.glob("ms/*/*/*.json"), *tree.glob("qa/**/*.json")]
     for sidecar in sorted(sidecars):
         reason = read_json(sidecar)["reason"]
         if not (reason and reason.startswith(jobs.ERROR_PREFIX)):

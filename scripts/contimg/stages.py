@@ -6,8 +6,7 @@ makes the rejected product. Libraries are imported when a job is made, after its
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 from contimg.calibrators import Calibrator
 from contimg.errors import Rejected
 from contimg.index import Slot
-from contimg.options import BeamOptions, CalibrationOptions, FlaggingOptions, ImagingOptions, MosaicOptions
+from contimg.options import BeamOptions, CalibrationOptions, FlaggingOptions, ImagingOptions
 from contimg.products import building, read_json, status, write_json
-from contimg.windows import Window
 
 if TYPE_CHECKING:
     from contimg.catalog import Catalog
     from contimg.convert import PhaseCentre
-    from contimg.mosaic_grid import MosaicGrid
 
 STATUS = "status.json"
 NEIGHBOUR_FRACTION = 0.003
@@ -247,35 +244,50 @@ class ImageTile(Calibrated):
 
     def make(self) -> str:
         """Apply, average and image in scratch; the directory appears complete."""
+        from contimg.scratch import working_folder
+
+        with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
+            part.mkdir()
+            record = self.image_into(part, work)
+            write_json(part / STATUS, record)
+        tables = Path(record["caltables"][0]).parent.name
+        return f"rms {1e3 * record['metrics']['rms_jy']:.2f} mJy, with {tables}"
+
+    def image_into(
+        self, folder: Path, work: Path, alter: Callable[[Path, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Make the files of the image in an existing folder; returns its sidecar.
+
+        `alter` may change the calibrated data before they are imaged: it is called with the private Measurement Set and
+        the number of raw channels in each of its channels.
+        """
         from contimg import image
         from contimg.apply import apply_tile
         from contimg.ms import read_meta
-        from contimg.scratch import working_folder
 
         tables = self.choose_caltable()
         plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
-        with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
-            part.mkdir()
-            calibrated = work / f"{self.tile}.ms"
-            applied = apply_tile(
-                Path(self.ms), tables, calibrated, freq_average=plan.freq_average, threads=self.threads
-            )
-            metrics = image.image_tile(
-                calibrated,
-                part,
-                plan=plan,
-                options=self.imaging,
-                beam=self.beam,
-                weights=applied.pop("sum_weight"),
-                origin={"caltable": str(tables)},
-                scratch=work,
-                threads=self.threads,
-                log=Path(self.log),
-                catalog=self.catalog,
-            )
-            metrics["apply"] = applied
-            write_json(part / STATUS, self.record(tables, metrics, plan=plan.describe()))
-        return f"rms {1e3 * metrics['rms_jy']:.2f} mJy, with {tables.name}"
+        calibrated = work / f"{self.tile}.ms"
+        applied = apply_tile(
+            Path(self.ms), tables, calibrated, freq_average=plan.freq_average, threads=self.threads
+        )
+        if alter is not None:
+            alter(calibrated, plan.freq_average)
+        metrics = image.image_tile(
+            calibrated,
+            folder,
+            plan=plan,
+            options=self.imaging,
+            beam=self.beam,
+            weights=applied.pop("sum_weight"),
+            origin={"caltable": str(tables)},
+            scratch=work,
+            threads=self.threads,
+            log=Path(self.log),
+            catalog=self.catalog,
+        )
+        metrics["apply"] = applied
+        return self.record(tables, metrics, plan=plan.describe())
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there is no image."""
@@ -310,81 +322,3 @@ class ApplyTile(Calibrated):
         record = status(reason, inputs=[self.ms], caltables=self.candidates)
         reject_directory(Path(self.calibrated), record)
         write_json(Path(self.calibrated_sidecar), record)
-
-
-@dataclass(frozen=True)
-class Mosaic:
-    """Tile images to a mosaic."""
-
-    window: Window
-    images: tuple[str, ...]
-    verdicts: tuple[str, ...]  # on the tiles: one that failed goes into no mosaic
-    directory: str
-    options: MosaicOptions
-    threads: int
-
-    def make(self) -> str:
-        """Weigh and add the good tiles, one at a time."""
-        from contimg.mosaic import make_mosaic
-
-        with building(Path(self.directory)) as part:
-            part.mkdir()
-            made = make_mosaic(
-                [Path(path) for path in self.images],
-                part,
-                name=self.window.name,
-                grid=self._grid(),
-                options=self.options,
-                stopped=self._stopped(),
-                threads=self.threads,
-                origin={"sidecar": f"{self.directory}/{STATUS}"},
-            )
-            metrics, tiles = made["metrics"], made["tiles"]
-            record = status(
-                inputs=[*self.images, *self.verdicts],
-                parameters={"mosaic": self.options.model_dump(mode="json"), "window": vars(self.window)},
-                metrics=metrics,
-                tiles=tiles,
-            )
-            write_json(part / STATUS, record)
-        used = sum(tile["status"] == "ok" for tile in tiles)
-        return f"{used} of {len(tiles)} tiles, rms {1e3 * metrics['rms_median_jy']:.2f} mJy"
-
-    def _stopped(self) -> dict[str, str]:
-        """Tiles that failed a gate, and why."""
-        from contimg.qa import stopped
-
-        return stopped(Path(path) for path in self.verdicts)
-
-    def _grid(self) -> MosaicGrid | None:
-        """The pixel grid: fixed for a sidereal window of a strip, from the tiles otherwise.
-
-        Cell and tile radius are rounded to rungs of fixed ladders, so that all nights get the same grid.
-        """
-        from contimg.mosaic_grid import image_cell_arcsec, ladder_cell, window_grid
-        from contimg.mosaic_tiles import inspect_tiles
-
-        good, _ = inspect_tiles([Path(path) for path in self.images], self._stopped())
-        if self.window.center_ra_deg is None or not good:
-            return None
-        cell = image_cell_arcsec(good[0].wcs)
-        radius_deg = math.ceil(max(good[0].shape) * cell / 3600.0 / 2.0 * 10.0) / 10.0
-        return window_grid(
-            self.window.center_ra_deg,
-            self.window.dec_deg,
-            self.window.width_minutes,
-            radius_deg,
-            ladder_cell(cell),
-        )
-
-    def reject(self, reason: str) -> None:
-        """Leave a directory that says why there is no mosaic, and what became of each tile."""
-        from contimg.mosaic_tiles import inspect_tiles, tile_record
-
-        good, left_out = inspect_tiles([Path(path) for path in self.images], self._stopped())
-        tiles = left_out + [tile_record(tile.path, "ok", None) for tile in good]
-        tiles.sort(key=lambda tile: tile["tile"])
-        parameters = {"window": vars(self.window)}
-        reject_directory(
-            Path(self.directory), status(reason, inputs=self.images, parameters=parameters, tiles=tiles)
-        )

@@ -18,6 +18,7 @@ RULES = (
     "mosaic_transit",
     "qa_mosaic",
     "publish_mosaic",
+    "inject_tile",
     "qa_night",
 )
 """The rules that work, in the order data flow; the table of a plan shows further ones behind."""
@@ -31,6 +32,7 @@ _WORDS = {
     "qa_tile": "judged",
     "qa_mosaic": "judged",
     "publish_mosaic": "published",
+    "inject_tile": "tiles with injected sources",
     "qa_night": "pages",
 }
 _OTHER = "other jobs"

@@ -86,3 +86,12 @@ def find_windows(tiles: Iterable[Tile], options: MosaicOptions) -> list[Window]:
         path = window_dir(dated(instant), name)
         windows.append(Window(path, name, center, dec, instant, names, options.width_minutes))
     return sorted(windows, key=lambda window: (window.mid_mjd, window.dec_deg))
+
+
+def holds_multiple(tile: Tile, minutes: float | None) -> bool:
+    """Whether a multiple of so many minutes of right ascension passes the meridian during a tile; never for None."""
+    if minutes is None:
+        return False
+    step_deg = minutes / 4.0
+    half_deg = 0.5 * tile.n_times * tile.integration_s / 240.0 / SIDEREAL_DAY
+    return (tile.ra_icrs_deg + half_deg) // step_deg > (tile.ra_icrs_deg - half_deg) // step_deg

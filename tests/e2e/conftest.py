@@ -97,7 +97,7 @@ def make_night(
 @pytest.fixture(scope="session")
 def night(tmp_path_factory) -> Made:
     """The demo: five tiles at +55 with gains, delays, drift, noise, RFI and three faults; WSClean."""
-    return make_night(tmp_path_factory.mktemp("night"), preset("demo"), "qa")
+    return make_night(tmp_path_factory.mktemp("night"), preset("demo"), "mosaic")
 
 
 def strip(dec_deg: float, calibrator: Source, **changes: object) -> SimOptions:
@@ -125,7 +125,7 @@ def south(tmp_path_factory) -> Made:
     # On 2026-01-19 the local sidereal time at Owens Valley is 0h at 00:00 UTC.
     options = strip(-5.0, Source("0000-053", 0.3, -5.3, 7.0, -0.6), start="2026-01-19", seed=5, **SQUINT)
     where = tmp_path_factory.mktemp("south")
-    return make_night(where, options, "qa", settings=(f"catalog={where / 'incoming' / 'sources.csv'}",))
+    return make_night(where, options, "mosaic", settings=(f"catalog={where / 'incoming' / 'sources.csv'}",))
 
 
 @pytest.fixture(scope="session")

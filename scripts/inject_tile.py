@@ -1,0 +1,39 @@
+"""Measure what a tile's image is worth: known faint sources go into its visibilities, and it is imaged once more.
+
+Input: what `image_tile` takes, and the image that it made. Output: `qa/{date}/injection/{tile}.json` with the
+completeness curve and the flux bias, and `{tile}.parquet`, a row for each injected source.
+Settings: `qa.injection_minutes`, `qa.injection_pb`, and those of `image_tile`.
+"""
+
+from contimg import jobs, stages
+from contimg.catalog import Catalog
+from contimg.config import BeamOptions, ImagingOptions
+from contimg.qa_injection import InjectTile
+from contimg.qa_options import QaOptions
+
+image = stages.ImageTile(
+    tile=snakemake.wildcards.tile,
+    ms=snakemake.input.ms,
+    sidecar=snakemake.input.sidecar,
+    candidates=tuple(snakemake.input.get("tables", ())),
+    nearest=snakemake.params.nearest,
+    catalog=Catalog.of(snakemake.params.catalog),
+    directory=snakemake.input.image,
+    imaging=ImagingOptions.model_validate(snakemake.params.imaging),
+    beam=BeamOptions.model_validate(snakemake.params.beam),
+    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+)
+options = QaOptions.model_validate(snakemake.params.qa)
+job = InjectTile(image, snakemake.output.record, snakemake.output.sources, options)
+jobs.run(
+    snakemake.output.record,
+    job.make,
+    job.reject,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+    attempt=snakemake.resources.attempt,
+    gave_up=snakemake.params.gave_up,
+    disk_mb=snakemake.resources.disk_mb,
+)
