@@ -82,7 +82,7 @@ rule inject_tile:
     benchmark:
         "benchmarks/inject_tile/{date}/{tile}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("image_tile", "mem_mb", NIGHT),
         disk_mb=needs("image_tile", "disk_mb", NIGHT),
@@ -109,7 +109,7 @@ rule qa_night:
     benchmark:
         "benchmarks/qa_night/{date}.tsv"
     threads: 1
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("qa_night", "mem_mb", NIGHT),
         disk_mb=needs("qa_night", "disk_mb", NIGHT),

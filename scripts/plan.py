@@ -7,7 +7,7 @@ written anew each time. Nothing else is made. Settings: all.
 import os
 from pathlib import Path
 
-from contimg.night import thaw
+from contimg.manifest import thaw
 from contimg.plan import make, summary
 from contimg.workflow_entry import MANIFEST_VARIABLE, say
 

@@ -19,11 +19,8 @@ from contimg.calibrators import Calibrator, read_calibrators
 from contimg.config import Config
 from contimg.errors import ConfigError
 from contimg.index import Index, LeftOut, Tile, build_index
-from contimg.products import read_json, write_json
 from contimg.transits import Transit, find_transits, holds, rank, transit_mjd
 from contimg.windows import Window, find_windows, holds_multiple
-
-_MANIFEST_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -381,46 +378,3 @@ def _round_transit(
             )
         )
     return sorted(selected.values(), key=lambda tile: tile.start_mjd), windows
-
-
-def freeze(path: Path, config: Config, night: Night) -> None:
-    """Write the configuration and the plan of a run as one file for its jobs."""
-    index = Index(tuple(night.tiles.values()), night.left_out)
-    write_json(
-        path,
-        {
-            "version": _MANIFEST_VERSION,
-            "config": config.model_dump(mode="json"),
-            "index": index.to_json(),
-            "selected": night.selected,
-            "transits": {
-                key: {**vars(transit), "calibrator": vars(transit.calibrator)}
-                for key, transit in night.transits.items()
-            },
-            "candidates": night.candidates,
-            "windows": {key: vars(window) for key, window in night.windows.items()},
-            "injected": night.injected,
-        },
-    )
-
-
-def thaw(path: Path) -> tuple[Config, Night]:
-    """Read what `freeze` wrote."""
-    frozen = read_json(path)
-    index = Index.from_json(frozen["index"])
-    night = Night(
-        tiles={tile.name: tile for tile in index.tiles},
-        selected=tuple(frozen["selected"]),
-        left_out=index.left_out,
-        transits={
-            key: Transit(**{**value, "calibrator": Calibrator(**value["calibrator"])})
-            for key, value in frozen["transits"].items()
-        },
-        candidates={key: tuple(value) for key, value in frozen["candidates"].items()},
-        windows={
-            key: Window(**{**value, "tiles": tuple(value["tiles"])})
-            for key, value in frozen["windows"].items()
-        },
-        injected=tuple(frozen["injected"]),
-    )
-    return Config.model_validate(frozen["config"]), night

@@ -16,8 +16,9 @@ from contimg import disk, engine, jobs, orphans, treelock
 from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
+from contimg.manifest import freeze, thaw
 from contimg.names import science_sidecar
-from contimg.night import Night, freeze, plan, thaw
+from contimg.night import Night, plan
 from contimg.orphans import MANIFEST_VARIABLE
 from contimg.watch import Watch
 

@@ -4,7 +4,8 @@ from contimg.calibrators import Calibrator
 from contimg.config import Config
 from contimg.errors import ConfigError
 from contimg.index import Index, LeftOut
-from contimg.night import arrange, freeze, thaw
+from contimg.manifest import freeze, thaw
+from contimg.night import arrange
 
 from .tiles import strip_of_tiles
 
