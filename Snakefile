@@ -56,6 +56,9 @@ rule all:
         NIGHT.up_to_qa(),
 
 
+report: "docs/captions/workflow.rst"
+
+
 if workflow.is_main_process:
     RUN.watch(workflow, logger)
 

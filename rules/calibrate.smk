@@ -7,7 +7,12 @@ rule calibrate_transit:
     output:
         ms=directory("ms/calibrators/{date}/{tile}_{calibrator}.ms"),
         sidecar="ms/calibrators/{date}/{tile}_{calibrator}.json",
-        tables=directory("cal/{date}/{tile}_{calibrator}"),
+        tables=report(
+            directory("cal/{date}/{tile}_{calibrator}"),
+            patterns=["{picture}.png"],
+            caption="../docs/captions/caltable.rst",
+            category="Calibrators",
+        ),
     params:
         slots=lambda wildcards: NIGHT.slots(wildcards.tile),
         calibrator=lambda wildcards, output: vars(NIGHT.transit(output.tables).calibrator),

@@ -6,7 +6,12 @@ rule mosaic_window:
         images=lambda wildcards: NIGHT.mosaic_images(names.window_dir(wildcards.date, wildcards.mosaic)),
         verdicts=lambda wildcards: NIGHT.mosaic_gates(names.window_dir(wildcards.date, wildcards.mosaic)),
     output:
-        directory("mosaics/{date}/{mosaic}"),
+        report(
+            directory("mosaics/{date}/{mosaic}"),
+            patterns=["{picture}.png"],
+            caption="../docs/captions/mosaic.rst",
+            category="Mosaics",
+        ),
     params:
         window=lambda wildcards, output: vars(NIGHT.window(output[0])),
         mosaic=CONFIG.mosaic.model_dump(mode="json"),
@@ -33,7 +38,12 @@ use rule mosaic_window as mosaic_transit with:
         images=lambda wildcards: NIGHT.mosaic_images(names.transit_dir(wildcards.calibrator, wildcards.date)),
         verdicts=lambda wildcards: NIGHT.mosaic_gates(names.transit_dir(wildcards.calibrator, wildcards.date)),
     output:
-        directory("mosaics/{calibrator}/{date}"),
+        report(
+            directory("mosaics/{calibrator}/{date}"),
+            patterns=["{picture}.png"],
+            caption="../docs/captions/mosaic.rst",
+            category="Mosaics",
+        ),
     log:
         "logs/mosaic_transit/{calibrator}/{date}.log",
     benchmark:

@@ -35,6 +35,11 @@ _DELEGATED = {
         "plan a run: tiles, transits, mosaics, jobs, time and disk, as a page and a JSON file",
         "contimg plan --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
     ),
+    "report": (
+        "contimg.report",
+        "report what a run has come to: failures by cause, numbers at a glance, times against the plan",
+        "contimg report --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
+    ),
     "transits": (
         "contimg.transit_list",
         "list a calibrator's transits, with their data and what has been made of them",

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from contimg import config_values as values
 from contimg.config_checks import catalogued, check_disk, explain, read_yaml
 from contimg.errors import ConfigError
+from contimg.notify_options import NotifyOptions
 from contimg.options import (
     NUMBER,
     BeamOptions,
@@ -166,6 +167,7 @@ class Config(Options):
     mosaic: MosaicOptions = MosaicOptions()
     qa: QaOptions = QaOptions()
     registry: RegistryOptions = RegistryOptions()
+    notify: NotifyOptions = NotifyOptions()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

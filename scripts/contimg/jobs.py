@@ -156,6 +156,7 @@ def run(
                 failure = line
             else:
                 reject(ERROR_PREFIX + what)
+        logging.getLogger(__name__).info("%s: %s", key, line)
         os.write(terminal, f"{key}: {line}\n".encode())
     if failure is None and gave_up is None:
         forget(key)

@@ -31,6 +31,7 @@ from contimg.transits import end_mjd
 from contimg.watch import duration
 
 STATUS = "status.json"
+NOT_MADE = "not made"
 
 
 def range_name(config: Config, night: Night) -> str:
@@ -46,7 +47,7 @@ def range_name(config: Config, night: Night) -> str:
 
 
 def state_of(product: str, jobs: Mapping[str, Job], products: Path) -> str:
-    """What a product is: `to make`, `to make again`, `ok`, `rejected`, or `not asked for`."""
+    """What a product is: `to make`, `to make again`, `ok`, `rejected`, or `not made`."""
     job = jobs.get(product)
     sidecar = products / (
         product.removesuffix(".ms") + ".json" if product.endswith(".ms") else f"{product}/{STATUS}"
@@ -56,7 +57,7 @@ def state_of(product: str, jobs: Mapping[str, Job], products: Path) -> str:
         return "to make again" if there else "to make"
     if there:
         return str(read_json(sidecar)["status"])
-    return "not asked for"
+    return NOT_MADE
 
 
 def tile_rows(night: Night, jobs: Mapping[str, Job], products: Path) -> list[dict[str, Any]]:

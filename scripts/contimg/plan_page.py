@@ -17,7 +17,7 @@ h1{font-size:1.3rem;margin:.2rem 0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem .8rem;margin:.4rem 0}dt{color:#667}dd{margin:0}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}
 th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #e7eaef;vertical-align:top}
-th,td{white-space:nowrap}td:last-child{white-space:normal;min-width:11rem}svg{max-width:44rem}
+th,td{white-space:nowrap}td:last-child:not(.n){white-space:normal;min-width:11rem}svg{max-width:44rem}
 td.n,th.n{text-align:right}th{color:#667;font-weight:600}.small{color:#667;font-size:.85rem}
 .key span{display:inline-block;margin-right:.8rem;font-size:.85rem}
 .key i{display:inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px}

@@ -16,7 +16,7 @@ COLOURS = {
     "ok": "#3aa657",
     "rejected": "#d8973c",
     "left out": "#d9534f",
-    "not asked for": "#c9ced6",
+    "not made": "#c9ced6",
 }
 _WIDTH = 400.0
 _MARGIN = 8.0
@@ -66,7 +66,7 @@ def timeline(facts: Mapping[str, Any]) -> str:
         )
 
     for row in tiles:
-        state = row["image"] if row["image"] != "not asked for" else row["measurement_set"]
+        state = row["image"] if row["image"] != "not made" else row["measurement_set"]
         said = f"{row['tile']} {row['strip']}: {row['subbands']}/{row['of_subbands']} subbands, {state}"
         bar(names.tile_mjd(row["tile"]), row["minutes"], 26, 18, state, said)
     for entry in lost:

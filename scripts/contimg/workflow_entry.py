@@ -51,8 +51,9 @@ class Run:
             old.unlink(missing_ok=True)
 
     def succeeded(self) -> None:
-        """Report products that are rejected for an error: the run then ends as failed."""
-        found = self._report()
+        """Report; products that are rejected for an error end the run as failed."""
+        found = self._errors()
+        self._tell("failed" if found else "ok")
         if found:
             raise SystemFault(
                 f"{len(found)} product(s) ended with an error; `contimg retry PRODUCT` tries again"
@@ -60,7 +61,8 @@ class Run:
 
     def failed(self) -> None:
         """Report what the run has come to."""
-        self._report()
+        self._errors()
+        self._tell("failed")
 
     def watch(self, workflow: Any, logger: logging.Logger) -> None:
         """Follow the run through Snakemake's logger: its table, how far it is, and whether the disk holds it."""
@@ -83,7 +85,23 @@ class Run:
             f"with, {len(night.windows)} mosaics"
         )
 
-    def _report(self) -> list[str]:
+    def _tell(self, status: str) -> None:
+        """Write the run's report, say where it is, notify. Nothing here can make a run fail."""
+        from contimg import notify, report
+
+        try:
+            facts, page = report.make(self.config, self.night)
+        except (ContimgError, OSError, KeyError, ValueError) as error:
+            say(f"no report could be written: {type(error).__name__}: {error}")
+            return
+        text = report.summary(facts)
+        for line in [*text, f"report: {page}"]:
+            say(line)
+        message = notify.Message(status, facts["name"], "\n".join(text), facts["counts"], str(page))
+        for line in notify.send(message, self.config.notify):
+            say(line)
+
+    def _errors(self) -> list[str]:
         if self.listener is not None:
             self.listener.look()
         products = self.night.images() + self.night.mosaics() + self.night.beams()

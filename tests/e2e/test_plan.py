@@ -1,6 +1,7 @@
 """The plan of a night of files with nothing in them but headers."""
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +66,32 @@ def test_a_run_stops_before_the_disk_is_full_and_goes_on_when_there_is_room(tiny
     assert "the disk is nearly full" in full.stdout
     assert "finishing currently running jobs" in full.stdout
     assert list(night["products"].glob("ms/**/*.json")) == []
-    done = snakemake("--cores", "2", "convert", **night, settings=settings)
+    assert "error, 1×: error: its job ended without a product" in full.stdout
+    told = tmp_path / "told"
+    command = f"notify={{command: {sys.executable} {write_teller(tmp_path)} {told}}}"
+    done = snakemake("--cores", "2", "convert", **night, settings=(*settings, command))
     assert "1 of 1 tiles converted" in done.stdout
     (sidecar,) = night["products"].glob("ms/science/*/*.json")
     assert read_json(sidecar)["status"] == "ok"
+    assert told.read_text().startswith("ok ")
+    (page,) = night["products"].glob("plan/*.report.html")
+    assert f"report: {page}" in done.stdout
+
+
+def write_teller(folder: Path) -> Path:
+    """A program that writes what it is told to the file of its argument."""
+    path = folder / "tell.py"
+    path.write_text(
+        "import os, sys\nopen(sys.argv[1], 'w').write(os.environ['CONTIMG_STATUS'] + ' ' + sys.stdin.read())\n"
+    )
+    return path
+
+
+def test_the_engines_report_has_the_pictures_with_their_captions(night, tmp_path):
+    night.snakemake("mosaic", "--report", str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text()
+    assert "each weighted with 1/rms" in text
+    assert "Solutions from the transit of 0834+555" in text
+    made = {path.stem for path in night.products.glob("mosaics/*/*/*.png")}
+    assert made
+    assert all(name in text for name in made)

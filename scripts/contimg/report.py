@@ -1,0 +1,247 @@
+"""`contimg report`: what a run has come to, from the sidecars, logs and benchmarks of its products.
+
+It reads files only, so it works during a run, after one that failed, and long after. The facts are
+`plan/{start}_{end}.report.json`; the page beside it (`.report.html`) shows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from contimg import jobs, names
+from contimg.config import Config
+from contimg.night import Night
+from contimg.plan import NOT_MADE, mosaic_rows, range_name, strip_changes, tile_rows, transit_rows
+from contimg.plan_costs import HIGH, LOW, read_benchmarks
+from contimg.products import read_json, write_json
+from contimg.provenance import versions
+from contimg.report_failures import Failure, by_cause, decisive_lines
+
+STATUS = "status.json"
+
+
+def outcome(sidecar: Path) -> dict[str, Any]:
+    """What a sidecar says: status, reason, metrics and parameters; `not made` if there is none."""
+    if not sidecar.is_file():
+        return {"status": NOT_MADE, "reason": None, "metrics": {}, "parameters": {}, "caltables": []}
+    record: dict[str, Any] = read_json(sidecar)
+    return record
+
+
+def tile_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
+    """One row for each tile of the plan: what was done with it, and its numbers at a glance."""
+    rows = []
+    for row in tile_rows(night, {}, products):
+        tile = row["tile"]
+        converted = outcome(products / names.science_sidecar(tile))
+        imaged = outcome(products / names.image_dir(tile) / STATUS)
+        judged = outcome(products / names.tile_verdict(tile))
+        rms_jy = imaged["metrics"].get("rms_jy")
+        tables = imaged.get("caltables") or [""]
+        rows.append(
+            {
+                **row,
+                "measurement_set": converted["status"],
+                "measurement_set_reason": converted["reason"],
+                "flag_fraction": converted["metrics"].get("flag_fraction"),
+                "image": imaged["status"],
+                "image_reason": imaged["reason"],
+                "rms_mjy": None if rms_jy is None else 1e3 * rms_jy,
+                "caltable": tables[0].split("/")[-2]
+                if imaged["status"] == "ok" and "/" in tables[0]
+                else None,
+                "borrowed": imaged["parameters"].get("borrowed"),
+                "verdict": judged.get("verdict"),
+                "verdict_reason": judged["reason"],
+                "flux_ratio": (judged.get("gates") or {}).get("flux_ratio", {}).get("value"),
+            }
+        )
+    return rows
+
+
+def made_of(path: str, night: Night) -> list[tuple[str, str]]:
+    """Sidecars of a night's products with the log of the job that made each, both relative to the tree."""
+    if path == "mosaics":
+        found = []
+        for mosaic in night.mosaics():
+            one, two = mosaic.split("/")[1:]
+            rule = "mosaic_window" if one[:4].isdigit() and one[4:5] == "-" else "mosaic_transit"
+            found.append((f"{mosaic}/{STATUS}", f"logs/{rule}/{one}/{two}.log"))
+        return found
+    if path == "cal":
+        tables = night.needed_cal_dirs(night.candidates)
+        return [
+            (f"{table}/{STATUS}", f"logs/calibrate_transit/{table.removeprefix('cal/')}.log")
+            for table in tables
+        ]
+    tiles = sorted(night.candidates)
+    dated = [f"{names.tile_date(tile)}/{tile}" for tile in tiles]
+    if path == "ms":
+        return [
+            (names.science_sidecar(tile), f"logs/convert_tile/{where}.log")
+            for tile, where in zip(tiles, dated, strict=True)
+        ]
+    if path == "qa":
+        return [
+            (names.tile_verdict(tile), f"logs/qa_tile/{where}.log")
+            for tile, where in zip(tiles, dated, strict=True)
+        ]
+    return [
+        (f"{names.image_dir(tile)}/{STATUS}", f"logs/image_tile/{where}.log")
+        for tile, where in zip(tiles, dated, strict=True)
+    ]
+
+
+def failures(night: Night, products: Path) -> list[Failure]:
+    """Every product that is rejected, or that a job tried to make and did not."""
+    found = []
+    killed = set(jobs.killed(products))
+    for kind in ("ms", "cal", "images", "mosaics", "qa"):
+        for sidecar, log in made_of(kind, night):
+            product = sidecar.removesuffix(f"/{STATUS}")
+            key = product.removesuffix(".json") + ".ms" if kind == "ms" else product
+            there = outcome(products / sidecar)
+            reason = there["reason"]
+            if there["status"] == NOT_MADE:
+                if key in killed:
+                    reason = f"{jobs.ERROR_PREFIX}its job was killed or is still running"
+                elif (products / log).is_file():
+                    reason = f"{jobs.ERROR_PREFIX}its job ended without a product"
+            elif there["status"] == "ok" or _follows(kind, reason):
+                continue
+            if reason:
+                found.append(Failure(product, reason, log, decisive_lines(products / log)))
+    return found
+
+
+def _follows(kind: str, reason: str | None) -> bool:
+    """Whether a rejection only repeats that of an input, which is listed itself."""
+    return (kind == "images" and str(reason).startswith("conversion: ")) or (
+        kind == "qa" and str(reason).startswith("rejected: ")
+    )
+
+
+def times(night: Night, products: Path, planned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Time of the jobs of each rule, in seconds, beside what the plan expected of one."""
+    import numpy as np
+
+    tile_bytes = {name: tile.bytes for name, tile in night.tiles.items()}
+    rows = {}
+    for rule, samples in sorted(read_benchmarks(products, [], tile_bytes).items()):
+        seconds = [sample.seconds for sample in samples]
+        stage = planned.get(rule, {})
+        expected = 3600.0 * stage["hours_one_by_one"] / stage["to_run"] if stage.get("to_run") else None
+        low, high = np.quantile(seconds, [LOW, HIGH])
+        rows[rule] = {
+            "jobs": len(seconds),
+            "median_s": median(seconds),
+            "low_s": float(low),
+            "high_s": float(high),
+            "core_hours": sum(sample.core_seconds for sample in samples) / 3600.0,
+            "planned_s": expected,
+        }
+    return rows
+
+
+def gather(config: Config, night: Night) -> dict[str, Any]:
+    """Put the facts of a report together.
+
+    Parameters
+    ----------
+    config : Config
+        With absolute paths.
+    night : Night
+
+    Returns
+    -------
+    dict
+        What the report's JSON holds.
+    """
+    products = config.products
+    name = range_name(config, night)
+    plan_file = products / "plan" / f"{name}.json"
+    planned = read_json(plan_file)["cost"]["stages"] if plan_file.is_file() else {}
+    rows = tile_outcomes(night, products)
+    found = failures(night, products)
+    mosaics = mosaic_rows(night, {}, products)
+    for row in mosaics:
+        row["reason"] = outcome(products / row["mosaic"] / STATUS)["reason"]
+    return {
+        "name": name,
+        "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "products": str(products),
+        "counts": {
+            "tiles": _counts(row["measurement_set"] for row in rows),
+            "images": _counts(row["image"] for row in rows),
+            "mosaics": _counts(row["state"] for row in mosaics),
+            "errors": sum(failure.is_error for failure in found),
+        },
+        "causes": [vars(cause) | {"kind": cause.kind} for cause in by_cause(found)],
+        "failures": [vars(failure) for failure in found],
+        "tiles": rows,
+        "left_out": [{"tile": entry.tile, "reason": entry.reason} for entry in night.left_out],
+        "strip_changes": strip_changes(rows),
+        "transits": transit_rows(night, {}, products),
+        "mosaics": mosaics,
+        "times": times(night, products, planned),
+        "versions": versions(),
+    }
+
+
+def _counts(states: Iterable[str]) -> dict[str, int]:
+    counts = {"ok": 0, "rejected": 0, NOT_MADE: 0}
+    for state in states:
+        counts[state if state in counts else NOT_MADE] += 1
+    return counts
+
+
+def summary(facts: Mapping[str, Any]) -> list[str]:
+    """Say a report in a few lines: counts, then the causes of what is missing."""
+    said = [
+        f"{counts['ok']} {what}, {counts['rejected']} rejected, {counts[NOT_MADE]} not made"
+        for what, counts in facts["counts"].items()
+        if isinstance(counts, dict)
+    ]
+    lines = [f"{facts['name']}: " + "; ".join(said)]
+    lines += [f"{cause['kind']}, {len(cause['products'])}×: {cause['reason']}" for cause in facts["causes"]]
+    return lines
+
+
+def make(config: Config, night: Night) -> tuple[dict[str, Any], Path]:
+    """Write the report of a run; gives its facts and the path of its page."""
+    from contimg.report_page import page
+
+    facts = gather(config, night)
+    base = config.products / "plan"
+    write_json(base / f"{facts['name']}.report.json", facts)
+    html = base / f"{facts['name']}.report.html"
+    part = html.with_name(f"{html.name}.part.{os.getpid()}")
+    part.write_text(page(facts), encoding="utf-8")
+    os.replace(part, html)
+    return facts, html
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg report`."""
+    from contimg.cli import take_configuration
+
+    take_configuration(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report and print its summary; exit status 1 where a job ended with an error."""
+    from contimg.cli import read_configuration
+    from contimg.config import load
+    from contimg.night import plan
+
+    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    facts, html = make(config, plan(config, cache=config.products / "state" / "index"))
+    for line in [*summary(facts), str(html)]:
+        print(line)
+    return 1 if facts["counts"]["errors"] else 0

@@ -1,0 +1,135 @@
+import json
+import re
+
+import pytest
+
+from contimg import report
+from contimg.calibrators import Calibrator
+from contimg.config import Config
+from contimg.index import Index, LeftOut
+from contimg.names import caltable_dir, image_dir, science_sidecar, tile_verdict
+from contimg.night import arrange
+from contimg.products import status, write_json
+from contimg.report_failures import Failure, by_cause, decisive_lines
+from contimg.report_page import glance
+
+from .tiles import strip_of_tiles
+
+SOURCE = Calibrator("0834+555", 128.7287, 55.5725, 8.8, -0.4, "test")
+
+
+def failure(product, reason):
+    return Failure(product, reason, "logs/x.log", ())
+
+
+def test_failures_that_differ_in_numbers_and_names_only_have_one_cause_and_errors_come_first():
+    causes = by_cause(
+        [
+            failure("a", "12 % of the data are left"),
+            failure("b", "9.5 % of the data are left"),
+            failure("c", "error: /raw/2025-10-30T13:00:00_sb03.hdf5: vanished"),
+            failure("d", "error: /raw/2025-10-30T13:05:09_sb07.hdf5: vanished"),
+            failure("e", "no calibrator"),
+        ]
+    )
+    assert [(cause.kind, cause.products) for cause in causes] == [
+        ("error", ("c", "d")),
+        ("rejected", ("a", "b")),
+        ("rejected", ("e",)),
+    ]
+
+
+def test_the_decisive_lines_of_a_log_are_its_last_errors(tmp_path):
+    log = tmp_path / "job.log"
+    log.write_text(
+        "reading\nTraceback (most recent call last):\n  File x\nOSError: disk gone\ndone with nothing\n"
+        "images/t: failed (attempt 3 of 3): disk gone\nbye\n"
+    )
+    assert decisive_lines(log) == ("OSError: disk gone", "images/t: failed (attempt 3 of 3): disk gone")
+    log.write_text("one\ntwo\n")
+    assert decisive_lines(log) == ("two",)
+    assert decisive_lines(tmp_path / "none.log") == ()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """What a run left of four tiles: one good, one without data, one whose job broke, one never made; and its range."""
+    tiles = strip_of_tiles(count=4)
+    names = [tile.name for tile in tiles]
+    config = Config.model_validate({"products": str(tmp_path), "start": "2025-10-30", "end": "2025-10-31"})
+    lost = LeftOut("2025-10-30T17:00:00", "15 of 16 subbands: missing sb03", ())
+    night = arrange(config, Index(tuple(tiles), (lost,)), [SOURCE])
+    for name, reason in ((names[0], None), (names[1], "all data are zero"), (names[2], None)):
+        write_json(tmp_path / science_sidecar(name), status(reason, metrics={"flag_fraction": 0.25}))
+    tables = f"{caltable_dir(names[0], 'X')}/K"
+    good = status(caltables=[tables], metrics={"rms_jy": 0.002}, parameters={"borrowed": True})
+    write_json(tmp_path / image_dir(names[0]) / "status.json", good)
+    write_json(tmp_path / image_dir(names[1]) / "status.json", status("conversion: all data are zero"))
+    write_json(tmp_path / image_dir(names[2]) / "status.json", status("error: wsclean ended with 1"))
+    judged = {**status(), "verdict": "pass", "gates": {"flux_ratio": {"value": 1.02}}}
+    write_json(tmp_path / tile_verdict(names[0]), judged)
+    log = tmp_path / f"logs/image_tile/2025-10-30/{names[2]}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("wsclean: error: no such column\n")
+    return config, night, names
+
+
+def test_a_report_tells_of_every_tile_what_became_of_it(run):
+    config, night, names = run
+    facts = report.gather(config, night)
+    by_tile = {row["tile"]: row for row in facts["tiles"]}
+    first = by_tile[names[0]]
+    assert (first["rms_mjy"], first["flag_fraction"], first["flux_ratio"]) == (2.0, 0.25, 1.02)
+    assert (first["caltable"], first["borrowed"], first["verdict"]) == (f"{names[0]}_X", True, "pass")
+    assert by_tile[names[3]]["image"] == "not made"
+    assert facts["counts"]["images"] == {"ok": 1, "rejected": 2, "not made": 1}
+    assert facts["counts"]["errors"] == 1
+
+
+def test_a_cause_is_listed_once_where_it_arose_with_the_lines_of_its_log(run):
+    config, night, _ = run
+    causes = report.gather(config, night)["causes"]
+    assert [(cause["kind"], cause["reason"]) for cause in causes] == [
+        ("error", "error: wsclean ended with 1"),
+        ("rejected", "all data are zero"),  # of the data, not again of the image
+    ]
+    assert causes[0]["lines"] == ("wsclean: error: no such column",)
+    assert "error, 1×: error: wsclean ended with 1" in report.summary(report.gather(config, night))
+
+
+def test_a_job_that_left_a_log_and_no_product_is_an_error(run, tmp_path):
+    config, night, names = run
+    log = tmp_path / f"logs/convert_tile/2025-10-30/{names[3]}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("started\n")
+    assert report.gather(config, night)["causes"][0]["reason"] == "error: its job ended without a product"
+
+
+def test_times_are_told_beside_those_of_the_plan(run, tmp_path):
+    config, night, names = run
+    folder = tmp_path / "benchmarks/image_tile/2025-10-30"
+    folder.mkdir(parents=True)
+    for name, seconds in zip(names, (10.0, 20.0, 30.0), strict=False):
+        (folder / f"{name}.tsv").write_text(f"s\tcpu_time\n{seconds}\t36\n")
+    stages = {"image_tile": {"hours_one_by_one": 1.0, "to_run": 144}}
+    write_json(tmp_path / "plan/2025-10-30_2025-10-31.json", {"cost": {"stages": stages}})
+    row = report.gather(config, night)["times"]["image_tile"]
+    assert (row["jobs"], row["median_s"], row["planned_s"]) == (3, 20.0, 25.0)
+    assert row["core_hours"] == pytest.approx(0.03)
+
+
+def test_the_page_needs_no_other_file_and_says_the_reasons(run):
+    config, night, _ = run
+    _, html = report.make(config, night)
+    text = html.read_text()
+    assert html.name == "2025-10-30_2025-10-31.report.html"
+    assert 'name="viewport"' in text
+    assert not re.search(r"(src|href|url)\s*[=(]", text)
+    assert "no such column" in text
+    assert json.loads(html.with_suffix(".json").read_text())["counts"]["errors"] == 1
+
+
+def test_a_chart_has_a_point_for_every_tile_with_a_number():
+    rows = [{"tile": f"2025-10-30T13:0{n}:00", "rms_mjy": n or None, "image": "ok"} for n in range(4)]
+    assert glance("noise", rows, "rms_mjy", "mJy").count("<circle") == 3
+    assert glance("noise", rows, "flux_ratio", "") == ""
