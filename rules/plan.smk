@@ -2,10 +2,9 @@
 
 
 rule plan:
-    params:
-        cores=workflow.cores,
     log:
         "logs/plan.log",
+    threads: 1024  # all that the run has: the engine scales it down
     conda:
         "../envs/pipeline.yaml"
     script:

@@ -12,6 +12,6 @@ from contimg.plan import make, summary
 from contimg.workflow_entry import MANIFEST_VARIABLE, say
 
 config, night = thaw(Path(os.environ[MANIFEST_VARIABLE]))
-facts = make(config, night, target="all", cores=snakemake.params.cores)
+facts = make(config, night, target="all", cores=snakemake.threads)
 for line in [*summary(facts), *facts["files"]]:
     say(line)

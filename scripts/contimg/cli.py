@@ -40,6 +40,16 @@ _DELEGATED = {
         "report what a run has come to: failures by cause, numbers at a glance, times against the plan",
         "contimg report --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
     ),
+    "verify": (
+        "contimg.verify",
+        "check whether products and their inputs are still what they were",
+        "contimg verify /data/products/images/2025-10-30/2025-10-30T13:00:00",
+    ),
+    "rerun": (
+        "contimg.rerun",
+        "print the commands and the environment that make a product once more",
+        "contimg rerun /data/products/images/2025-10-30/2025-10-30T13:00:00",
+    ),
     "transits": (
         "contimg.transit_list",
         "list a calibrator's transits, with their data and what has been made of them",

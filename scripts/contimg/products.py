@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from contimg.digests import fingerprint, fingerprints
 from contimg.errors import InputError
-from contimg.provenance import versions
+from contimg.provenance import CONFIGURATION_VARIABLE, versions
 
 
 def _fsync(path: Path) -> None:
@@ -77,10 +78,18 @@ def building(final: Path) -> Iterator[Path]:
         yield part
         if not part.exists():
             raise InputError(f"{final}: nothing was written at {part.name}; the step ended without a product")
+        _seal(part)
         flush_tree(part)
         _replace(part, final)
     finally:
         remove(part)
+
+
+def _seal(part: Path) -> None:
+    """Add the fingerprint of what is in a directory to its status.json, if it has one."""
+    sidecar = part / "status.json"
+    if sidecar.is_file():
+        write_json(sidecar, {**read_json(sidecar), "contents": fingerprint(part)})
 
 
 def _glob_escape(name: str) -> str:
@@ -138,7 +147,8 @@ def status(
     Returns
     -------
     dict
-        `status`, `reason`, `inputs`, `caltables`, `parameters`, `metrics`, `versions` and the extras.
+        `status`, `reason`, `inputs`, `caltables`, `parameters`, `metrics`, `versions`, `configuration` (digest
+        of the run's, null outside a run), `digests` (fingerprint of each input and caltable) and the extras.
     """
     return {
         "status": "ok" if reason is None else "rejected",
@@ -148,5 +158,7 @@ def status(
         "parameters": parameters or {},
         "metrics": metrics or {},
         "versions": versions(),
+        "configuration": os.environ.get(CONFIGURATION_VARIABLE),
+        "digests": fingerprints([*inputs, *caltables]),
         **extra,
     }

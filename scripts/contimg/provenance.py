@@ -13,7 +13,7 @@ from typing import Any
 import contimg
 
 _PACKAGES = (
-    "aoflagger", "astropy", "casadata", "casatasks", "h5py", "numba", "numpy", "pandas", "python-casacore",
+    "aoflagger", "astropy", "casadata", "casatasks", "casatools", "h5py", "numba", "numpy", "pandas", "python-casacore",
     "radio-beam", "reproject", "scipy", "snakemake",
 )  # fmt: skip
 
@@ -39,6 +39,10 @@ def _commit(root: Path) -> str | None:
     return next((line.split()[0] for line in lines if line.endswith(f" {name}")), None)
 
 
+CONFIGURATION_VARIABLE = "CONTIMG_CONFIGURATION"
+"""Carries the digest of the run's configuration to its jobs."""
+
+
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python, of the pipeline (with its commit, in a clone) and of the packages it stands on."""
@@ -52,6 +56,22 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def keep_configuration(values: dict[str, Any], tree: Path) -> str:
+    """Keep the configuration of a run below its products tree, for `contimg rerun`; gives its digest."""
+    from contimg.products import write_json
+
+    name = digest(values)
+    path = tree / "state" / "configs" / f"{name}.json"
+    if not path.is_file():
+        write_json(path, values)
+    return name
+
+
+def configuration_file(name: str | None, tree: Path) -> Path | None:
+    """Where the configuration of a digest is kept; None for a product made outside a run."""
+    return None if name is None else tree / "state" / "configs" / f"{name}.json"
 
 
 def file_digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contimg.calibrators import Calibrator
+from contimg.digests import fingerprint
 from contimg.errors import Rejected
 from contimg.index import Slot
 from contimg.options import BeamOptions, CalibrationOptions, FlaggingOptions, ImagingOptions
@@ -59,6 +60,7 @@ def _convert(
         inputs=_paths(slots),
         parameters={"flagging": flagging.model_dump(mode="json")},
         metrics=metrics,
+        contents=fingerprint(ms),
     )
     write_json(sidecar, record)
     return record

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contimg import disk, engine, jobs, orphans, treelock
+from contimg import disk, engine, jobs, provenance, treelock
 from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
@@ -44,6 +45,9 @@ class Run:
         manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
         freeze(manifest, self.config, self.night)
         os.environ[MANIFEST_VARIABLE] = str(manifest)
+        os.environ[provenance.CONFIGURATION_VARIABLE] = provenance.keep_configuration(
+            self.config.model_dump(mode="json"), root
+        )
         os.environ[disk.RESERVE_VARIABLE] = str(self.config.disk_reserve_bytes)
         for line in orphans.take_over(root, manifest):
             say(line)
