@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
-from scipy.special import j1
 
 from contimg.options import BeamOptions
 
@@ -84,6 +82,8 @@ class AiryBeam:
 
     def radius(self, level: float, freq_hz: float) -> float:
         """See `PowerBeam.radius`."""
+        from scipy import optimize
+
         null = np.arcsin(min(1.0, 1.2196 * SPEED_OF_LIGHT_M_S / freq_hz / self.diameter_m))
         return float(optimize.brentq(lambda x: airy_power(x, freq_hz, self.diameter_m) - level, 0.0, null))
 
@@ -145,6 +145,8 @@ def airy_power(separation_rad: ArrayLike, freq_hz: ArrayLike, diameter_m: float)
     ValueError
         If the diameter is not positive.
     """
+    from scipy.special import j1
+
     if not diameter_m > 0:
         raise ValueError(f"the dish diameter must be positive, found {diameter_m} m")
     separation = np.asarray(separation_rad, dtype=np.float64)

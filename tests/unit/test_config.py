@@ -27,6 +27,7 @@ from contimg.config import (
 from contimg.config_checks import keys
 from contimg.errors import ConfigError
 from contimg.slurm import SlurmOptions
+from contimg.notify_options import NotifyOptions
 
 SECTIONS = (
     SlurmOptions,
@@ -36,6 +37,7 @@ SECTIONS = (
     FlaggingOptions,
     ImagingOptions,
     MosaicOptions,
+    NotifyOptions,
     QaOptions,
     RegistryOptions,
 )

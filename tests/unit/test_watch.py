@@ -133,6 +133,7 @@ def test_the_graph_is_read_from_the_engine_and_survives_a_file(tmp_path):
         ("a", True, 20.0, ("forced",)),
         ("b", False, 0.0, ()),
     ]
+    assert jobs_of(Dag(), resources=False)[0].disk_mb == 0.0
     write_graph(tmp_path / "graph.json", jobs)
     assert read_graph(tmp_path / "graph.json") == jobs
 
@@ -146,7 +147,7 @@ def record(event, **extra):
 def test_the_listener_passes_on_plan_start_and_end_and_nothing_of_targets():
     planned, started, ended = [], [], []
     dag = Dag()
-    listener = Listener(SimpleNamespace(dag=dag), planned.extend, started.extend, ended.append)
+    listener = Listener(SimpleNamespace(dag=dag, dryrun=False), planned.extend, started.extend, ended.append)
     for event in ("WORKFLOW_STARTED", "RUN_INFO", "RUN_INFO"):
         listener.handle(record(event))
     listener.handle(record("JOB_STARTED", jobs=[0, 2]))
