@@ -233,7 +233,7 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
     """
     by_product = {job.product: job for job in jobs}
     rows = tile_rows(night, by_product, config.products)
-    cost, disk = cost_rows(jobs, night, config.products, machines(cores))
+    cost, disk = cost_rows(jobs, night, config.products, machines(cores, config.slurm))
     reserve = config.disk_reserve_bytes
     disk |= {"free_bytes": free_bytes(config.products), "reserve_bytes": reserve}
     obstacles = []

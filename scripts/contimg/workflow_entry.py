@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contimg import disk, engine, jobs, orphans, treelock
-from contimg import disk, engine, jobs, provenance, treelock
+from contimg import disk, engine, jobs, orphans, provenance, treelock
 from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault

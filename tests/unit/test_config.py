@@ -26,8 +26,8 @@ from contimg.config import (
 )
 from contimg.config_checks import keys
 from contimg.errors import ConfigError
-from contimg.slurm import SlurmOptions
 from contimg.notify_options import NotifyOptions
+from contimg.slurm import SlurmOptions
 
 SECTIONS = (
     SlurmOptions,

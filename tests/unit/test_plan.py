@@ -16,6 +16,7 @@ from contimg.plan_page import page
 from contimg.plan_schedule import Machine, wall_seconds
 from contimg.plan_timeline import timeline
 from contimg.products import status, write_json
+from contimg.slurm import SlurmOptions
 
 from .tiles import strip_of_tiles
 
@@ -86,11 +87,11 @@ def test_the_cores_of_a_cluster_are_those_of_its_nodes_that_work():
     assert count_cores("slurm_load_partitions: error\n") is None
 
 
-def test_the_cluster_counts_only_where_the_clone_has_a_profile_for_it(tmp_path):
-    assert [entry.name for entry in machines(2, tmp_path)] == ["this machine"]
-    (tmp_path / "profiles" / "slurm").mkdir(parents=True)
-    (tmp_path / "profiles" / "slurm" / "profile.yaml").write_text("jobs: 30\n")
-    assert machines(2, tmp_path)[1].jobs == 30
+def test_the_cluster_has_the_cores_that_sinfo_reports_for_the_partition_else_those_of_its_jobs(monkeypatch):
+    site = SlurmOptions(partition="night", max_jobs=30)
+    monkeypatch.setattr("contimg.plan_machines.sinfo_cores", {"night": 64}.get)
+    assert [(entry.cores, entry.jobs) for entry in machines(2, site)] == [(2, 2), (64, 30)]
+    assert [entry.cores for entry in machines(2, SlurmOptions(max_jobs=30))] == [2, 60]
 
 
 @pytest.fixture
