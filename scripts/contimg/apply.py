@@ -21,7 +21,7 @@ import numpy as np
 from casacore import tables
 from numpy.typing import NDArray
 
-from contimg.caltable import read_gains
+from contimg.caltable import Gains, read_gains
 from contimg.errors import InputError, Rejected
 from contimg.ms import MsMeta, MsWriter, read_meta
 from contimg.noise_check import HandDifferences, sefd_jy, uniformity
@@ -43,6 +43,36 @@ def apply_tile(
         Phased, flagged, uncalibrated; not changed.
     cal_dir
         Holds the caltables K, BP and G.
+    out_ms, freq_average, threads
+        As for `apply_gains`.
+
+    Returns
+    -------
+    dict
+        As of `apply_gains`.
+
+    Raises
+    ------
+    InputError
+        If the set or a table cannot be read, or `freq_average` does not divide the channels.
+    Rejected
+        If nothing is left unflagged.
+    """
+    gains = read_gains(cal_dir, read_meta(ms))
+    return apply_gains(ms, gains, out_ms, freq_average=freq_average, threads=threads, origin=cal_dir.name)
+
+
+def apply_gains(
+    ms: Path, gains: Gains, out_ms: Path, *, freq_average: int = 1, threads: int = 1, origin: str
+) -> dict[str, Any]:
+    """Write a copy of a Measurement Set, divided by gains and averaged over channels.
+
+    Parameters
+    ----------
+    ms
+        Not changed.
+    gains
+        On the antennas, channels and times of the set.
     out_ms
         Where to write; nothing may be there. DATA calibrated, WEIGHT_SPECTRUM per averaged channel, WEIGHT
         its mean over the channels that are not flagged.
@@ -50,6 +80,8 @@ def apply_tile(
         Channels to average into one; a divisor of their number.
     threads
         For the compiled loop.
+    origin
+        What the gains are called where nothing is left.
 
     Returns
     -------
@@ -64,7 +96,7 @@ def apply_tile(
     Raises
     ------
     InputError
-        If the set or a table cannot be read, or `freq_average` does not divide the channels.
+        If the set cannot be read, or `freq_average` does not divide the channels.
     Rejected
         If nothing is left unflagged.
     """
@@ -73,7 +105,6 @@ def apply_tile(
     if freq_average < 1 or n_chan % freq_average:
         raise InputError(f"{ms}: freq_average must divide the {n_chan} channels, found {freq_average}")
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
-    gains = read_gains(cal_dir, meta)
     averaged = averaged_meta(meta, freq_average)
     hand1, hand2 = (np.array([HANDS[c][k] for c in meta.correlations]) for k in (0, 1))
     parallel = np.flatnonzero(hand1 == hand2)
@@ -111,7 +142,7 @@ def apply_tile(
     total = n_times * int(cross.sum()) * len(parallel)
     if not sum_weight.any():
         raise Rejected(
-            f"nothing left to image: all data are flagged after applying the caltables of {cal_dir.name}"
+            f"nothing left to image: all data are flagged after applying the caltables of {origin}"
         )
     silent = np.asarray(~gains.good.any(axis=(1, 2)))
     silent &= np.bincount(np.r_[meta.ant1, meta.ant2], minlength=len(silent)) > 0

@@ -3,39 +3,44 @@
 The data, phased to the calibrator, are divided by the drifting model and averaged (`contimg.calaverage`); CASA
 solves on that small set with its default model, a point source of 1 Jy at the phase centre. In order:
 
+0. Without a catalogue, the other sources of the field are found and measured first, on coarse data
+   (`contimg.field`); they enter the model.
 1. K: one delay an antenna and hand over the whole transit, from its baseline to the reference antenna. That one
    may be shorter than `uvmin_klambda`, which holds for all that follows: an antenna near the reference antenna
    would have no delay otherwise, and a delay is not sensitive to what short baselines see beside the calibrator.
-2. Phases every `prebandpass_solint_s`, with K: they keep the bandpass coherent and are then thrown away.
+2. Phases every `prebandpass_solint_s`, from data without delays and of few channels: they keep the bandpass
+   coherent and are then thrown away.
 3. BP: one complex bandpass over the whole transit, with K, on the data with those phases taken out and averaged to
    one time; never normalised: it carries the flux scale. Gaps of up to `fillgaps_channels` are interpolated.
-4. G: amplitude and phase over the whole transit, with K and BP: the mean phase, and an amplitude near 1.
+4. G: amplitude and phase over the whole transit, on the data with K and BP taken out and averaged to one channel:
+   the mean phase, and an amplitude near 1.
 
 A tile is corrected by K, BP and G together (`contimg.caltable`).
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from casacore import tables
-
 from contimg.beam import describe_beam, load_beam
-from contimg.calaverage import NAME_PREFIX, CalibratorData, average, collapse
+from contimg.calaverage import CalibratorData, average
 from contimg.calibrators import Calibrator, others_in_field
 from contimg.calplots import plot_solutions
-from contimg.caltable import TABLES, choose_tables, phases_in_time
+from contimg.calsolve import Solver, restore_names
+from contimg.caltable import TABLES, choose_tables
 from contimg.calverdict import judge
-from contimg.casa import CasaTasks, casatasks
+from contimg.casa import casatasks
 from contimg.driftmodel import DriftModel
 from contimg.errors import Rejected
+from contimg.field import Field, find_neighbours
 from contimg.ms import read_meta
 from contimg.options import BeamOptions, CalibrationOptions
 from contimg.products import status
-from contimg.refant import Refant, choose_refant
+from contimg.refant import choose_refant
 
 __all__ = ["choose_tables", "solve_transit"]
 
@@ -49,7 +54,7 @@ def solve_transit(
     out_dir: Path,
     *,
     calibrator: Calibrator,
-    others: Sequence[Calibrator],
+    others: Sequence[Calibrator] | None,
     options: CalibrationOptions,
     beam: BeamOptions,
     scratch: Path,
@@ -67,7 +72,7 @@ def solve_transit(
     calibrator
         The source at the phase centre.
     others
-        Other sources of the sky; those in the beam enter the model.
+        Other sources of the sky; those in the beam enter the model. None: they are found in the data.
     options, beam
         Settings.
     scratch
@@ -90,17 +95,21 @@ def solve_transit(
         If the reference antenna that is asked for is not in the array.
     """
     meta = read_meta(cal_ms)
-    model = DriftModel(
-        meta, calibrator, others_in_field(calibrator, others, FIELD_RADIUS_DEG), load_beam(beam)
-    )
-    data = average(
-        cal_ms,
-        scratch / "averaged.ms",
-        model,
-        uvmin_klambda=options.uvmin_klambda,
-        time_average_s=options.time_average_s,
-        threads=threads,
-    )
+
+    def divided(neighbours: Sequence[Calibrator]) -> tuple[DriftModel, CalibratorData]:
+        model = DriftModel(
+            meta, calibrator, others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG), load_beam(beam)
+        )
+        return model, average(
+            cal_ms,
+            scratch / "averaged.ms",
+            model,
+            uvmin_klambda=options.uvmin_klambda,
+            time_average_s=options.time_average_s,
+            threads=threads,
+        )
+
+    model, data = divided(others or ())
     with_data = int((data.unflagged > 0).sum())
     if with_data < options.min_antennas:
         raise Rejected(
@@ -108,9 +117,16 @@ def solve_transit(
             f"{options.min_antennas}"
         )
     refant = choose_refant(data, options.refant, options.min_baselines_per_antenna)
-    phases = _solve(data, refant, out_dir, options, scratch, threads, casatasks(threads, log))
+    solver = Solver(casatasks(threads, log), refant.name, options, scratch, threads)
+    solver.delay(data, out_dir / "K")
+    if others is None:
+        found = find_neighbours(Field(cal_ms, calibrator, load_beam(beam)), solver, out_dir / "K")
+        if found:
+            shutil.rmtree(data.path)
+            model, data = divided(found)
+    phases = solver.finish(data, out_dir)
     for table in (*(out_dir / name for name in TABLES), phases):
-        _restore_names(table, cal_ms)
+        restore_names(table, cal_ms)
     verdict = judge(data, meta, out_dir, options, refant.index)
     title = f"{calibrator.name} in {meta.tile}: {'ok' if verdict.reason is None else verdict.reason}"
     plot_solutions(out_dir, phases, out_dir / "solutions.png", title=f"{title}; reference {refant.name}")
@@ -134,89 +150,3 @@ def solve_transit(
             **verdict.metrics,
         },
     )
-
-
-def _solve(
-    data: CalibratorData,
-    refant: Refant,
-    out_dir: Path,
-    options: CalibrationOptions,
-    scratch: Path,
-    threads: int,
-    casa: CasaTasks,
-) -> Path:
-    """Make K, BP and G in `out_dir`; returns the table of the pre-bandpass phases."""
-    delay, bandpass, gain = (str(out_dir / name) for name in TABLES)
-    phases = str(scratch / "phases")
-    common: dict[str, Any] = {
-        "vis": str(data.path),
-        # By the unmistakable name that the averaged set gives it.
-        "refant": NAME_PREFIX + refant.name,
-    }
-    casa.gaincal(
-        **common,
-        caltable=delay,
-        gaintype="K",
-        solint="inf",
-        minsnr=options.delay_minsnr,
-        antenna=f"{common['refant']}&*",
-        minblperant=1,
-    )
-    _require(delay, "delay", data)
-    common["minblperant"] = options.min_baselines_per_antenna
-    common["uvrange"] = f">{options.uvmin_klambda}klambda" if options.uvmin_klambda > 0 else ""
-    casa.gaincal(
-        **common,
-        caltable=phases,
-        gaintype="G",
-        calmode="p",
-        solint=f"{options.prebandpass_solint_s}s",
-        minsnr=options.gain_minsnr,
-        gaintable=[delay],
-    )
-    _require(phases, "phase", data)
-    collapse(data, *phases_in_time(Path(phases), data.meta), scratch / "collapsed.ms", threads)
-    casa.bandpass(
-        **{**common, "vis": str(scratch / "collapsed.ms")},
-        caltable=bandpass,
-        bandtype="B",
-        solint="inf",
-        combine="scan",
-        solnorm=False,
-        minsnr=options.bandpass_minsnr,
-        fillgaps=options.fillgaps_channels,
-        gaintable=[delay],
-    )
-    _require(bandpass, "bandpass", data)
-    casa.gaincal(
-        **common,
-        caltable=gain,
-        gaintype="G",
-        calmode="ap",
-        solint="inf",
-        minsnr=options.gain_minsnr,
-        gaintable=[delay, bandpass],
-    )
-    _require(gain, "gain", data)
-    return Path(phases)
-
-
-def _require(table: str, kind: str, data: CalibratorData) -> None:
-    """CASA writes no table, and says so in its log only, where not one solution is good."""
-    found = Path(table).exists()
-    if found:
-        with tables.table(table, ack=False) as solutions:
-            found = solutions.nrows() > 0 and not solutions.getcol("FLAG").all()
-    if not found:
-        raise Rejected(
-            f"no {kind} solution is good: the calibrator is not seen, or the data are bad (signal-to-noise "
-            f"ratio of a baseline over the transit, median: {data.snr:.1f})"
-        )
-
-
-def _restore_names(table: Path, cal_ms: Path) -> None:
-    """Give a caltable the antennas' own names, and the set that its data came from."""
-    with tables.table(f"{table}/ANTENNA", readonly=False, ack=False) as antennas:
-        antennas.putcol("NAME", [name.removeprefix(NAME_PREFIX) for name in antennas.getcol("NAME")])
-    with tables.table(str(table), readonly=False, ack=False) as main:
-        main.putkeyword("MSName", cal_ms.name)

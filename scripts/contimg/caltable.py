@@ -132,14 +132,30 @@ def read_gains(cal_dir: Path, meta: MsMeta) -> Gains:
     InputError
         If a table is missing or cannot be read.
     """
-    delay, bandpass, gain = (_by_name(read_solutions(cal_dir / name), meta) for name in TABLES)
-    cycles = delay.values[0] * 1e-9 * (meta.freq_hz[np.newaxis, :, np.newaxis] - delay.freq_hz[0])
-    spectrum, spectrum_good = _on_channels(bandpass, meta)
+    return evaluate(meta, *(cal_dir / name for name in TABLES))
+
+
+def evaluate(
+    meta: MsMeta, delay: Path | None = None, bandpass: Path | None = None, gain: Path | None = None
+) -> Gains:
+    """Evaluate the product of some tables for a Measurement Set; a table left out is 1 and good everywhere."""
+    n_ant, n_chan = len(meta.antenna_names), len(meta.freq_hz)
+    steady, good = np.ones((n_ant, n_chan, 2), np.complex128), np.ones((n_ant, n_chan, 2), bool)
     times = times_mjd_s(meta.times_jd)
-    varying, varying_good = _in_time(gain, times)
-    good = spectrum_good & ~delay.flags[0] & varying_good[:, np.newaxis, :]
-    steady = np.where(good, np.exp(2j * np.pi * cycles) * spectrum, 1.0)
-    return Gains(steady, good, times, varying)
+    varying = np.ones((len(times), n_ant, 2), np.complex128)
+    if delay is not None:
+        found = _by_name(read_solutions(delay), meta)
+        cycles = found.values[0] * 1e-9 * (meta.freq_hz[np.newaxis, :, np.newaxis] - found.freq_hz[0])
+        steady *= np.exp(2j * np.pi * cycles)
+        good &= ~found.flags[0]
+    if bandpass is not None:
+        spectrum, spectrum_good = _on_channels(_by_name(read_solutions(bandpass), meta), meta)
+        steady *= spectrum
+        good &= spectrum_good
+    if gain is not None:
+        varying, varying_good = _in_time(_by_name(read_solutions(gain), meta), times)
+        good &= varying_good[:, np.newaxis, :]
+    return Gains(np.where(good, steady, 1.0), good, times, varying)
 
 
 def phases_in_time(table: Path, meta: MsMeta) -> tuple[NDArray[np.complex128], NDArray[np.bool_]]:

@@ -6,25 +6,43 @@ corrected by those gains then show that source too faint by as much, wherever th
 calibrator itself comes out right, so that nothing seems wrong. A source so near to the calibrator that their
 fringes hardly part during the tile loses more: 40 % was seen 0.3 degrees away with 28 antennas.
 
-Sources found in an image made with the first solutions are too faint by that part themselves. Solving with
-them in the model and fitting them again takes it to its square, and so on: `field_sources` finds them,
-`refit` measures them again, `settled` says when to stop.
+So what is measured with gains that were solved with flux x of a source in the model, which has the flux f, is
+
+    m = (1 - ρ) f + ρ x.
+
+ρ is 2/N at first, and from two rounds of solving and measuring what they say; f follows. The rounds end when no f is
+farther from the x that went in than `SETTLED` of it. They work on a coarse copy of the tile, all integrations of
+some tens of channels with the delays taken out, so that a round costs a fraction of a full solution; sources are found by
+`contimg.drift_find`.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from contimg.apply import apply_gains
+from contimg.beam import PowerBeam
+from contimg.calaverage import average
 from contimg.calibrators import Calibrator
-from contimg.options import BeamOptions, ImagingOptions
+from contimg.calsolve import Solver, without_delays
+from contimg.driftmodel import MIN_NEIGHBOUR, DriftModel
+from contimg.ms import MsMeta, read_meta
+from contimg.options import ImagingOptions
+from contimg.scratch import working_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from contimg.drift_find import Search
+    from contimg.imageplan import ImagingPlan
+
+logger = logging.getLogger(__name__)
 
 FOUND_SIGMA = 6.0
 PB_LIMIT = 0.1
@@ -34,12 +52,19 @@ SAME_BEAMS = 1.5
 """What is found this near to the calibrator, in beams, is the calibrator."""
 
 SETTLED = 0.01
-MAX_ROUNDS = 4
+MAX_ROUNDS = 5
+
+LARGEST_SHARE = 0.8
+"""Gains are not believed to take up more than this of a source's flux: beyond, a round's step would be more than five
+times what it changed."""
+
+LEAST_CHANGE = 0.02
+"""A flux in the model must have changed by this part of what is measured to say how much the gains take up."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A calibrator's tile and what it takes to look at it.
+    """A calibrator's tile.
 
     Attributes
     ----------
@@ -47,123 +72,210 @@ class Field:
         Measurement Set phased to the calibrator, uncalibrated.
     calibrator : Calibrator
         The source at the phase centre.
-    beam : BeamOptions
+    beam : PowerBeam
         Primary beam, by which fluxes are corrected.
-    scratch : Path
-        Existing directory.
-    threads : int
-    log : Path
-        The imager's log is appended.
     """
 
     cal_ms: Path
     calibrator: Calibrator
-    beam: BeamOptions
-    scratch: Path
-    threads: int
-    log: Path
+    beam: PowerBeam
 
 
-def field_sources(field: Field, tables: Path) -> list[Calibrator]:
-    """Image a calibrator's tile with its own solutions and list the other sources in it.
+@dataclass(frozen=True)
+class Neighbour:
+    """A source while its flux is being found.
+
+    Attributes
+    ----------
+    source : Calibrator
+        Its flux is the estimate of its true one, and what the model of the next round holds.
+    modelled_jy, measured_jy : float
+        The x and m of the last round.
+    share : float
+        The ρ that the estimate was made with.
+    """
+
+    source: Calibrator
+    modelled_jy: float
+    measured_jy: float
+    share: float
+
+    @property
+    def settled(self) -> bool:
+        """Whether the estimate is what the model of the last round held."""
+        return abs(self.source.flux_jy - self.modelled_jy) <= SETTLED * abs(self.source.flux_jy)
+
+
+def find_neighbours(field: Field, solver: Solver, delay: Path) -> list[Calibrator]:
+    """Find the other sources in a calibrator's tile and measure their true fluxes.
 
     Parameters
     ----------
     field : Field
-    tables : Path
-        Directory of K, BP and G.
+    solver : Solver
+    delay : Path
+        Table of the delays.
 
     Returns
     -------
     list of Calibrator
-        As fitted to the visibilities through the drifting beam; fluxes at 1.4 GHz.
+        Fluxes at 1.4 GHz.
     """
-    import pandas as pd
-    from astropy.coordinates import SkyCoord
+    neighbours: list[Neighbour] = []
+    with working_folder(solver.scratch) as work:
+        coarse = work / "coarse.ms"
+        step = without_delays(field.cal_ms, delay, coarse, threads=solver.threads)
+        meta = read_meta(coarse)
+        plan, search = _search(field, coarse, meta)
+        used = len(np.unique([meta.ant1, meta.ant2]))
+        for number in range(1, MAX_ROUNDS + 1):
+            with working_folder(work) as scratch:
+                found = _measure(
+                    field, coarse, meta, neighbours, replace(solver, scratch=scratch), search, step
+                )
+            others = _others(found, field.calibrator, plan)
+            neighbours = next_round(neighbours, others, share=2.0 / used)
+            logger.info(
+                "round %d: %s",
+                number,
+                ", ".join(f"{n.source.name} {n.modelled_jy:.3f} -> {n.source.flux_jy:.3f}" for n in neighbours),
+            )
+            if all(n.settled for n in neighbours):
+                break
+    return [n.source for n in neighbours]
 
-    from contimg.image import choose, image_tile
-    from contimg.ms import read_meta
+
+def next_round(
+    before: list[Neighbour], measured: Mapping[str, Calibrator], *, share: float
+) -> list[Neighbour]:
+    """Estimate true fluxes from those measured with the last model.
+
+    Parameters
+    ----------
+    before : list of Neighbour
+        Whose fluxes were the last model.
+    measured : mapping of str to Calibrator
+        What was found, by name; sources that were not in the model have new names.
+    share : float
+        ρ of a source that is new.
+
+    Returns
+    -------
+    list of Neighbour
+        In the order of `measured`.
+    """
+    known = {neighbour.source.name: neighbour for neighbour in before}
+    after = []
+    for name, source in measured.items():
+        flux, modelled, rho = source.flux_jy, 0.0, share
+        if name in known:
+            last = known[name]
+            modelled, rho = last.source.flux_jy, last.share
+            change = modelled - last.modelled_jy
+            if abs(change) > LEAST_CHANGE * abs(flux):
+                rho = float(np.clip((flux - last.measured_jy) / change, 0.0, LARGEST_SHARE))
+        estimate = replace(source, flux_jy=(flux - rho * modelled) / (1.0 - rho))
+        after.append(Neighbour(estimate, modelled, flux, rho))
+    return after
+
+
+def _measure(
+    field: Field,
+    coarse: Path,
+    meta: MsMeta,
+    neighbours: list[Neighbour],
+    solver: Solver,
+    search: Search,
+    step: int,
+) -> pd.DataFrame:
+    """Solve the coarse set with the neighbours in the model; they, and more, fitted to what the calibrator leaves."""
+    import pandas as pd
+
+    from contimg.drift_data import StokesI
+    from contimg.drift_find import find_sources
+    from contimg.drift_subtract import subtract
+
+    known = [neighbour.source for neighbour in neighbours]
+    model = DriftModel(meta, field.calibrator, known, field.beam)
+    data = average(
+        coarse,
+        solver.scratch / "bins.ms",
+        model,
+        uvmin_klambda=solver.options.uvmin_klambda,
+        time_average_s=solver.options.time_average_s,
+        threads=solver.threads,
+    )
+    calibrated = solver.scratch / "calibrated.ms"
+    apply_gains(
+        coarse, solver.coarse(data, meta), calibrated, threads=solver.threads, origin="the first solutions"
+    )
+    # The gains were made to show the calibrator as it is in the model: it need not be fitted.
+    settings = {"beam": field.beam, "freq_average": step, "threads": solver.threads}
+    subtract(calibrated, _table([field.calibrator]), **settings)
+    least = MIN_NEIGHBOUR * float(model.mean_apparent_jy[0])
+    with StokesI(calibrated) as visibilities:
+        found = find_sources(
+            visibilities, replace(search, least_jy=least), known=_table(known) if known else None, **settings
+        )
+    return pd.DataFrame() if found is None else found.table
+
+
+def _table(sources: Sequence[Calibrator]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
+    return pd.DataFrame([asdict(source) for source in sources])[columns]
+
+
+def _search(field: Field, coarse: Path, meta: MsMeta) -> tuple[ImagingPlan, Search]:
+    """Where to look: over the whole beam, with the weights that a tile is imaged with."""
+    from contimg.drift_find import Search
+    from contimg.fitsimage import imager_axes, tile_header
+    from contimg.imageplan import choose
+    from contimg.primary_beam import beam_map
 
     options = ImagingOptions(pb_limit=PB_LIMIT)
     plan = choose(read_meta(field.cal_ms), options, field.beam)
-    with _calibrated(field, tables, plan.freq_average) as calibrated:
-        images = field.scratch / "field"
-        images.mkdir()
-        metrics = image_tile(
-            calibrated,
-            images,
-            plan=plan,
-            options=options,
-            beam=field.beam,
-            scratch=field.scratch,
-            threads=field.threads,
-            log=field.log,
-        )
-    tables_found = list(images.glob("*.sources.parquet"))
-    if not tables_found:
-        return []
-    found = pd.read_parquet(tables_found[0])
-    places = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg")
-    centre = SkyCoord(field.calibrator.ra_deg, field.calibrator.dec_deg, unit="deg")
-    others = found[places.separation(centre).arcsec > SAME_BEAMS * metrics["beam_major_arcsec"]]
-    others = others[(others["snr"] >= FOUND_SIGMA) & (others["beam"] >= PB_LIMIT)]
-    names = [f"field{number:02d}" for number in range(1, len(others) + 1)]
-    return _sources(others.assign(name=names))
-
-
-def refit(field: Field, tables: Path, others: Sequence[Calibrator]) -> list[Calibrator]:
-    """Measure known neighbours again, with newer solutions; parameters as for `field_sources`."""
-    import pandas as pd
-
-    from contimg.beam import load_beam
-    from contimg.drift_fit import fit
-    from contimg.imageplan import choose
-    from contimg.ms import read_meta
-
-    plan = choose(read_meta(field.cal_ms), ImagingOptions(), field.beam)
-    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
-    known = pd.DataFrame([asdict(source) for source in (field.calibrator, *others)])[columns]
-    with _calibrated(field, tables, plan.freq_average) as calibrated:
-        fitted = fit(
-            calibrated,
-            known,
-            beam=load_beam(field.beam),
-            freq_average=plan.freq_average,
-            threads=field.threads,
-        )
-    return _sources(fitted.table.iloc[1:])
-
-
-def settled(before: Sequence[Calibrator], after: Sequence[Calibrator]) -> bool:
-    """Whether no source has changed by more than `SETTLED` of its flux from one round to the next."""
-    return all(
-        abs(new.flux_jy - old.flux_jy) <= SETTLED * old.flux_jy
-        for old, new in zip(before, after, strict=True)
+    header = tile_header(
+        meta,
+        plan,
+        axes=imager_axes(coarse, meta),
+        beam_arcsec=plan.beam_arcsec,
+        freq_hz=float(meta.freq_hz.mean()),
+        n_visibilities=meta.n_times * meta.n_baselines * len(meta.freq_hz),
+    )
+    every = np.ones((meta.n_times, len(meta.freq_hz)))
+    return plan, Search(
+        header=header,
+        pb=beam_map(header, meta, every, field.beam),
+        sigma=FOUND_SIGMA,
+        pb_limit=PB_LIMIT,
+        robust=plan.robust,
+        uvmin_klambda=plan.uvmin_klambda,
+        rms_box_pix=options.rms_box_beams * float(np.sqrt(np.prod(plan.beam_arcsec[:2]))) / plan.cell_arcsec,
     )
 
 
-@contextmanager
-def _calibrated(field: Field, tables: Path, freq_average: int) -> Iterator[Path]:
-    """A calibrated copy of the tile in scratch."""
-    from contimg.apply import apply_tile
+def _others(found: pd.DataFrame, calibrator: Calibrator, plan: ImagingPlan) -> dict[str, Calibrator]:
+    """What was found beside the calibrator, by name: the names of new sources differ from those of known ones."""
+    from astropy.coordinates import SkyCoord
 
-    copy = field.scratch / "field.ms"
-    apply_tile(field.cal_ms, tables, copy, freq_average=freq_average, threads=field.threads)
-    try:
-        yield copy
-    finally:
-        shutil.rmtree(copy)
-
-
-def _sources(table: pd.DataFrame) -> list[Calibrator]:
-    return [
-        Calibrator(
-            row["name"],
+    if found.empty:
+        return {}
+    places = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg")
+    apart = places.separation(SkyCoord(calibrator.ra_deg, calibrator.dec_deg, unit="deg")).arcsec
+    others = found[apart > SAME_BEAMS * plan.beam_arcsec[0]].to_dict("records")
+    taken = {row["name"] for row in others}
+    free = (name for k in range(1, len(taken) + len(others) + 1) if (name := f"field{k:02d}") not in taken)
+    sources = {}
+    for row in others:
+        name = row["name"] if row["name"].startswith("field") else next(free)
+        sources[name] = Calibrator(
+            name,
             row["ra_deg"],
             row["dec_deg"],
             row["flux_jy"],
             row["spectral_index"],
             "found in the calibrator's own tile",
         )
-        for row in table.to_dict("records")
-    ]
+    return sources

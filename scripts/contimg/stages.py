@@ -112,6 +112,7 @@ class CalibrateTransit:
 
     def make(self) -> str:
         """Convert with the calibrator as phase centre, solve, judge."""
+        from contimg.calibrate import solve_transit
         from contimg.convert import PhaseCentre
         from contimg.scratch import working_folder
 
@@ -124,55 +125,25 @@ class CalibrateTransit:
             raise Rejected(f"conversion: {converted['reason']}")
         with working_folder(Path(self.scratch)) as work, building(Path(self.tables)) as part:
             part.mkdir()
-            others = self._catalogued()
-            if self.catalog is None and self.calibration.find_neighbours:
-                others = self._found(work)
-            record = self._solve(part, others, work)
+            record = solve_transit(
+                ms,
+                part,
+                calibrator=self.calibrator,
+                others=self._others(),
+                options=self.calibration,
+                beam=self.beam,
+                scratch=work,
+                threads=self.threads,
+                log=Path(self.log),
+            )
             write_json(part / STATUS, record)
         line = f"{len(record['metrics']['neighbours'])} other sources in the model"
         return line if record["reason"] is None else f"rejected: {record['reason']}"
 
-    def _solve(self, tables: Path, others: Sequence[Calibrator], work: Path) -> dict[str, Any]:
-        """Solve with the calibrator and other sources as model."""
-        from contimg.calibrate import solve_transit
-        from contimg.scratch import working_folder
-
-        with working_folder(work) as scratch:
-            return solve_transit(
-                Path(self.ms),
-                tables,
-                calibrator=self.calibrator,
-                others=others,
-                options=self.calibration,
-                beam=self.beam,
-                scratch=scratch,
-                threads=self.threads,
-                log=Path(self.log),
-            )
-
-    def _found(self, work: Path) -> list[Calibrator]:
-        """The other sources in the calibrator's own data, measured until they stay the same."""
-        from contimg import field
-
-        tile = field.Field(
-            Path(self.ms), self.calibrator, self.beam, work, threads=self.threads, log=Path(self.log)
-        )
-        others: list[Calibrator] = []
-        for number in range(field.MAX_ROUNDS):
-            tables = work / f"round{number}"
-            tables.mkdir()
-            if self._solve(tables, others, work)["reason"] is not None:
-                break
-            known = others
-            others = field.refit(tile, tables, known) if known else field.field_sources(tile, tables)
-            if not others or (known and field.settled(known, others)):
-                break
-        return others
-
-    def _catalogued(self) -> list[Calibrator]:
-        """Sources of the reference catalogue near the calibrator."""
+    def _others(self) -> list[Calibrator] | None:
+        """Sources of the reference catalogue near the calibrator; None where they are to be found in the data."""
         if self.catalog is None:
-            return []
+            return None if self.calibration.find_neighbours else []
         from contimg.calibrate import FIELD_RADIUS_DEG
         from contimg.catalog import sources_near
 
