@@ -120,7 +120,7 @@ def solve_transit(
     solver = Solver(casatasks(threads, log), refant.name, options, scratch, threads)
     solver.delay(data, out_dir / "K")
     if others is None:
-        found = find_neighbours(Field(cal_ms, calibrator, load_beam(beam)), solver, out_dir / "K")
+        found = find_neighbours(Field(cal_ms, calibrator, beam), solver, out_dir / "K")
         if found:
             shutil.rmtree(data.path)
             model, data = divided(found)

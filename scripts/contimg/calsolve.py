@@ -21,7 +21,7 @@ from contimg.errors import Rejected
 from contimg.ms import MsMeta, read_meta
 from contimg.options import CalibrationOptions
 
-COARSE_CHANNELS = 64
+COARSE_CHANNELS = 32
 """Phases do not need more channels than this, once delays are taken out."""
 
 

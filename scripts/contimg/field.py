@@ -10,8 +10,8 @@ So what is measured with gains that were solved with flux x of a source in the m
 
     m = (1 - ρ) f + ρ x.
 
-ρ is 2/N at first, and from two rounds of solving and measuring what they say; f follows. The rounds end when no f is
-farther from the x that went in than `SETTLED` of it. They work on a coarse copy of the tile, all integrations of
+ρ is 2/N at first, and from two rounds of solving and measuring what they say; f follows. The rounds end when ρ |f - x|
+is below `SETTLED` of f. They work on a coarse copy of the tile, all integrations of
 some tens of channels with the delays taken out, so that a round costs a fraction of a full solution; sources are found by
 `contimg.drift_find`.
 """
@@ -21,26 +21,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from contimg.apply import apply_gains
-from contimg.beam import PowerBeam
+from contimg.beam import load_beam
 from contimg.calaverage import average
 from contimg.calibrators import Calibrator
 from contimg.calsolve import Solver, without_delays
 from contimg.driftmodel import MIN_NEIGHBOUR, DriftModel
 from contimg.ms import MsMeta, read_meta
-from contimg.options import ImagingOptions
+from contimg.options import BeamOptions, ImagingOptions
 from contimg.scratch import working_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from contimg.drift_find import Search
-    from contimg.imageplan import ImagingPlan
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,19 @@ FOUND_SIGMA = 6.0
 PB_LIMIT = 0.1
 """Sources where the power beam is below this are too faint in the data to matter, and uncertain."""
 
+ROBUST = 0.5
+"""Weighting of the images that sources are looked for in: bright ones do not need a finer beam and its pixels."""
+
 SAME_BEAMS = 1.5
 """What is found this near to the calibrator, in beams, is the calibrator."""
 
-SETTLED = 0.01
+SETTLED = 0.002
+"""The rounds end when gains solved with the last model take up no more than this part of any source."""
+
 MAX_ROUNDS = 5
+
+REFIT_PASSES = 4
+"""Passes of a fit that begins with what was fitted before."""
 
 LARGEST_SHARE = 0.8
 """Gains are not believed to take up more than this of a source's flux: beyond, a round's step would be more than five
@@ -72,13 +80,13 @@ class Field:
         Measurement Set phased to the calibrator, uncalibrated.
     calibrator : Calibrator
         The source at the phase centre.
-    beam : PowerBeam
+    beam : BeamOptions
         Primary beam, by which fluxes are corrected.
     """
 
     cal_ms: Path
     calibrator: Calibrator
-    beam: PowerBeam
+    beam: BeamOptions
 
 
 @dataclass(frozen=True)
@@ -102,12 +110,15 @@ class Neighbour:
 
     @property
     def settled(self) -> bool:
-        """Whether the estimate is what the model of the last round held."""
-        return abs(self.source.flux_jy - self.modelled_jy) <= SETTLED * abs(self.source.flux_jy)
+        """Whether the model of the last round was right enough."""
+        return self.share * abs(self.source.flux_jy - self.modelled_jy) <= SETTLED * abs(self.source.flux_jy)
 
 
 def find_neighbours(field: Field, solver: Solver, delay: Path) -> list[Calibrator]:
     """Find the other sources in a calibrator's tile and measure their true fluxes.
+
+    Sources are looked for in the first round, and again as long as the gains have taken up more of one than the
+    faintest that is looked for; otherwise a round measures those that are known.
 
     Parameters
     ----------
@@ -123,25 +134,23 @@ def find_neighbours(field: Field, solver: Solver, delay: Path) -> list[Calibrato
     """
     neighbours: list[Neighbour] = []
     with working_folder(solver.scratch) as work:
-        coarse = work / "coarse.ms"
-        step = without_delays(field.cal_ms, delay, coarse, threads=solver.threads)
-        meta = read_meta(coarse)
-        plan, search = _search(field, coarse, meta)
-        used = len(np.unique([meta.ant1, meta.ant2]))
+        coarse = _coarse(field, solver, delay, work)
+        share = 2.0 / len(np.unique([coarse.meta.ant1, coarse.meta.ant2]))
+        hidden = True
         for number in range(1, MAX_ROUNDS + 1):
             with working_folder(work) as scratch:
-                found = _measure(
-                    field, coarse, meta, neighbours, replace(solver, scratch=scratch), search, step
-                )
-            others = _others(found, field.calibrator, plan)
-            neighbours = next_round(neighbours, others, share=2.0 / used)
+                found = coarse.measure(neighbours, replace(solver, scratch=scratch), search=hidden)
+            neighbours = next_round(neighbours, coarse.others(found), share=share)
             logger.info(
                 "round %d: %s",
                 number,
-                ", ".join(f"{n.source.name} {n.modelled_jy:.3f} -> {n.source.flux_jy:.3f}" for n in neighbours),
+                ", ".join(
+                    f"{n.source.name} {n.modelled_jy:.3f} -> {n.source.flux_jy:.3f}" for n in neighbours
+                ),
             )
             if all(n.settled for n in neighbours):
                 break
+            hidden = coarse.hidden(neighbours, found)
     return [n.source for n in neighbours]
 
 
@@ -179,103 +188,129 @@ def next_round(
     return after
 
 
-def _measure(
-    field: Field,
-    coarse: Path,
-    meta: MsMeta,
-    neighbours: list[Neighbour],
-    solver: Solver,
-    search: Search,
-    step: int,
-) -> pd.DataFrame:
-    """Solve the coarse set with the neighbours in the model; they, and more, fitted to what the calibrator leaves."""
-    import pandas as pd
+@dataclass(frozen=True)
+class _Coarse:
+    """The tile as the rounds see it.
 
-    from contimg.drift_data import StokesI
-    from contimg.drift_find import find_sources
-    from contimg.drift_subtract import subtract
+    Attributes
+    ----------
+    field : Field
+    ms : Path
+        All integrations, few channels, without delays.
+    meta : MsMeta
+        Of `ms`.
+    step : int
+        Raw channels in each of its channels.
+    search : Search
+        Where and how deep sources are looked for.
+    """
 
-    known = [neighbour.source for neighbour in neighbours]
-    model = DriftModel(meta, field.calibrator, known, field.beam)
-    data = average(
-        coarse,
-        solver.scratch / "bins.ms",
-        model,
-        uvmin_klambda=solver.options.uvmin_klambda,
-        time_average_s=solver.options.time_average_s,
-        threads=solver.threads,
-    )
-    calibrated = solver.scratch / "calibrated.ms"
-    apply_gains(
-        coarse, solver.coarse(data, meta), calibrated, threads=solver.threads, origin="the first solutions"
-    )
-    # The gains were made to show the calibrator as it is in the model: it need not be fitted.
-    settings = {"beam": field.beam, "freq_average": step, "threads": solver.threads}
-    subtract(calibrated, _table([field.calibrator]), **settings)
-    least = MIN_NEIGHBOUR * float(model.mean_apparent_jy[0])
-    with StokesI(calibrated) as visibilities:
-        found = find_sources(
-            visibilities, replace(search, least_jy=least), known=_table(known) if known else None, **settings
+    field: Field
+    ms: Path
+    meta: MsMeta
+    step: int
+    search: Search
+
+    def measure(self, neighbours: Sequence[Neighbour], solver: Solver, *, search: bool) -> pd.DataFrame:
+        """Solve with the neighbours in the model; they, with `search` others too, fitted to what the calibrator leaves."""
+        from contimg.drift_data import StokesI
+        from contimg.drift_find import find_sources
+        from contimg.drift_fit import FitOptions, fit
+        from contimg.drift_subtract import subtract
+
+        known = [neighbour.source for neighbour in neighbours]
+        beam = load_beam(self.field.beam)
+        data = average(
+            self.ms,
+            solver.scratch / "bins.ms",
+            DriftModel(self.meta, self.field.calibrator, known, beam),
+            uvmin_klambda=solver.options.uvmin_klambda,
+            time_average_s=solver.options.time_average_s,
+            threads=solver.threads,
         )
-    return pd.DataFrame() if found is None else found.table
+        calibrated = solver.scratch / "calibrated.ms"
+        gains = solver.coarse(data, self.meta)
+        apply_gains(self.ms, gains, calibrated, threads=solver.threads, origin="the first solutions")
+        settings: dict[str, Any] = {"beam": beam, "freq_average": self.step, "threads": solver.threads}
+        # The gains were made to show the calibrator as it is in the model: it need not be fitted.
+        subtract(calibrated, _table([self.field.calibrator]), **settings)
+        if not search:
+            options = FitOptions(uvmin_klambda=self.search.uvmin_klambda, max_passes=REFIT_PASSES)
+            return fit(calibrated, _table(known), options=options, **settings).table
+        with StokesI(calibrated) as visibilities:
+            found = find_sources(
+                visibilities, self.search, known=_table(known) if known else None, **settings
+            )
+        return _table([]) if found is None else found.table
+
+    def hidden(self, neighbours: Sequence[Neighbour], found: pd.DataFrame) -> bool:
+        """Whether the last gains took up more of a source than the faintest flux that is looked for."""
+        taken = [n.share * abs(n.source.flux_jy - n.modelled_jy) for n in neighbours]
+        beam = found["beam"].max() if len(found) else 0.0
+        return bool(beam * max(taken, default=0.0) > self.search.least_jy)
+
+    def others(self, found: pd.DataFrame) -> dict[str, Calibrator]:
+        """What was found beside the calibrator, by name: new sources get names that known ones do not have."""
+        from astropy.coordinates import SkyCoord
+
+        if found.empty:
+            return {}
+        centre = SkyCoord(self.field.calibrator.ra_deg, self.field.calibrator.dec_deg, unit="deg")
+        apart = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg").separation(centre).deg
+        rows = found[apart > SAME_BEAMS * self.search.header["BMAJ"]].to_dict("records")
+        taken = {row["name"] for row in rows}
+        free = (f"field{k:02d}" for k in count(1) if f"field{k:02d}" not in taken)
+        sources = {}
+        for row in rows:
+            name = row["name"] if row["name"].startswith("field") else next(free)
+            sources[name] = Calibrator(
+                name,
+                row["ra_deg"],
+                row["dec_deg"],
+                row["flux_jy"],
+                row["spectral_index"],
+                "found in the calibrator's own tile",
+            )
+        return sources
+
+
+def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
+    """Make the coarse copy, and choose where to look: over the whole beam, down to what matters in a model."""
+    from contimg.drift_find import Search
+    from contimg.fitsimage import imager_axes, tile_header
+    from contimg.imageplan import choose
+    from contimg.primary_beam import beam_map
+
+    path = folder / "coarse.ms"
+    step = without_delays(field.cal_ms, delay, path, threads=solver.threads)
+    meta = read_meta(path)
+    options = ImagingOptions(pb_limit=PB_LIMIT, robust=ROBUST)
+    plan = choose(meta, options, field.beam)
+    header = tile_header(
+        meta,
+        plan,
+        axes=imager_axes(path, meta),
+        beam_arcsec=plan.beam_arcsec,
+        freq_hz=float(meta.freq_hz.mean()),
+        n_visibilities=int(np.prod(meta.shape[:3])),
+    )
+    beam = load_beam(field.beam)
+    calibrator = DriftModel(meta, field.calibrator, [], beam)
+    search = Search(
+        header=header,
+        pb=beam_map(header, meta, np.ones((meta.n_times, len(meta.freq_hz))), beam),
+        sigma=FOUND_SIGMA,
+        pb_limit=PB_LIMIT,
+        robust=plan.robust,
+        uvmin_klambda=plan.uvmin_klambda,
+        rms_box_pix=options.rms_box_beams * float(np.sqrt(np.prod(plan.beam_arcsec[:2]))) / plan.cell_arcsec,
+        least_jy=MIN_NEIGHBOUR * float(calibrator.mean_apparent_jy[0]),
+    )
+    return _Coarse(field, path, meta, step, search)
 
 
 def _table(sources: Sequence[Calibrator]) -> pd.DataFrame:
     import pandas as pd
 
     columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
-    return pd.DataFrame([asdict(source) for source in sources])[columns]
-
-
-def _search(field: Field, coarse: Path, meta: MsMeta) -> tuple[ImagingPlan, Search]:
-    """Where to look: over the whole beam, with the weights that a tile is imaged with."""
-    from contimg.drift_find import Search
-    from contimg.fitsimage import imager_axes, tile_header
-    from contimg.imageplan import choose
-    from contimg.primary_beam import beam_map
-
-    options = ImagingOptions(pb_limit=PB_LIMIT)
-    plan = choose(read_meta(field.cal_ms), options, field.beam)
-    header = tile_header(
-        meta,
-        plan,
-        axes=imager_axes(coarse, meta),
-        beam_arcsec=plan.beam_arcsec,
-        freq_hz=float(meta.freq_hz.mean()),
-        n_visibilities=meta.n_times * meta.n_baselines * len(meta.freq_hz),
-    )
-    every = np.ones((meta.n_times, len(meta.freq_hz)))
-    return plan, Search(
-        header=header,
-        pb=beam_map(header, meta, every, field.beam),
-        sigma=FOUND_SIGMA,
-        pb_limit=PB_LIMIT,
-        robust=plan.robust,
-        uvmin_klambda=plan.uvmin_klambda,
-        rms_box_pix=options.rms_box_beams * float(np.sqrt(np.prod(plan.beam_arcsec[:2]))) / plan.cell_arcsec,
-    )
-
-
-def _others(found: pd.DataFrame, calibrator: Calibrator, plan: ImagingPlan) -> dict[str, Calibrator]:
-    """What was found beside the calibrator, by name: the names of new sources differ from those of known ones."""
-    from astropy.coordinates import SkyCoord
-
-    if found.empty:
-        return {}
-    places = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg")
-    apart = places.separation(SkyCoord(calibrator.ra_deg, calibrator.dec_deg, unit="deg")).arcsec
-    others = found[apart > SAME_BEAMS * plan.beam_arcsec[0]].to_dict("records")
-    taken = {row["name"] for row in others}
-    free = (name for k in range(1, len(taken) + len(others) + 1) if (name := f"field{k:02d}") not in taken)
-    sources = {}
-    for row in others:
-        name = row["name"] if row["name"].startswith("field") else next(free)
-        sources[name] = Calibrator(
-            name,
-            row["ra_deg"],
-            row["dec_deg"],
-            row["flux_jy"],
-            row["spectral_index"],
-            "found in the calibrator's own tile",
-        )
-    return sources
+    return pd.DataFrame([asdict(source) for source in sources], columns=[*columns, "origin"])[columns]

@@ -38,15 +38,21 @@ def convert(incoming: Path, calibrator: Calibrator, folder: Path, number: int) -
     return ms
 
 
-def solve(ms: Path, calibrator: Calibrator, folder: Path, options: CalibrationOptions, others=()) -> dict:
+def solve(
+    ms: Path,
+    calibrator: Calibrator,
+    folder: Path,
+    options: CalibrationOptions,
+    others: list[Calibrator] | None,
+) -> dict:
     """Solve into `folder`/cal."""
-    (folder / "cal").mkdir()
+    (folder / "cal").mkdir(parents=True)
     (folder / "scratch").mkdir()
     return solve_transit(
         ms,
         folder / "cal",
         calibrator=calibrator,
-        others=list(others),
+        others=others,
         options=options,
         beam=BeamOptions(),
         scratch=folder / "scratch",
@@ -116,6 +122,27 @@ def test_gains_of_a_simulated_night_come_back_within_the_noise(simulated):
     assert abs(np.abs(ratio).mean() - 1) < 2e-3
 
 
+def test_without_a_catalogue_the_neighbour_is_found_with_its_flux(simulated, tmp_path):
+    truth, ms, folder, record = simulated
+    calibrator, neighbour = (
+        Calibrator(s.name, s.ra_deg, s.dec_deg, s.flux_jy, s.spectral_index, "simulated")
+        for s in truth.sources
+    )
+    blind = solve(ms, calibrator, tmp_path / "blind", CalibrationOptions(), None)
+    assert blind["status"] == "ok"
+    apparent = record["metrics"]["neighbours"]["N"]
+    # Thirteen antennas would take up 2/13 = 15 % of it; what is left is within the noise of 78 baselines,
+    # 6500 / √(2 · 187.5e6 · 12 · 12.9 · 2 · 78) = 2.2 mJy, and 1 % for smearing, which the data do not have.
+    (found,) = blind["metrics"]["neighbours"].values()
+    assert found == pytest.approx(apparent, rel=0.01, abs=3 * 0.0022)
+    # The gains are as good as with the neighbour's true flux.
+    meta = read_meta(ms)
+    ours, theirs = (read_gains(where / "cal", meta) for where in (tmp_path / "blind", folder))
+    ratio = (ours.at(6) / theirs.at(6))[ours.good & theirs.good]
+    assert np.abs(ratio - 1).max() < 0.02
+    assert np.sqrt(np.mean(np.abs(ratio - 1) ** 2)) < 0.003
+
+
 def _used(truth) -> list[str]:
     return [antenna.name for antenna in truth.antennas]
 
@@ -128,7 +155,7 @@ def test_reference_antenna_of_the_simulated_night_is_the_outrigger_103(simulated
 def test_3c286_calibrates_the_tile_beside_its_transit_to_half_a_per_cent(tmp_path):
     calibrator = read_calibrators(REALSKY / "calibrators.csv")[0]
     record = solve(
-        convert(REALSKY / "incoming", calibrator, tmp_path, 0), calibrator, tmp_path, CalibrationOptions()
+        convert(REALSKY / "incoming", calibrator, tmp_path, 0), calibrator, tmp_path, CalibrationOptions(), []
     )
     assert record["status"] == "ok"
     assert record["metrics"]["n_antennas_solved"] == record["metrics"]["n_antennas"] == 27
