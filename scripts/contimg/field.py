@@ -11,9 +11,8 @@ So what is measured with gains that were solved with flux x of a source in the m
     m = (1 - ρ) f + ρ x.
 
 ρ is 2/N at first, and from two rounds of solving and measuring what they say; f follows. The rounds end when ρ |f - x|
-is below `SETTLED` of f. They work on a coarse copy of the tile, all integrations of
-some tens of channels with the delays taken out, so that a round costs a fraction of a full solution; sources are found by
-`contimg.drift_find`.
+is below `SETTLED` of f. They work on a coarse copy of the tile, all integrations of some tens of channels with the
+delays taken out, so that a round costs a fraction of a full solution; sources are found by `contimg.drift_find`.
 """
 
 from __future__ import annotations
@@ -212,7 +211,7 @@ class _Coarse:
     search: Search
 
     def measure(self, neighbours: Sequence[Neighbour], solver: Solver, *, search: bool) -> pd.DataFrame:
-        """Solve with the neighbours in the model; they, with `search` others too, fitted to what the calibrator leaves."""
+        """Solve with the neighbours in the model; fit them to what the calibrator leaves, with `search` others too."""
         from contimg.drift_data import StokesI
         from contimg.drift_find import find_sources
         from contimg.drift_fit import FitOptions, fit

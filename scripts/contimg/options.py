@@ -102,8 +102,8 @@ class CalibrationOptions(Options):
     )
     find_neighbours: bool = key(
         True,
-        "Without a catalogue, the calibrator's tile is imaged once to find the other sources in it, and solved again "
-        "with them in the model: what a model lacks, N antennas' gains take up by 2/N.",
+        "Without a catalogue, the other sources in the calibrator's tile are found in its own data and enter the "
+        "model: what a model lacks, N antennas' gains take up by 2/N.",
     )
     max_flagged_fraction: Fraction = key(
         0.5,
