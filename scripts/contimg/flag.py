@@ -145,7 +145,7 @@ class Flagger:
         self._drop(self._wild(power, reasons), reasons)
         self._drop(self._dead(), reasons)
         weight = self._weights(noise)
-        per_baseline, per_channel = self._counts()
+        per_baseline, per_channel, per_time = self._counts()
         usable = self._usable_per_baseline()
         metrics: dict[str, Any] = {
             "flag_fraction": _share(
@@ -155,6 +155,8 @@ class Flagger:
             "flag_fraction_by_aoflagger": after_search - before_search,
             "flag_fraction_by_antenna": self._by_antenna(per_baseline, usable),
             "flag_fraction_by_subband": self._by_subband(per_channel),
+            "flag_fraction_by_time": self._by_time(per_time),
+            "flag_fraction_by_length": self._by_length(per_baseline, usable),
             "dead_antennas": {meta.antenna_names[i]: reason for i, reason in sorted(reasons.items())},
         }
         return FlagReport(
@@ -220,7 +222,7 @@ class Flagger:
 
     def _dead(self) -> dict[int, str]:
         """Antennas that have next to no good data in the subbands that are there."""
-        per_baseline, _ = self._counts()
+        per_baseline, _, _ = self._counts()
         fractions = self._by_antenna(per_baseline, self._usable_per_baseline())
         limit = self._options.dead_antenna_fraction
         return {
@@ -256,14 +258,19 @@ class Flagger:
             np.divide(1.0, variance, out=weight[:, corr], where=np.isfinite(variance) & (variance > 0))
         return weight
 
-    def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Flags of each baseline, (nbl,), and of each channel in cross-correlations, (nchan,)."""
+    def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Flags of each baseline, (nbl,), of each channel (nchan,) and integration (nt,) in cross-correlations.
+
+        Channels of missing subbands are not in those of an integration.
+        """
         n_times, n_bl, n_chan, _ = self._meta.shape
         per_baseline = np.zeros(n_bl, dtype=np.int64)
         per_channel = np.zeros(n_chan, dtype=np.int64)
+        so_far = np.zeros(n_times + 1, dtype=np.int64)
         for i in range(n_times):
             flag_stats.count_flags(self.flags[i], self._cross, per_baseline, per_channel)
-        return per_baseline, per_channel
+            so_far[i + 1] = per_channel[self._present].sum()
+        return per_baseline, per_channel, np.diff(so_far)
 
     def _all_per_baseline(self) -> int:
         n_times, _, n_chan, n_corr = self._meta.shape
@@ -274,7 +281,7 @@ class Flagger:
         return n_times * int(self._present.sum()) * n_corr
 
     def _fraction(self) -> float:
-        per_baseline, _ = self._counts()
+        per_baseline, _, _ = self._counts()
         return _share(per_baseline[self._cross].sum(), self._cross.sum() * self._all_per_baseline())
 
     def _by_antenna(self, per_baseline: NDArray[np.int64], usable: int) -> dict[str, float]:
@@ -296,6 +303,20 @@ class Flagger:
         per = int(self._cross.sum()) * n_times * n_corr
         parts = np.array_split(per_channel, min(16, n_chan))
         return [_share(part.sum(), per * len(part)) for part in parts]
+
+    def _by_time(self, per_time: NDArray[np.int64]) -> list[float]:
+        """Flagged fraction of each integration; missing subbands do not count."""
+        whole = int(self._cross.sum()) * int(self._present.sum()) * self._meta.shape[3]
+        return [_share(part, whole) for part in per_time]
+
+    def _by_length(self, per_baseline: NDArray[np.int64], usable: int) -> list[dict[str, float]]:
+        """Flagged fraction of baselines by length, in octaves; missing subbands do not count."""
+        missing = self._all_per_baseline() - usable
+        octaves = []
+        for low, high, chosen in flag_stats.octaves(self._meta.baseline_lengths_m(), self._cross):
+            fraction = _share((per_baseline[chosen] - missing).sum(), chosen.sum() * usable)
+            octaves.append({"from_m": low, "to_m": high, "fraction": fraction})
+        return octaves
 
     def _rejected(self, metrics: dict[str, Any]) -> str | None:
         if metrics["flag_fraction"] < 1.0:

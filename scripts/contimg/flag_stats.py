@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 GROUP_CHANNELS = 16
 """Channels whose mean is taken before the median over the band: interference fills few groups."""
+
+SHORTEST_M = 25.0
+"""The first octave of baseline lengths ends at twice this."""
 
 
 @numba.njit(nogil=True, cache=True)
@@ -82,6 +87,28 @@ def count_flags(
                 if flags[b, chan, corr]:
                     per_baseline[b] += 1
                     per_channel[chan] += cross[b]
+
+
+def octaves(
+    length_m: NDArray[np.float64], used: NDArray[np.bool_]
+) -> Iterator[tuple[float, float, NDArray[np.bool_]]]:
+    """Sort baselines by length into octaves from `SHORTEST_M` on; what is shorter is in the first.
+
+    Parameters
+    ----------
+    length_m, used
+        (nbl,); baselines not used are in none.
+
+    Yields
+    ------
+    low_m, high_m : float
+    chosen : ndarray of bool, (nbl,)
+        Never empty.
+    """
+    octave = np.floor(np.log2(np.maximum(length_m, SHORTEST_M) / SHORTEST_M)).astype(int)
+    for number in np.unique(octave[used]):
+        low = float(SHORTEST_M * 2.0**number)
+        yield (low if number else 0.0), 2.0 * low, used & (octave == number)
 
 
 def antenna_terms(

@@ -92,6 +92,11 @@ class MsMeta:
         """Shape of the data: (nt, nbl, nchan, ncorr)."""
         return self.n_times, self.n_baselines, len(self.freq_hz), len(self.correlations)
 
+    def baseline_lengths_m(self) -> NDArray[np.float64]:
+        """Distance between the antennas of each baseline, (nbl,)."""
+        positions = self.antenna_positions_m
+        return np.asarray(np.linalg.norm(positions[self.ant2] - positions[self.ant1], axis=1))
+
 
 def tile_rows(n_baselines: int) -> int:
     """Rows of a tile: the divisor of the baselines nearest to `TILE_ROWS`, within a factor of two of it.

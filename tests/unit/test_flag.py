@@ -1,11 +1,14 @@
 """Flagging against injected truth: interference, dead and wild antennas, and what must stay."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from contimg import flag_stats
 from contimg.errors import ConfigError, SystemFault
 from contimg.flag import Flagger
+from contimg.flag_plot import plot_flags
 from contimg.ms import MsMeta
 from contimg.options import FlaggingOptions
 
@@ -236,3 +239,49 @@ def test_a_strategy_that_fails_ends_the_job_and_not_the_machine(tmp_path):
     (tmp_path / "bad.lua").write_text("function execute(input)\n  aoflagger.no_such_step(input)\nend\n")
     with pytest.raises(SystemFault, match="flagging process ended"):
         run(make_meta(), make_sky(make_meta(), []), FlaggingOptions(strategy=tmp_path / "bad.lua"))
+
+
+def test_the_sidecar_says_where_the_flags_are():
+    meta = make_meta(n_ant=6, n_times=8, n_chan=64)
+    east_m = np.array([0.0, 10.0, 60.0, 160.0, 560.0, 1360.0])
+    meta = replace(meta, antenna_positions_m=np.stack([east_m, 0 * east_m, 0 * east_m], axis=1))
+    present = np.ones(64, bool)
+    present[60:] = False
+    data = make_sky(meta, [])
+    data[:, :, ~present] = 0  # a subband that is missing
+    data[5] = 0  # an integration lost by all
+    sick = (meta.ant1 == 4) | (meta.ant2 == 4)
+    data[:4, sick] = 0  # one antenna gone half of the time
+    flags, report = run(meta, data, FlaggingOptions(aoflagger=False), present=present)
+    metrics = report.metrics
+    # 1 of 8 integrations; for the sick antenna 4 more.
+    by_antenna = metrics["flag_fraction_by_antenna"]
+    assert by_antenna["105"] == pytest.approx(5 / 8)
+    assert by_antenna["101"] == pytest.approx(1 / 8 + 4 / 8 / 5)
+    # 5 of 15 baselines are the sick antenna's.
+    np.testing.assert_allclose(metrics["flag_fraction_by_time"], [1 / 3] * 4 + [0, 1, 0, 0])
+    assert metrics["flag_fraction_by_subband"][15] == 1.0
+    assert metrics["flag_fraction_by_subband"][0] == pytest.approx(1 / 8 + 4 / 8 / 3)
+    cross = meta.ant1 != meta.ant2
+    octaves = metrics["flag_fraction_by_length"]
+    assert (octaves[0]["from_m"], octaves[0]["to_m"]) == (0.0, 50.0)
+    length = np.abs(east_m[meta.ant2] - east_m[meta.ant1])
+    for octave in octaves:
+        inside = cross & (length >= octave["from_m"]) & (length < octave["to_m"])
+        assert octave["fraction"] == pytest.approx(flags[:, inside][:, :, present].mean())
+    assert (
+        sum(np.count_nonzero(cross & (length >= o["from_m"]) & (length < o["to_m"])) for o in octaves) == 15
+    )
+
+
+def test_the_picture_of_the_flags_shows_each_antenna_and_marks_the_dead():
+    meta = make_meta(n_ant=6, n_times=4, n_chan=32)
+    data = make_sky(meta, [])
+    data[:, (meta.ant1 == 2) | (meta.ant2 == 2)] = 0
+    _, report = run(meta, data, FlaggingOptions(aoflagger=False))
+    antennas, subbands, times, lengths = plot_flags({"metrics": report.metrics}, "tile").axes
+    heights = [bar.get_height() for bar in antennas.patches]
+    np.testing.assert_allclose(heights, [20, 20, 100, 20, 20, 20])
+    colours = [bar.get_facecolor() for bar in antennas.patches]
+    assert [colour == colours[2] for colour in colours] == [False, False, True, False, False, False]
+    assert [len(axes.patches) for axes in (subbands, times, lengths)] == [16, 4, 1]
