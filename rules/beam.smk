@@ -11,6 +11,7 @@ rule beam_tile:
         directory("beam/{date}/{tile}"),
     params:
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        interpolate=CONFIG.calibration.interpolate,
         imaging=CONFIG.imaging.model_dump(mode="json"),
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam

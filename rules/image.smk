@@ -10,6 +10,7 @@ rule image_tile:
         directory("images/{date}/{tile}"),
     params:
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        interpolate=CONFIG.calibration.interpolate,
         imaging=CONFIG.imaging.model_dump(mode="json"),
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),
@@ -44,6 +45,7 @@ rule apply_tile:
         sidecar="ms/calibrated/{date}/{tile}.json",
     params:
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        interpolate=CONFIG.calibration.interpolate,
         imaging=CONFIG.imaging.model_dump(mode="json"),
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),

@@ -70,6 +70,7 @@ rule inject_tile:
         sources="qa/{date}/injection/{tile}.parquet",
     params:
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
+        interpolate=CONFIG.calibration.interpolate,
         imaging=CONFIG.imaging.model_dump(mode="json"),
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),

@@ -14,6 +14,7 @@ job = stages.ApplyTile(
     sidecar=snakemake.input.sidecar,
     candidates=tuple(snakemake.input.get("tables", ())),
     nearest=snakemake.params.nearest,
+    interpolate=snakemake.params.interpolate,
     calibrated=snakemake.output.ms,
     calibrated_sidecar=snakemake.output.sidecar,
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),

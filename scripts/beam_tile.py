@@ -15,6 +15,7 @@ job = beam_measure.BeamTile(
     sidecar=snakemake.input.sidecar,
     candidates=tuple(snakemake.input.get("tables", ())),
     nearest=snakemake.params.nearest,
+    interpolate=snakemake.params.interpolate,
     image=snakemake.input.image,
     directory=snakemake.output[0],
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),

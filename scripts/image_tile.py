@@ -17,6 +17,7 @@ job = stages.ImageTile(
     candidates=tuple(snakemake.input.get("tables", ())),
     nearest=snakemake.params.nearest,
     catalog=Catalog.of(snakemake.params.catalog),
+    interpolate=snakemake.params.interpolate,
     directory=snakemake.output[0],
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),
     beam=BeamOptions.model_validate(snakemake.params.beam),

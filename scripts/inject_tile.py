@@ -17,6 +17,7 @@ image = stages.ImageTile(
     sidecar=snakemake.input.sidecar,
     candidates=tuple(snakemake.input.get("tables", ())),
     nearest=snakemake.params.nearest,
+    interpolate=snakemake.params.interpolate,
     catalog=Catalog.of(snakemake.params.catalog),
     directory=snakemake.input.image,
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),

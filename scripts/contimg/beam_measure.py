@@ -46,7 +46,6 @@ class BeamTile(Calibrated):
         import pandas as pd
 
         from contimg import image
-        from contimg.apply import apply_tile
         from contimg.beam import load_beam
         from contimg.beam_apparent import apparent
         from contimg.ms import read_meta
@@ -55,7 +54,7 @@ class BeamTile(Calibrated):
         reason = read_json(Path(self.image) / STATUS)["reason"]
         if reason is not None:
             raise Rejected(f"image: {reason}")
-        tables = self.choose_caltable()
+        between = self.choose_gains()
         fitted = Path(self.image) / f"{self.tile}.sources.parquet"
         if not fitted.is_file():
             raise Rejected("no source was fitted to the tile's visibilities: nothing shows the beam")
@@ -63,9 +62,7 @@ class BeamTile(Calibrated):
         with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
             part.mkdir()
             calibrated = work / f"{self.tile}.ms"
-            apply_tile(
-                Path(self.ms), tables, calibrated, freq_average=plan.freq_average, threads=self.threads
-            )
+            self.apply(between, calibrated, plan.freq_average)
             cells = apparent(
                 calibrated,
                 pd.read_parquet(fitted),
@@ -76,7 +73,7 @@ class BeamTile(Calibrated):
             cells.to_parquet(part / f"{self.tile}.cells.parquet")
             n_sources = len(cells[["ra_deg", "dec_deg"]].drop_duplicates())
             metrics = {"n_sources": n_sources, "n_cells": len(cells)}
-            write_json(part / STATUS, self.record(tables, metrics))
+            write_json(part / STATUS, self.record(between, metrics))
         return f"{n_sources} sources in {len(cells)} cells"
 
     def reject(self, reason: str) -> None:

@@ -105,6 +105,11 @@ class CalibrationOptions(Options):
         "Without a catalogue, the other sources in the calibrator's tile are found in its own data and enter the "
         "model: what a model lacks, N antennas' gains take up by 2/N.",
     )
+    interpolate: bool = key(
+        True,
+        "A tile between two transits with good solutions gets gains between theirs, linear in time; false: those of "
+        "the best transit alone.",
+    )
     max_flagged_fraction: Fraction = key(
         0.5,
         "A transit whose solutions are flagged beyond this fraction of antennas and channels is rejected.",

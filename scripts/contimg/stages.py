@@ -19,6 +19,7 @@ from contimg.options import BeamOptions, CalibrationOptions, FlaggingOptions, Im
 from contimg.products import building, read_json, status, write_json
 
 if TYPE_CHECKING:
+    from contimg.calbetween import Between
     from contimg.catalog import Catalog
     from contimg.convert import PhaseCentre
 
@@ -173,33 +174,49 @@ class Calibrated:
     sidecar: str
     candidates: tuple[str, ...]
     nearest: str | None
+    interpolate: bool
     imaging: ImagingOptions
     beam: BeamOptions
     threads: int
 
-    def choose_caltable(self) -> Path:
-        """The caltable to use; raises Rejected where there is none or the data are unusable."""
-        from contimg.calibrate import choose_tables
+    def choose_gains(self) -> Between:
+        """The gains, and the caltables they are from; raises Rejected where there are none or the data are unusable."""
+        from contimg.calbetween import gains_of
+        from contimg.ms import read_meta
 
         reason = read_json(Path(self.sidecar))["reason"]
         if reason is not None:
             raise Rejected(f"conversion: {reason}")
         if not self.candidates:
             raise Rejected("no calibrator transit of this strip within calibration.valid_hours in `incoming`")
-        return choose_tables([Path(path) for path in self.candidates])
+        candidates = [Path(path) for path in self.candidates]
+        return gains_of(candidates, read_meta(Path(self.ms)), interpolate=self.interpolate)
 
-    def record(self, tables: Path, metrics: dict[str, Any], **parameters: Any) -> dict[str, Any]:
-        """What status.json says of a product made with `tables`."""
+    def apply(self, between: Between, out_ms: Path, freq_average: int) -> dict[str, Any]:
+        """Write the calibrated, averaged data; see `contimg.apply`."""
+        from contimg.apply import apply_gains
+
+        return apply_gains(
+            Path(self.ms),
+            between.gains,
+            out_ms,
+            freq_average=freq_average,
+            threads=self.threads,
+            origin=between.name,
+        )
+
+    def record(self, between: Between, metrics: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        """What status.json says of a product made with these gains."""
         from contimg.beam import describe_beam
 
-        borrowed = str(tables) != self.nearest
         return status(
             inputs=[self.ms],
-            caltables=[str(tables / name) for name in ("K", "BP", "G")],
+            caltables=[str(tables / name) for tables in between.tables for name in ("K", "BP", "G")],
             parameters={
                 "imaging": self.imaging.model_dump(mode="json"),
                 "beam": describe_beam(self.beam),
-                "borrowed": borrowed,
+                "borrowed": str(between.tables[0]) != self.nearest,
+                "interpolated": between.metrics,
                 **parameters,
             },
             metrics=metrics,
@@ -235,15 +252,12 @@ class ImageTile(Calibrated):
         the number of raw channels in each of its channels.
         """
         from contimg import image
-        from contimg.apply import apply_tile
         from contimg.ms import read_meta
 
-        tables = self.choose_caltable()
+        between = self.choose_gains()
         plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
         calibrated = work / f"{self.tile}.ms"
-        applied = apply_tile(
-            Path(self.ms), tables, calibrated, freq_average=plan.freq_average, threads=self.threads
-        )
+        applied = self.apply(between, calibrated, plan.freq_average)
         if alter is not None:
             alter(calibrated, plan.freq_average)
         metrics = image.image_tile(
@@ -253,14 +267,14 @@ class ImageTile(Calibrated):
             options=self.imaging,
             beam=self.beam,
             weights=applied.pop("sum_weight"),
-            origin={"caltable": str(tables)},
+            origin={"caltable": str(between.tables[0])},
             scratch=work,
             threads=self.threads,
             log=Path(self.log),
             catalog=self.catalog,
         )
         metrics["apply"] = applied
-        return self.record(tables, metrics, plan=plan.describe())
+        return self.record(between, metrics, plan=plan.describe())
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there is no image."""
@@ -277,18 +291,15 @@ class ApplyTile(Calibrated):
     def make(self) -> str:
         """Apply and average, as image_tile does in scratch."""
         from contimg import image
-        from contimg.apply import apply_tile
         from contimg.ms import read_meta
 
-        tables = self.choose_caltable()
+        between = self.choose_gains()
         plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
         with building(Path(self.calibrated)) as part:
-            applied = apply_tile(
-                Path(self.ms), tables, part, freq_average=plan.freq_average, threads=self.threads
-            )
+            applied = self.apply(between, part, plan.freq_average)
         del applied["sum_weight"]
-        write_json(Path(self.calibrated_sidecar), self.record(tables, applied))
-        return f"averaged by {plan.freq_average} channels, with {tables.name}"
+        write_json(Path(self.calibrated_sidecar), self.record(between, applied))
+        return f"averaged by {plan.freq_average} channels, with {between.name}"
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there are no calibrated data."""

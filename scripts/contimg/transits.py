@@ -102,7 +102,8 @@ def rank(
 
     Of the transits of the tile's strip no further than `valid_hours` from its middle, those with the
     highest ``apparent_jy / (1 + |dt| / closeness_hours)``: S/N grows with the apparent flux, and the phases
-    that a table carries age with time. Ties go to the nearer, then the earlier.
+    that a table carries age with time. Ties go to the nearer, then the earlier. With `interpolate` the last place
+    goes to the best transit on the other side of the tile where all of the best are on one.
     """
     strip = strip_dec(tile.dec_deg)
     scored = []
@@ -112,4 +113,11 @@ def rank(
             continue
         score = transit.apparent_jy / (1.0 + hours / options.closeness_hours)
         scored.append((-score, hours, transit.mjd, transit.calibrator.name, transit))
-    return [entry[-1] for entry in sorted(scored, key=lambda entry: entry[:4])[: options.max_candidates]]
+    ranked = [entry[-1] for entry in sorted(scored, key=lambda entry: entry[:4])]
+    best, rest = ranked[: options.max_candidates], ranked[options.max_candidates :]
+    if options.interpolate and len(best) > 1:
+        before = [transit.mjd < tile.mid_mjd for transit in best]
+        across = [transit for transit in rest if (transit.mjd < tile.mid_mjd) is not before[0]]
+        if len(set(before)) == 1 and across:
+            best[-1] = across[0]
+    return best

@@ -22,7 +22,7 @@ from contimg.night import Night, plan
 from contimg.orphans import MANIFEST_VARIABLE
 from contimg.watch import Watch
 
-SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours"}
+SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours", "interpolate"}
 _KEPT_MANIFESTS = 20
 
 

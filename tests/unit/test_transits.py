@@ -67,3 +67,19 @@ def test_neither_another_strip_nor_a_distant_transit_is_a_candidate():
         transit for transit in transits if transit.tile in {tile.name for tile in others}
     ]
     assert rank(tiles[60], transits, by_name, options) == []
+
+
+def test_with_interpolation_the_last_candidate_is_on_the_other_side_of_the_tile():
+    tiles = strip_of_tiles(count=100)
+    by_name = {tile.name: tile for tile in tiles}
+    places = {"early": 10, "earlier": 5, "earliest": 1, "late": 90}
+    sources = [
+        calibrator(name, tiles[k].ra_icrs_deg, 2.0 if name == "late" else 8.0) for name, k in places.items()
+    ]
+    options = CalibrationOptions(max_candidates=3)
+    transits = find_transits(tiles, sources, options, BeamOptions())
+    names = [transit.calibrator.name for transit in rank(tiles[20], transits, by_name, options)]
+    assert names == ["early", "earlier", "late"]
+    alone = options.model_copy(update={"interpolate": False})
+    names = [transit.calibrator.name for transit in rank(tiles[20], transits, by_name, alone)]
+    assert names == ["early", "earlier", "earliest"]
