@@ -35,6 +35,6 @@ rule calibrate_transit:
         scratch=CONFIG.scratch or "",
         attempt=lambda wildcards, attempt: attempt,
     conda:
-        "../envs/pipeline.yaml"
+        "../envs/casa.yaml"
     script:
         "../scripts/calibrate_transit.py"

@@ -30,7 +30,7 @@ rule image_tile:
         scratch=CONFIG.scratch or "",
         attempt=lambda wildcards, attempt: attempt,
     conda:
-        "../envs/pipeline.yaml"
+        "../envs/casa.yaml"
     script:
         "../scripts/image_tile.py"
 
@@ -63,6 +63,6 @@ rule apply_tile:
         runtime=needs("apply_tile", "runtime", NIGHT),
         attempt=lambda wildcards, attempt: attempt,
     conda:
-        "../envs/pipeline.yaml"
+        "../envs/casa.yaml"
     script:
         "../scripts/apply_tile.py"
