@@ -18,7 +18,7 @@ from benchlib.stages import no_cost
 from benchlib.tile import Tile, sidecar
 from contimg.simulate.truth import read_truth
 
-TODAY = {"size": 2048, "cell_arcsec": 1.5, "robust": 0.5, "niter": 1000}
+TODAY = {"size": (2048, 2048), "cell_arcsec": 1.5, "robust": 0.5, "niter": 1000}
 """The field and depth that public pipelines of this telescope image with, on a smaller field than its beam."""
 
 
@@ -85,17 +85,21 @@ def image(tile: Tile, folder: Path, threads: int) -> Iterator[Row]:
     if prepared.error:
         yield row("image", "all", RIVAL, prepared)
         return
-    grid = {"size": plan["nx"], "cell_arcsec": plan["cell_arcsec"]}
+    grid = {"size": (plan["nx"], plan["ny"]), "cell_arcsec": plan["cell_arcsec"]}
     cost = _task("ducc_pass", folder, threads, ms=str(ms), **grid, threads=threads)
     yield row("image", "one ducc0 gridding pass", FLOOR, cost, main=True)
     today = wsclean(ms, folder / "today", threads, **TODAY, mgain=0.8, auto_mask=5.0, auto_threshold=1.0)
-    field = f"{TODAY['size']}² at {TODAY['cell_arcsec']}″"
+    field = f"{TODAY['size'][0]}² at {TODAY['cell_arcsec']}″"
     yield row("image", f"WSClean {field}", RIVAL, measure(today, cwd=folder, threads=threads), main=True)
     same = {key: plan[key] for key in ("robust", "niter", "mgain", "auto_mask", "auto_threshold")}
     ours = wsclean(ms, folder / "ours", threads, **grid, **same, uvmin=plan["uvmin_klambda"])
     cost = measure(ours, cwd=folder, threads=threads)
     yield row(
-        "image", f"WSClean {plan['nx']}² at {plan['cell_arcsec']:g}″, our settings", RIVAL, cost, main=True
+        "image",
+        f"WSClean {plan['nx']} × {plan['ny']} at {plan['cell_arcsec']:g}″, our settings",
+        RIVAL,
+        cost,
+        main=True,
     )
     cost = _task("tclean", folder, threads, ms=str(ms), name="tclean", **TODAY)
     yield row("image", f"tclean {field}", RIVAL, cost, main=True)
@@ -107,7 +111,7 @@ def wsclean(
     name: Path,
     threads: int,
     *,
-    size: int,
+    size: tuple[int, int],
     cell_arcsec: float,
     robust: float,
     niter: int,
@@ -133,8 +137,7 @@ def wsclean(
         "briggs",
         f"{robust:g}",
         "-size",
-        str(size),
-        str(size),
+        *map(str, size),
         "-scale",
         f"{cell_arcsec:g}asec",
     ]

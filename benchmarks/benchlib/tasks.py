@@ -104,7 +104,7 @@ def casa_calibration(ms: str, refant: str, folder: str) -> Said:
     return {"note": ", ".join(f"{name} {value:.0f} s" for name, value in spent.items())}
 
 
-def tclean(ms: str, name: str, size: int, cell_arcsec: float, robust: float, niter: int) -> Said:
+def tclean(ms: str, name: str, size: tuple[int, int], cell_arcsec: float, robust: float, niter: int) -> Said:
     """CASA's imager with one set of settings."""
     import casatasks
 
@@ -112,7 +112,7 @@ def tclean(ms: str, name: str, size: int, cell_arcsec: float, robust: float, nit
         vis=ms,
         imagename=name,
         datacolumn="data",
-        imsize=size,
+        imsize=list(size),
         cell=f"{cell_arcsec}arcsec",
         weighting="briggs",
         robust=robust,
@@ -124,7 +124,7 @@ def tclean(ms: str, name: str, size: int, cell_arcsec: float, robust: float, nit
     return {}
 
 
-def ducc_pass(ms: str, size: int, cell_arcsec: float, threads: int) -> Said:
+def ducc_pass(ms: str, size: tuple[int, int], cell_arcsec: float, threads: int) -> Said:
     """Grid all visibilities once: what every dirty image, and so every major iteration, costs twice."""
     import ducc0
     import numpy as np
@@ -141,13 +141,13 @@ def ducc_pass(ms: str, size: int, cell_arcsec: float, threads: int) -> Said:
     cell = np.radians(cell_arcsec / 3600)
     began, cpu = time.perf_counter(), time.process_time()
     ducc0.wgridder.vis2dirty(
-        uvw=uvw, freq=freq_hz, vis=vis, npix_x=size, npix_y=size, pixsize_x=cell, pixsize_y=cell, epsilon=1e-4,
+        uvw=uvw, freq=freq_hz, vis=vis, npix_x=size[0], npix_y=size[1], pixsize_x=cell, pixsize_y=cell, epsilon=1e-4,
         do_wgridding=True, nthreads=threads,
     )  # fmt: skip
     return {
         "seconds": time.perf_counter() - began,
         "cpu_s": time.process_time() - cpu,
-        "note": f"{vis.size / 1e6:.0f} million visibilities onto {size} x {size}; reading not counted",
+        "note": f"{vis.size / 1e6:.0f} million visibilities onto {size[0]} x {size[1]}; reading not counted",
     }
 
 
