@@ -68,8 +68,9 @@ class Tile:
         """The tile's size in a line."""
         asked = sim.from_dict(json.loads((self.incoming / "truth.json").read_text())["options"])
         size = sum(path.stat().st_size for path in self.raw_files) / 1e9
+        antennas = len(asked.antennas) or asked.n_antennas
         return (
-            f"one simulated tile: {len(asked.antennas) or asked.n_antennas} antennas, {asked.n_integrations} integrations, "
+            f"one simulated tile: {antennas} antennas, {asked.n_integrations} integrations, "
             f"{asked.n_subbands * asked.n_channels} channels, {asked.n_polarizations} polarisations, {size:.2f} GB of "
             "raw files (read from the page cache)"
         )
