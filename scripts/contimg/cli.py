@@ -55,6 +55,11 @@ _DELEGATED = {
         "list a calibrator's transits, with their data and what has been made of them",
         "contimg transits --calibrator 0834+555 --from 2025-10-28 --to 2025-10-31",
     ),
+    "mosaic": (
+        "contimg.mosaic_command",
+        "wait for a calibrator's transit, make and publish its mosaic, print where it is",
+        "contimg mosaic --calibrator 0834+555 --timespan-minutes 60 --configfile night.yaml",
+    ),
     "withdraw": (
         "contimg.withdraw",
         "take back a published version, leaving a record of why",

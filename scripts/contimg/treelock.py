@@ -47,3 +47,15 @@ def hold(path: Path) -> None:
     )
     handle.flush()
     _held.append(handle)
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock of a products tree, in the words of the holder; None if nobody does."""
+    if not path.is_file():
+        return None
+    with path.open("r+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return handle.read().strip()
+    return None

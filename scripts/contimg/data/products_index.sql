@@ -1,6 +1,7 @@
 -- After the rows: indices, and the views that users need not know the tables for.
 CREATE INDEX product_by_date ON product (date, kind);
 CREATE INDEX product_by_kind ON product (kind, status, rms_jy);
+CREATE INDEX product_rejected ON product (path) WHERE status = 'rejected';
 CREATE INDEX product_by_tile ON product (tile);
 CREATE INDEX product_by_calibrator ON product (calibrator, date) WHERE calibrator IS NOT NULL;
 CREATE INDEX product_by_time ON product (mjd_start);
