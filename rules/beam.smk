@@ -30,6 +30,8 @@ rule beam_tile:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.made_from_sets,
     script:
         "../scripts/beam_tile.py"
 

@@ -36,5 +36,7 @@ rule calibrate_transit:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/casa.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.made_from_raw,
     script:
         "../scripts/calibrate_transit.py"

@@ -24,5 +24,7 @@ rule convert_tile:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.made_from_raw,
     script:
         "../scripts/convert_tile.py"

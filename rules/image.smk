@@ -31,6 +31,8 @@ rule image_tile:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/casa.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.made_from_sets,
     script:
         "../scripts/image_tile.py"
 
@@ -64,5 +66,7 @@ rule apply_tile:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/casa.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.made_from_sets,
     script:
         "../scripts/apply_tile.py"

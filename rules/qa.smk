@@ -92,6 +92,8 @@ rule inject_tile:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.made_from_sets,
     script:
         "../scripts/inject_tile.py"
 

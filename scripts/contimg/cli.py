@@ -60,6 +60,11 @@ _DELEGATED = {
         "wait for a calibrator's transit, make and publish its mosaic, print where it is",
         "contimg mosaic --calibrator 0834+555 --timespan-minutes 60 --configfile night.yaml",
     ),
+    "retention": (
+        "contimg.retention_command",
+        "show what raw files and Measurement Sets may go, and what holds the rest; with --apply, let them go",
+        "contimg retention --configfile night.yaml --config start=2025-10-28 end=2025-10-31",
+    ),
     "withdraw": (
         "contimg.withdraw",
         "take back a published version, leaving a record of why",

@@ -33,7 +33,7 @@ from contimg.options import (
     Tiers,
     key,
 )
-from contimg.options_products import RegistryOptions
+from contimg.options_products import RegistryOptions, RetentionOptions
 from contimg.qa_options import QaOptions
 from contimg.slurm import SlurmOptions
 
@@ -47,6 +47,7 @@ __all__ = [
     "MosaicOptions",
     "QaOptions",
     "RegistryOptions",
+    "RetentionOptions",
     "Tier",
     "load",
     "load_tiers",
@@ -167,6 +168,7 @@ class Config(Options):
     mosaic: MosaicOptions = MosaicOptions()
     qa: QaOptions = QaOptions()
     registry: RegistryOptions = RegistryOptions()
+    retention: RetentionOptions = RetentionOptions()
     notify: NotifyOptions = NotifyOptions()
 
     @model_validator(mode="after")
@@ -243,6 +245,7 @@ class Config(Options):
         if self.calibrators == SHIPPED_CALIBRATORS and not update["calibrators"].exists():
             update["calibrators"] = REPOSITORY / SHIPPED_CALIBRATORS
         strategy = absolute(self.flagging.strategy)
+        update["retention"] = self.retention.model_copy(update={"archive": absolute(self.retention.archive)})
         update["beam"] = self.beam.model_copy(update={"file": absolute(self.beam.file)})
         update["flagging"] = self.flagging.model_copy(update={"strategy": strategy})
         return self.model_copy(update=update)

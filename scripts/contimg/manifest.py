@@ -9,6 +9,7 @@ from contimg.config import Config
 from contimg.index import Index
 from contimg.night import Night
 from contimg.products import read_json, write_json
+from contimg.retired import Retired
 from contimg.transits import Transit
 from contimg.windows import Window
 
@@ -32,6 +33,7 @@ def freeze(path: Path, config: Config, night: Night) -> None:
             "candidates": night.candidates,
             "windows": {key: vars(window) for key, window in night.windows.items()},
             "injected": night.injected,
+            "retired": vars(night.retired),
         },
     )
 
@@ -54,5 +56,6 @@ def thaw(path: Path) -> tuple[Config, Night]:
             for key, value in frozen["windows"].items()
         },
         injected=tuple(frozen["injected"]),
+        retired=Retired(**{what: tuple(tiles) for what, tiles in frozen["retired"].items()}),
     )
     return Config.model_validate(frozen["config"]), night

@@ -81,6 +81,10 @@ def science_sidecar(tile: str) -> str:
     return f"ms/science/{tile_date(tile)}/{tile}.json"
 
 
+def calibrator_ms(tile: str, calibrator: str) -> str:
+    return f"ms/calibrators/{tile_date(tile)}/{tile}_{calibrator}.ms"
+
+
 def calibrated_ms(tile: str) -> str:
     return f"ms/calibrated/{tile_date(tile)}/{tile}.ms"
 

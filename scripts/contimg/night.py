@@ -19,6 +19,7 @@ from contimg.calibrators import Calibrator, read_calibrators
 from contimg.config import Config
 from contimg.errors import ConfigError
 from contimg.index import Index, LeftOut, Tile, build_index
+from contimg.retired import NOTHING, Retired, merge, records
 from contimg.transits import Transit, find_transits, holds, rank, transit_mjd
 from contimg.windows import Window, find_windows, holds_multiple
 
@@ -43,6 +44,8 @@ class Night:
         Mosaics of this run, by product directory.
     injected : tuple of str
         Tiles of the range into which known sources are injected.
+    retired : Retired
+        Tiles whose raw files or Measurement Set are gone on purpose.
     """
 
     tiles: dict[str, Tile]
@@ -52,6 +55,7 @@ class Night:
     candidates: dict[str, tuple[str, ...]]
     windows: dict[str, Window]
     injected: tuple[str, ...] = ()
+    retired: Retired = NOTHING
 
     def files(self, tile: str) -> list[str]:
         """Raw files of a tile, ascending in frequency."""
@@ -98,11 +102,15 @@ class Night:
 
     def science_sets(self) -> list[str]:
         """Measurement Sets of the range."""
-        return [names.science_ms(tile) for tile in self.selected]
+        return self._sets(self.selected)
+
+    def _sets(self, tiles: Iterable[str]) -> list[str]:
+        """Science Measurement Sets of tiles, without those that are retired."""
+        return [names.science_ms(tile) for tile in tiles if tile not in self.retired.sets]
 
     def calibrated_sets(self) -> list[str]:
         """Calibrated Measurement Sets of the range: made only when asked for."""
-        return [names.calibrated_ms(tile) for tile in self.selected]
+        return [names.calibrated_ms(tile) for tile in self.selected if tile not in self.retired.sets]
 
     def needed_cal_dirs(self, tiles: Iterable[str] | None = None) -> list[str]:
         """Caltable directories that tiles (of the range, unless given) may use."""
@@ -137,8 +145,11 @@ class Night:
         The targets ask for all of it, so that a product deleted half-way is made again, and what follows it.
         """
         wanted = list(self.selected if tiles is None else tiles)
-        sets = [names.science_ms(tile) for tile in wanted]
-        return [*sets, *self.needed_cal_dirs(wanted), *(names.image_dir(tile) for tile in wanted)]
+        return [
+            *self._sets(wanted),
+            *self.needed_cal_dirs(wanted),
+            *(names.image_dir(tile) for tile in wanted),
+        ]
 
     def up_to_mosaics(self) -> list[str]:
         """The same for the mosaics of the range, with the tiles outside it that they hold."""
@@ -268,21 +279,21 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
     start, end = config.start_mjd, config.end_mjd
     if config.calibrator is not None:
         day = names.mjd(_midnight(config.transit_date))
-        reach = (config.window_minutes or config.mosaic.width_minutes) / 1440.0
-        start, end = day - reach, day + 1.0 + reach
+        round_it = (config.window_minutes or config.mosaic.width_minutes) / 1440.0
+        start, end = day - round_it, day + 1.0 + round_it
     reach_days = (config.calibration.valid_hours + 2.0 * config.mosaic.width_minutes / 60.0) / 24.0
+    reach = {
+        "start_mjd": None if start is None else start - reach_days,
+        "end_mjd": None if end is None else end + reach_days,
+    }
     index = build_index(
-        Path(config.incoming),
-        start_mjd=None if start is None else start - reach_days,
-        end_mjd=None if end is None else end + reach_days,
-        min_subbands=config.min_subbands,
-        exclude=config.exclude,
-        cache=cache,
+        Path(config.incoming), **reach, min_subbands=config.min_subbands, exclude=config.exclude, cache=cache
     )
-    return arrange(config, index, calibrators)
+    index, gone = merge(index, records(config.products, **reach), config.products, exclude=config.exclude)
+    return arrange(config, index, calibrators, gone)
 
 
-def arrange(config: Config, index: Index, calibrators: list[Calibrator]) -> Night:
+def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: Retired = NOTHING) -> Night:
     """Plan a run on an index that is already made; see `plan`."""
     tiles = {tile.name: tile for tile in index.tiles}
     transits = find_transits(index.tiles, calibrators, config.calibration, config.beam)
@@ -304,6 +315,7 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator]) -> Nigh
         candidates=candidates,
         windows={window.path: window for window in windows},
         injected=tuple(tile.name for tile in selected if holds_multiple(tile, config.qa.injection_minutes)),
+        retired=gone,
     )
 
 

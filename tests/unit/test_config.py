@@ -20,6 +20,7 @@ from contimg.config import (
     MosaicOptions,
     QaOptions,
     RegistryOptions,
+    RetentionOptions,
     load,
     load_tiers,
     resolve_imaging,
@@ -40,6 +41,7 @@ SECTIONS = (
     NotifyOptions,
     QaOptions,
     RegistryOptions,
+    RetentionOptions,
 )
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(
     f"{name},{ra},{dec},10,-0.5,test"
