@@ -197,6 +197,11 @@ class Listener(logging.Handler):
         except (ContimgError, OSError, ValueError):
             self.handleError(record)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether the run makes anything: a run of targets that only say something, such as `plan`, does not."""
+        return any(job.todo for _, job in (self._jobs or {}).values())
+
     def look(self) -> None:
         """See which of the running jobs have succeeded."""
         for number, (theirs, job) in list(self._running.items()):

@@ -90,6 +90,8 @@ class Run:
 
     def _tell(self, status: str) -> None:
         """Write the run's report, say where it is, notify. Nothing here can make a run fail."""
+        if self.listener is not None and not self.listener.has_work:
+            return
         from contimg import notify, report
 
         try:

@@ -49,6 +49,7 @@ def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers
     # the same through the engine, on a disk that must stay emptier than it is
     done = snakemake("--cores", "2", "plan", **headers, settings=("disk_reserve_gb=1000000",))
     assert "NOT FEASIBLE" in done.stdout
+    assert "report:" not in done.stdout  # nothing was to be made
     assert not read_json(Path(written[1]))["feasible"]
     assert not (headers["products"] / "images").exists()
 

@@ -152,6 +152,7 @@ def test_the_listener_passes_on_plan_start_and_end_and_nothing_of_targets():
         listener.handle(record(event))
     listener.handle(record("JOB_STARTED", jobs=[0, 2]))
     assert ended == []
+    assert listener.has_work
     dag.ended = dag.jobs[0]
     listener.handle(record(None))
     listener.look()
