@@ -133,7 +133,7 @@ def image_tile(
     rest_folder = scratch / f"rest.{ms.stem}"
     rest_folder.mkdir()
     try:
-        fitted = None
+        fitted, outside = None, None
         if options.sky_model == "drift":
             known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
             rest = skymodel.take_out(
@@ -144,9 +144,10 @@ def image_tile(
                 freq_average=plan.freq_average,
                 loss=options.smearing_loss,
                 known=known,
+                outside=options.outside == "auto",
                 threads=threads,
             )
-            fitted = rest.fit
+            fitted, outside = rest.fit, rest.outside
             imager = replace(imager, sets=rest.sets, polarisation=POLARISATION)
         found = time.monotonic()
         planes, clean, used, tries = _deconvolve(imager, plan, fitted)
@@ -209,6 +210,7 @@ def image_tile(
         "clean_tries": tries,
         "backend": used.backend,
         "sky_model": None if fitted is None else fitted.summary(),
+        "outside": outside,
         "seconds_weights": weighed - started,
         "seconds_sky_model": found - weighed,
         "seconds_imager": imaged - found,

@@ -202,6 +202,11 @@ class ImagingOptions(Options):
         "drift: sources above 7 σ are fitted to the visibilities through the drifting beam, subtracted before CLEAN "
         "and restored after it; none: CLEAN alone.",
     )
+    outside: Annotated[Literal["auto", "none"], BeforeValidator(values.none_is_a_word)] = key(
+        "auto",
+        "auto: the Sun, Cas A, Cyg A, Tau A and Vir A are looked for in far sidelobes and taken out where significant; "
+        "none: they are left. With sky_model drift.",
+    )
     keep: Annotated[tuple[Literal["residual", "model"], ...], BeforeValidator(values.listed)] = key(
         (),
         "Further images of a tile: residual is what CLEAN left (Jy/beam), model its components (Jy/pixel); fitted "

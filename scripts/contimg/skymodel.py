@@ -7,8 +7,10 @@ with; what else is bright, and what the catalogue has that is not there, the dat
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ from contimg.drift_sources import brightest
 from contimg.imageplan import ImagingPlan, fft_size, field_of_view
 from contimg.ms import MsMeta, read_meta
 from contimg.options import ImagingOptions
+from contimg.outside import remove_outside
 from contimg.primary_beam import beam_map
 from contimg.uvweights import DataWeights
 
@@ -57,10 +60,13 @@ class Rest:
         The sources that were taken out; None where nothing is bright.
     sets : tuple of Path
         Measurement Sets of the residuals, to be imaged together.
+    outside : dict or None
+        What `contimg.outside.remove_outside` says of far sources; None where they were not looked for.
     """
 
     fit: Fit | None
     sets: tuple[Path, ...]
+    outside: dict[str, Any] | None = None
 
 
 def take_out(
@@ -72,6 +78,7 @@ def take_out(
     freq_average: int,
     loss: float,
     known: pd.DataFrame | None = None,
+    outside: bool = False,
     threads: int = 1,
 ) -> Rest:
     """Find the bright sources of a calibrated tile, fit them, and write the data without them.
@@ -79,7 +86,7 @@ def take_out(
     Parameters
     ----------
     ms : Path
-        Calibrated Measurement Set; only read.
+        Calibrated Measurement Set; a private copy if `outside`.
     folder : Path
         Existing scratch directory for the residuals.
     search : Search
@@ -91,6 +98,8 @@ def take_out(
         Largest part of its peak that a source at half power may lose as the residuals are averaged.
     known : DataFrame, optional
         Sources to begin with, from `catalogued`.
+    outside : bool
+        Whether far sources are taken out of its DATA; if there is one, the field is searched again without it.
     threads : int
 
     Returns
@@ -98,12 +107,20 @@ def take_out(
     Rest
     """
     array = DriftArray(read_meta(ms), beam=beam, freq_average=freq_average)
-    with StokesI(ms) as data:
-        found = find_sources(data, search, beam=beam, freq_average=freq_average, known=known, threads=threads)
+    model: dict[str, Any] = {"beam": beam, "freq_average": freq_average, "threads": threads}
+    report = None
+    with ExitStack() as stack:
+        data = stack.enter_context(StokesI(ms))
+        found = find_sources(data, search, known=known, **model)
+        if outside:
+            report = remove_outside(ms, None if found is None else found.table, **model)
+            if any(entry["removed"] for entry in report.values()):
+                data = stack.enter_context(StokesI(ms))
+                found = find_sources(data, search, known=known, **model)
         radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
         groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)
         sets = write_residuals(data, array, None if found is None else found.table, groups, folder)
-    return Rest(found, tuple(sets))
+    return Rest(found, tuple(sets), report)
 
 
 def search(

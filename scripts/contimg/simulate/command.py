@@ -20,7 +20,11 @@ from contimg.simulate.options import (
     preset,
 )
 
-REPEATED = {"sources": ("--source", parse_source), "faults": ("--fault", parse_fault)}
+REPEATED = {
+    "sources": ("--source", parse_source),
+    "far_sources": ("--far-source", parse_source),
+    "faults": ("--fault", parse_fault),
+}
 PROGRESS_EVERY_S = 0.5
 
 

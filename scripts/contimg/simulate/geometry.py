@@ -138,6 +138,13 @@ def separation(hour_angle_rad: np.ndarray, dec_rad: np.ndarray, pointing_dec_rad
     return 2.0 * np.arcsin(np.clip(0.5 * np.linalg.norm(chord, axis=-1), 0.0, 1.0))
 
 
+def above_horizon(hour_angle_rad: float, dec_rad: float) -> bool:
+    """Whether an apparent place is above the horizon of the reference point."""
+    latitude = reference_location().lat.to_value(u.rad)
+    sine = np.sin(latitude) * np.sin(dec_rad) + np.cos(latitude) * np.cos(dec_rad) * np.cos(hour_angle_rad)
+    return bool(sine > 0.0)
+
+
 def lst_rad(time_jd: float) -> float:
     """Return the apparent local sidereal time (rad) at the reference point, JD UTC."""
     time = Time(time_jd, format="jd", scale="utc", location=reference_location())

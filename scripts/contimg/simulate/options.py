@@ -81,6 +81,14 @@ class SimOptions:
     beam_squint_ha_deg: float = _opt(0.0, "X points this much farther west, Y as much farther east, deg")
     beam_squint_dec_deg: float = _opt(0.0, "X points this much farther north, Y as much farther south, deg")
     sources: tuple[Source, ...] = _opt((), "explicit sources: NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX]")
+    far_sources: tuple[Source, ...] = _opt(
+        (),
+        "sources in far sidelobes, FLUX_JY as it comes through: NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX]",
+    )
+    far_drift_deg_per_minute: float = _opt(
+        20.0, "standard deviation of the rate of their gains' phases, deg/min"
+    )
+    far_size_arcmin: float = _opt(0.0, "their width at half power, arcmin")
     catalogue: str = _opt("", "CSV of sources: name,ra_deg,dec_deg,flux_jy[,spectral_index]")
     field_density_per_deg2: float = _opt(0.0, "random field sources per square degree of the strip")
     field_half_width_deg: float = _opt(1.5, "field sources lie within this declination of the pointing, deg")
@@ -189,6 +197,7 @@ def from_dict(values: dict[str, Any]) -> SimOptions:
         raise ConfigError(f"simulate: unknown option {', '.join(unknown)}; see contimg simulate --help")
     values = dict(values)
     values["sources"] = tuple(Source(**s) for s in values.get("sources", ()))
+    values["far_sources"] = tuple(Source(**s) for s in values.get("far_sources", ()))
     values["faults"] = tuple(Fault(**f) for f in values.get("faults", ()))
     for name in ("antennas", "dead_antennas", "sick_antennas", "rfi_lines_mhz"):
         if name in values:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contimg.simulate import beam, gains, geometry, rfi, sky
+from contimg.simulate import beam, far, gains, geometry, rfi, sky
 from contimg.simulate.core import add_sky
 from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.stations import Stations
@@ -38,6 +38,8 @@ class TileModel:
         Those within the sky radius at mid-tile.
     separation_rad : ndarray, (2, nt, nsrc)
         From where the beams of X and Y point.
+    positions_m : ndarray, (nant, 3)
+        ECEF, relative to the reference point.
     path_m, rate_m_s : ndarray, (nt, nant, nsrc)
         See `geometry.excess_path`.
     ant1, ant2 : ndarray of int, (nbl,)
@@ -53,6 +55,7 @@ class TileModel:
     path_m: np.ndarray
     rate_m_s: np.ndarray
     stopper_rate_m_s: np.ndarray
+    positions_m: np.ndarray
     antenna_numbers: np.ndarray
     alive: np.ndarray
     antenna_gains: list[gains.AntennaGain]
@@ -130,6 +133,7 @@ def make_tile(
         path_m=np.ascontiguousarray(path),
         rate_m_s=np.ascontiguousarray(rate),
         stopper_rate_m_s=geometry.stopper_rate(positions, pointing),
+        positions_m=positions,
         antenna_numbers=stations.numbers[used],
         alive=np.array([n not in options.dead_antennas for n in names]),
         antenna_gains=antenna_gains,
@@ -205,6 +209,7 @@ def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
         rate_m_s=model.stopper_rate_m_s,
         pol_pairs=pairs,
     )
+    far.add(vis, model, freq, pairs)
     gain = gains.evaluate(model.antenna_gains, model.times_jd - geometry.MJD_TO_JD, freq).astype(np.complex64)
     if options.dead_mode == "zeros":
         gain[:, ~model.alive] = 0.0

@@ -17,6 +17,7 @@ class Stream(IntEnum):
     LINES = 5
     BURSTS = 6
     GARBAGE = 7
+    FAR = 8
 
 
 def generator(seed: int, stream: Stream, *keys: int) -> np.random.Generator:
