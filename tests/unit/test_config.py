@@ -485,6 +485,7 @@ def test_the_shipped_tiers_leave_only_size_and_cell_open():
         filled = resolve_imaging(ImagingOptions(quality_tier=tier), tiers).model_dump()
         assert {name for name, value in filled.items() if value == "auto"} == {
             "backend",
+            "outside",
             "imsize",
             "cell_arcsec",
         }
