@@ -156,13 +156,9 @@ def _missing(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for mosaic in facts["mosaics"]:
         if mosaic["causes"]:
-            what = (
-                "no mosaic"
-                if mosaic["state"] == "rejected"
-                else f"{mosaic['used']} of {mosaic['wanted']} tiles"
-            )
+            what = "no mosaic, because" if mosaic["state"] == "rejected" else "made without"
             chain = "".join(f"<li>{escape(cause)}</li>" for cause in mosaic["causes"])
-            lines.append(f"<li>{escape(mosaic['name'])}: {what}, because<ul>{chain}</ul></li>")
+            lines.append(f"<li>{escape(mosaic['name'])}: {what}<ul>{chain}</ul></li>")
     lines += [f"<li>{escape(line)}</li>" for line in facts["lost"]]
     return ["<h2>What is missing, and why</h2>", f"<ul>{''.join(lines)}</ul>"] if lines else []
 
@@ -193,9 +189,9 @@ def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
         (
             entry["name"],
             "rejected" if entry["reason"] else "ok",
-            entry["metrics"].get("refant", ""),
-            entry["metrics"].get("n_antennas_solved", ""),
-            _rounded(entry["metrics"].get("phase_scatter_deg")),
+            entry["refant"] or "",
+            _rounded(entry["n_antennas"]),
+            _rounded(entry["phase_scatter_deg"]),
             entry["reason"] or "",
         )
         for entry in calibrations

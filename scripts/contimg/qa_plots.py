@@ -55,7 +55,10 @@ def against_time(tiles: Sequence[Mapping[str, Any]]) -> bytes | None:
             above.scatter(hours[chosen], 1e3 * table["rms_jy"][chosen], s=18, color=colour, label=name)
             below.scatter(hours[chosen], 100 * table["flag_fraction"][chosen], s=14, color=colour)
     above.set_ylabel("rms (mJy/beam)")
-    above.set_yscale("log")
+    if table["rms_jy"].max() > 5 * table["rms_jy"].median():
+        above.set_yscale("log")
+    else:
+        above.set_ylim(bottom=0.0)
     above.legend(fontsize=8, ncols=4)
     below.set_ylabel("flagged (%)")
     below.set_ylim(0, 100)
@@ -127,13 +130,16 @@ def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
     left.errorbar(curve.index, part, yerr=error, fmt="o-", color="#2457a6", ms=4)
     left.set_ylim(-0.03, 1.03)
     left.set_ylabel("recovered")
-    ratio = table.groupby("snr")["median_ratio"].median()
+    # what is recovered by luck is too bright: below half the median says nothing
+    ratio = table[table["recovered"] >= 0.5 * table["injected"]].groupby("snr")["median_ratio"].median()
     right.plot(ratio.index, ratio, "o-", color="#2457a6", ms=4)
     right.axhline(1.0, color="k", lw=0.8)
     right.set_ylabel("measured / true flux")
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xticks([2, 5, 10, 20, 50], labels=["2", "5", "10", "20", "50"])
+        axes.set_xticks([], minor=True)
+        axes.set_xlim(1.8, 56.0)
         axes.set_xlabel("true signal to noise")
         axes.grid(alpha=0.25)
     return _png(figure)

@@ -97,7 +97,7 @@ def make_night(
 @pytest.fixture(scope="session")
 def night(tmp_path_factory) -> Made:
     """The demo: five tiles at +55 with gains, delays, drift, noise, RFI and three faults; WSClean."""
-    return make_night(tmp_path_factory.mktemp("night"), preset("demo"), "mosaic")
+    return make_night(tmp_path_factory.mktemp("night"), preset("demo"), "qa")
 
 
 def strip(dec_deg: float, calibrator: Source, **changes: object) -> SimOptions:
@@ -141,6 +141,12 @@ def north(tmp_path_factory) -> Made:
 def tiny_options() -> SimOptions:
     """Three tiles of ten antennas: enough to go through every stage, in seconds."""
     return replace(preset("tiny"), n_tiles=3, transit_tile=1)
+
+
+@pytest.fixture(scope="session")
+def clean(tiny_options, tmp_path_factory) -> Made:
+    """Those three tiles without a fault, as far as their images."""
+    return make_night(tmp_path_factory.mktemp("clean"), tiny_options, "image", settings=QUICK)
 
 
 def fault(kind: str, tile: int, subband: int | None = None) -> Fault:

@@ -23,11 +23,6 @@ LEFT_OUT = {
 }
 
 
-@pytest.fixture(scope="module")
-def clean(tiny_options, tmp_path_factory):
-    return make_night(tmp_path_factory.mktemp("clean"), tiny_options, "image", settings=QUICK)
-
-
 @pytest.mark.parametrize("kind", LEFT_OUT)
 def test_a_broken_tile_is_left_out_with_its_reason(kind, tiny_options, tmp_path):
     truth = simulate(replace(tiny_options, faults=(fault(kind, 2, 5),)), tmp_path / "incoming")

@@ -45,7 +45,10 @@ def tree(tmp_path):
         write_tile(tmp_path, TILES[2], reason="conversion: all visibilities are zero"),
         write_tile(tmp_path, TILES[3], gates=[good]),
     ]
-    write_json(tmp_path / f"cal/{DATE}/t_c/status.json", status(metrics={"refant": "103", "antennas": {}}))
+    write_json(
+        tmp_path / f"cal/{DATE}/t_c/status.json",
+        status(metrics={"refant": {"name": "103"}, "phase_scatter_deg": 0.325}),
+    )
     window = {"name": "0900+55", "mid_mjd": MID_MJD, "width_minutes": 60.0}
     tiles = [
         {"tile": name, "status": "ok" if v["reason"] is None else "rejected", "reason": v["reason"],

@@ -1,0 +1,93 @@
+"""Gates through the whole DAG: nights that must pass them, and one where a gate stops a tile before its mosaics."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from contimg import names
+from contimg.products import read_json
+from contimg.simulate.options import preset
+
+
+def verdicts(made, kind):
+    """Verdicts on the products of a kind, by the product's directory."""
+    records = [read_json(path) for path in sorted(made.products.glob("qa/*/*.json"))]
+    return {record["product"]: record for record in records if record["kind"] == kind}
+
+
+def linked(tree, copy):
+    """A products tree that a run may change and the original does not notice: products are never written in place."""
+    shutil.copytree(
+        tree, copy, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns(".snakemake", "state")
+    )
+    for folder in (".snakemake", "state"):
+        shutil.copytree(tree / folder, copy / folder, symlinks=True)
+    return copy
+
+
+def test_a_good_night_passes_and_without_a_catalogue_its_gates_are_not_evaluated(night):
+    for kind, count in (("tile", 4), ("mosaic", len(night.directories("mosaics")))):
+        found = verdicts(night, kind)
+        assert len(found) == count
+        for product, record in found.items():
+            assert record["verdict"] == "pass", f"{product}: {record['reason']}"
+            assert record["gates"]["flux_ratio"]["verdict"] == "not evaluated"
+            assert record["gates"]["rms"]["verdict"] == "pass"
+    for record in verdicts(night, "tile").values():
+        # one SEFD for all antennas (simulated), and weights from the data: both within the statistics of 28 antennas
+        assert record["metrics"]["noise_over_weights"] == pytest.approx(1.0, abs=0.05)
+        assert record["metrics"]["sefd_jy"] == pytest.approx(preset("demo").sefd_jy, rel=0.1)
+    page = (night.products / "qa/2025-10-30.html").read_text()
+    assert "4 of 5 tiles are good" in page
+    assert f"{night.truth.tiles[0].name}: left out: 15 of 16 subbands: missing sb07" in page
+
+
+def test_a_tile_that_fails_a_gate_is_in_no_mosaic_and_nothing_else_changes(night, tmp_path):
+    flags = {path: record["gates"]["flags"]["value"] for path, record in verdicts(night, "tile").items()}
+    worst, second = sorted(flags, key=flags.get)[-1:-3:-1]
+    limit = 0.5 * (flags[worst] + flags[second])
+    assert flags[second] < limit < flags[worst]
+    other = replace(night, products=linked(night.products, tmp_path / "products"))
+    before = {path: path.stat().st_mtime_ns for path in other.products.glob("images/*/*/*")}
+    other.snakemake("--cores", "2", "qa", settings=(f"qa={{max_flagged: {limit}}}",))
+    assert {path: path.stat().st_mtime_ns for path in other.products.glob("images/*/*/*")} == before
+    found = verdicts(other, "tile")
+    assert [path for path, record in found.items() if record["verdict"] == "fail"] == [worst]
+    assert found[worst]["reason"].startswith("flags ")
+    held = 0
+    for directory in other.directories("mosaics"):
+        for tile in read_json(directory / "status.json")["tiles"]:
+            if names.image_dir(tile["tile"]) == worst:
+                held += 1
+                assert (tile["status"], tile["weight"]) == ("rejected", 0.0)
+                assert tile["reason"] == f"qa: {found[worst]['reason']}"
+            elif tile["status"] == "ok":
+                assert tile["weight"] > 0
+    assert held == len(other.directories("mosaics"))
+    page = (other.products / "qa/2025-10-30.html").read_text()
+    assert f"{worst.rsplit('/', 1)[-1]}: {found[worst]['reason']}" in page
+
+
+def test_injected_sources_come_back_with_their_flux_where_they_should_and_not_where_they_cannot(
+    clean, tmp_path
+):
+    other = replace(clean, products=linked(clean.products, tmp_path / "products"))
+    tile = clean.truth.tiles[0].name
+    record = names.injection_record(tile)
+    other.snakemake("--cores", "2", record)
+    state = read_json(other.products / record)
+    assert state["status"] == "ok"
+    steps = {step["snr"]: step for step in state["metrics"]["steps"]}
+    assert steps[2.0]["recovered"] <= 1  # 5 sigma are needed: P = 0.1 % for each of five
+    for snr in (20.0, 30.0, 50.0):
+        assert steps[snr]["recovered"] == steps[snr]["injected"] > 0
+    # the median of 15 with errors of 2 to 5 % is good to 1.25 x 4 % / sqrt(15) = 1.3 %: three of that, and 2 % that
+    # CLEAN of ten antennas may lose
+    assert state["metrics"]["flux_ratio"] == pytest.approx(1.0, abs=0.06)
+    assert abs(state["metrics"]["offset_major_beam"]) < 0.1
+    assert abs(state["metrics"]["offset_minor_beam"]) < 0.1
+    images = list(other.products.glob(f"images/*/{tile}/*.fits"))
+    assert images
+    assert all(path.samefile(clean.products / path.relative_to(other.products)) for path in images)
