@@ -76,6 +76,8 @@ def page(cases: list[imaging.Case], rows: list[dict[str, Any]], size: str, gains
         "`rms` is that of the middle third; *thermal* follows from the weights of the image. Fluxes are of all sources",
         "above 10 σ where the primary beam is above 0.3; `noise` is what their errors alone would scatter.",
     ]
+    if not rows:
+        lines += ["", "No tile was imaged in this run: there is no comparison of settings yet."]
     for case in cases:
         of_case = [row for row in rows if row["tile"] == case.name]
         if of_case:

@@ -53,11 +53,12 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         "",
         "Simulated nights through the whole workflow, compared with the truth that they were made from:",
         f"`make scorecard{'' if size == 'standard' else f' SIZE={size}'}` ({made}).",
-        f"{len(nights)} nights of {skies.EPOCHS} days, {asked.n_tiles} tiles a day, {array} antennas, "
-        f"{asked.n_integrations} integrations, {asked.n_subbands} × {asked.n_channels} channels. Default settings, one",
-        "mosaic a day. The pipeline knows the calibrator's flux with the error stated, and a reference catalogue that",
-        f"is off by {100 * skies.CATALOGUE_SCATTER:.0f} % rms. Sources count where a mosaic's best rms over its rms is "
-        "above 0.3. ± is the",
+        f"Nights: {', '.join(night.name for night in nights)}; {_days(parts)} days with tiles,",
+        f"{asked.n_tiles} tiles a day, {array} antennas, {asked.n_integrations} integrations, {asked.n_subbands} × "
+        f"{asked.n_channels} channels.",
+        "Default settings, one mosaic a day. The pipeline knows the calibrator's flux with the error stated, and a",
+        f"reference catalogue that is off by {100 * skies.CATALOGUE_SCATTER:.0f} % rms. Sources count where a mosaic's "
+        "best rms over its rms is above 0.3; ± is the",
         "standard error: by drawing sources with replacement, of shares the binomial one.",
         "",
         *scorecard.table(scorecard.together(list(parts.values()))),
@@ -71,11 +72,17 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
             "",
             f"### {night.name}",
             f"Declination {night.options.dec_deg:+.1f}°: {night.says}; the calibrator's flux is stated "
-            f"{100 * night.calibrator_error:+.0f} % wrong. {len(measured.tiles)} tiles, {len(rejected)} rejected.",
+            f"{100 * night.calibrator_error:+.0f} % wrong. Days with tiles: {_days({night.name: measured})} of "
+            f"{skies.EPOCHS}; {len(measured.tiles)} tiles, {len(rejected)} rejected.",
             "",
             *scorecard.table(measured),
         ]
     return "\n".join([*lines, *(["", "## What failed", ""] + notes if notes else [])]) + "\n"
+
+
+def _days(parts: dict[str, scorecard.Measured]) -> int:
+    """How many days have tiles."""
+    return sum(part.tiles["epoch"].nunique() for part in parts.values() if len(part.tiles))
 
 
 def main() -> None:
@@ -108,9 +115,7 @@ def main() -> None:
             if cost.error:
                 notes.append(f"- {night.name}, day {epoch + 1}: {cost.error}")
             days.append(
-                scorecard.measure_night(
-                    read_truth(folder / "incoming"), folder / "products", night.name, epoch
-                )
+                scorecard.measure_night(read_truth(folder / "incoming"), folder / "products", night, epoch)
             )
         parts[night.name] = scorecard.together(days)
     arguments.page.write_text(page(nights, parts, arguments.size, notes))

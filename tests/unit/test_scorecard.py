@@ -27,6 +27,7 @@ def measured(n=400, gain=0.99, scatter=0.01):
             "name": np.tile([f"s{k}" for k in range(n // 2)], 2),
             "flux_jy": ratio * true,
             "ratio": ratio,
+            "ratio_scaled": ratio / 0.97,
             "snr": 100.0,
             "offset_major_beam": 0.03,
             "offset_minor_beam": -0.04,
@@ -51,7 +52,8 @@ def test_statistics_are_those_the_tables_were_made_with():
     # 400 draws of 1 %: the median is good to 0.99 * 1 % * 1.25 / sqrt(400) = 0.06 %, and the error says so
     assert median.value == pytest.approx(0.99, abs=0.002)
     assert median.error == pytest.approx(0.0006, rel=0.5)
-    assert number(table, "scatter").value == pytest.approx(0.0099, rel=0.12)  # 3 / sqrt(2 * 400)
+    assert number(table, "the same, the calibrator's").value == pytest.approx(median.value / 0.97)
+    assert number(table, "scatter").value == pytest.approx(0.0099 / 0.97, rel=0.12)  # 3 / sqrt(2 * 400)
     # 200 pairs of two errors of 1 % each: rms of one to 1 / sqrt(2 * 200), three times that
     assert number(table, "from day to day").value == pytest.approx(0.01, rel=0.15)
     assert number(table, "offset").value == pytest.approx(0.05)
