@@ -21,12 +21,14 @@ rule beam_tile:
     benchmark:
         "benchmarks/beam_tile/{date}/{tile}.tsv"
     threads: 2
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
-        mem_mb=needs("beam_tile", "mem_mb", NIGHT),
+        mem_mb=needs("beam_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
         disk_mb=needs("beam_tile", "disk_mb", NIGHT),
         runtime=needs("beam_tile", "runtime", NIGHT),
         scratch=CONFIG.scratch or "",
+        scratch_full=CONFIG.scratch_full,
+        scratch_mb=needs("beam_tile", "scratch_mb", NIGHT),
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"
@@ -51,7 +53,7 @@ rule beam_measure:
     benchmark:
         "benchmarks/beam_measure/{first}_{last}.tsv"
     threads: 1
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         disk_mb=100,

@@ -21,13 +21,17 @@ rule image_tile:
         "logs/image_tile/{date}/{tile}.log",
     benchmark:
         "benchmarks/image_tile/{date}/{tile}.tsv"
+    group:
+        "image_{tile}"  # with its verdict, one job of a cluster: every job pays for two starts of Snakemake
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("image_tile", "mem_mb", NIGHT),
+        mem_mb=needs("image_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
         disk_mb=needs("image_tile", "disk_mb", NIGHT),
         runtime=needs("image_tile", "runtime", NIGHT),
         scratch=CONFIG.scratch or "",
+        scratch_full=CONFIG.scratch_full,
+        scratch_mb=needs("image_tile", "scratch_mb", NIGHT),
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/casa.yaml"

@@ -14,7 +14,7 @@ rule publish_mosaic:
     benchmark:
         "benchmarks/publish_mosaic/{date}/{product}.tsv"
     threads: 1
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=needs("publish", "mem_mb", NIGHT),
         disk_mb=needs("publish", "disk_mb", NIGHT),
@@ -40,7 +40,7 @@ rule list_published:
     benchmark:
         "benchmarks/list_published/{date}.tsv"
     threads: 1
-    retries: jobs.RETRIES
+    retries: RESTARTS
     resources:
         mem_mb=1000,
         runtime=10,

@@ -16,6 +16,8 @@ rule qa_tile:
         "logs/qa_tile/{date}/{tile}.log",
     benchmark:
         "benchmarks/qa_tile/{date}/{tile}.tsv"
+    group:
+        "image_{tile}"
     threads: 1
     retries: RESTARTS
     resources:
@@ -85,10 +87,12 @@ rule inject_tile:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("image_tile", "mem_mb", NIGHT),
+        mem_mb=needs("image_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
         disk_mb=needs("image_tile", "disk_mb", NIGHT),
         runtime=needs("image_tile", "runtime", NIGHT),
         scratch=CONFIG.scratch or "",
+        scratch_full=CONFIG.scratch_full,
+        scratch_mb=needs("image_tile", "scratch_mb", NIGHT),
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"

@@ -8,6 +8,7 @@ Settings: `beam`, `imaging` (averaging), `scratch`.
 
 from contimg import beam_measure, jobs
 from contimg.config import BeamOptions, ImagingOptions
+from contimg.scratch import Scratch
 
 job = beam_measure.BeamTile(
     tile=snakemake.wildcards.tile,
@@ -20,7 +21,7 @@ job = beam_measure.BeamTile(
     directory=snakemake.output[0],
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),
     beam=BeamOptions.model_validate(snakemake.params.beam),
-    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
 )
 jobs.run(

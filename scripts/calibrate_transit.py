@@ -11,6 +11,7 @@ from contimg.calibrators import Calibrator
 from contimg.catalog import Catalog
 from contimg.config import BeamOptions, CalibrationOptions, FlaggingOptions
 from contimg.index import Slot
+from contimg.scratch import Scratch
 
 job = stages.CalibrateTransit(
     tile=snakemake.wildcards.tile,
@@ -23,7 +24,7 @@ job = stages.CalibrateTransit(
     flagging=FlaggingOptions.model_validate(snakemake.params.flagging),
     calibration=CalibrationOptions.model_validate(snakemake.params.calibration),
     beam=BeamOptions.model_validate(snakemake.params.beam),
-    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
     log=snakemake.log[0],
 )

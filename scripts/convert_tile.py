@@ -8,6 +8,7 @@ are unusable. Settings: `flagging`, `min_subbands`.
 from contimg import jobs, stages
 from contimg.config import FlaggingOptions
 from contimg.index import Slot
+from contimg.scratch import Scratch
 
 job = stages.ConvertTile(
     tile=snakemake.wildcards.tile,
@@ -15,6 +16,7 @@ job = stages.ConvertTile(
     ms=snakemake.output.ms,
     sidecar=snakemake.output.sidecar,
     flagging=FlaggingOptions.model_validate(snakemake.params.flagging),
+    scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
 )
 jobs.run(

@@ -9,6 +9,7 @@ Settings: `imaging`, `beam`, `catalog`, `catalog_table`, `scratch`.
 from contimg import jobs, stages
 from contimg.catalog import Catalog
 from contimg.config import BeamOptions, ImagingOptions
+from contimg.scratch import Scratch
 
 job = stages.ImageTile(
     tile=snakemake.wildcards.tile,
@@ -21,7 +22,7 @@ job = stages.ImageTile(
     directory=snakemake.output[0],
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),
     beam=BeamOptions.model_validate(snakemake.params.beam),
-    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
     log=snakemake.log[0],
 )

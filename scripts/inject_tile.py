@@ -10,6 +10,7 @@ from contimg.catalog import Catalog
 from contimg.config import BeamOptions, ImagingOptions
 from contimg.qa_injection import InjectTile
 from contimg.qa_options import QaOptions
+from contimg.scratch import Scratch
 
 image = stages.ImageTile(
     tile=snakemake.wildcards.tile,
@@ -22,7 +23,7 @@ image = stages.ImageTile(
     directory=snakemake.input.image,
     imaging=ImagingOptions.model_validate(snakemake.params.imaging),
     beam=BeamOptions.model_validate(snakemake.params.beam),
-    scratch=snakemake.resources.scratch or snakemake.resources.tmpdir,
+    scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
     log=snakemake.log[0],
 )

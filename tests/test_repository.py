@@ -210,3 +210,13 @@ def test_the_changelog_speaks_of_the_present_version():
     headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert headings
     assert headings[0] == "Unreleased" or headings[0].startswith(__version__)
+
+
+def test_every_working_rule_starts_again_as_a_cluster_needs_it():
+    # Where a rule says another number, its cluster job tries again inside its allocation, with the old memory.
+    told = {
+        value
+        for path in (ROOT / "rules").glob("*.smk")
+        for value in re.findall(r"^    retries: (.*)$", path.read_text(), flags=re.MULTILINE)
+    }
+    assert told == {"RESTARTS"}

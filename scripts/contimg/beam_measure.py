@@ -39,7 +39,7 @@ class BeamTile(Calibrated):
 
     image: str
     directory: str
-    scratch: str
+    scratch: Scratch
 
     def make(self) -> str:
         """Calibrate in scratch, measure every bright source in parts of the tile and of the band."""
@@ -49,7 +49,6 @@ class BeamTile(Calibrated):
         from contimg.beam import load_beam
         from contimg.beam_apparent import apparent
         from contimg.ms import read_meta
-        from contimg.scratch import working_folder
 
         reason = read_json(Path(self.image) / STATUS)["reason"]
         if reason is not None:
@@ -59,7 +58,7 @@ class BeamTile(Calibrated):
         if not fitted.is_file():
             raise Rejected("no source was fitted to the tile's visibilities: nothing shows the beam")
         plan = image.choose(read_meta(Path(self.ms)), self.imaging, self.beam)
-        with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
+        with self.scratch.working_folder() as work, building(Path(self.directory)) as part:
             part.mkdir()
             calibrated = work / f"{self.tile}.ms"
             self.apply(between, calibrated, plan.freq_average)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
@@ -130,9 +130,15 @@ class Config(Options):
     )
     scratch: Place | None = key(
         None,
-        "Fast directory of the machine for temporary data; null: where Snakemake says (its resource tmpdir).",
+        "Fast directory of each machine (/dev/shm is one) in which Measurement Sets are written and imaged; null: "
+        "TMPDIR, for what is only temporary. If it is memory, jobs ask for that much more.",
         expects="the path of a directory, or null",
-        example="/fast/scratch",
+        example="/dev/shm",
+    )
+    scratch_full: Literal["disk", "wait"] = key(
+        "disk",
+        "What a job does that finds too little room in scratch: work on disk (products, TMPDIR), or wait for "
+        "other jobs to end.",
     )
     disk_reserve_gb: Annotated[float, Field(ge=0), NUMBER] = key(
         5.0,

@@ -181,7 +181,6 @@ class InjectTile:
         from astropy.io import fits
 
         from contimg.measure import find
-        from contimg.scratch import working_folder
 
         tile, folder = self.image.tile, Path(self.image.directory)
         made = read_json(folder / STATUS)
@@ -191,7 +190,7 @@ class InjectTile:
         header = fits.getheader(folder / f"{tile}.pbcor.fits")
         sky = find(image, header, rms, self.options.detection_snr)
         injected = draw(rms, header, sky, tile, pb, self.options.injection_pb)
-        with working_folder(Path(self.image.scratch)) as work:
+        with self.image.scratch.working_folder() as work:
             out = work / "injected"
             out.mkdir()
             self.image.image_into(out, work, alter=lambda ms, averaged: self._inject(ms, injected, averaged))

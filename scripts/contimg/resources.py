@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from contimg.jobs import RESTARTS
 from contimg.names import transit_dir, window_dir
 from contimg.night import Night
+from contimg.scratch import in_memory as scratch_is_memory
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,18 @@ class Need:
     minutes_per_unit: float
     disk_mb: float
     disk_mb_per_unit: float
+    scratch_mb: float = 0.0
+    scratch_mb_per_unit: float = 0.0
 
 
+# Scratch of a conversion: the Measurement Set. Of the others at most: the calibrated set, unaveraged, and WSClean's
+# copy of it.
 _NEEDS = {
-    "convert_tile": Need(900, 300, 4, 4, 100, 900),
-    "calibrate_transit": Need(1500, 700, 6, 8, 100, 1300),
-    "image_tile": Need(2500, 1500, 10, 15, 400, 900),
+    "convert_tile": Need(900, 300, 4, 4, 100, 900, 100, 900),
+    "calibrate_transit": Need(1500, 700, 6, 8, 100, 1300, 400, 1750),
+    "image_tile": Need(2500, 1500, 10, 15, 400, 900, 400, 1750),
     "apply_tile": Need(900, 300, 4, 4, 100, 900),
-    "beam_tile": Need(1500, 600, 4, 6, 100, 900),
+    "beam_tile": Need(1500, 600, 4, 6, 100, 900, 400, 1750),
     "mosaic": Need(2500, 40, 5, 2, 500, 20),
     "qa_tile": Need(500, 500, 2, 2, 10, 0),
     "qa_mosaic": Need(1500, 200, 5, 1, 20, 0),
@@ -41,7 +47,7 @@ _NEEDS = {
 }
 
 
-def needs(job: str, what: str, night: Night) -> Callable[..., int]:
+def needs(job: str, what: str, night: Night, *, scratch: Path | None = None) -> Callable[..., int]:
     """Make a resource function of a rule.
 
     Parameters
@@ -49,10 +55,12 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
     job : str
         `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `beam_tile`, `qa_tile` (units: GB of raw data),
         `mosaic`, `qa_mosaic` or `publish` (units: tiles), `qa_night` (units: verdicts).
-    what : {"mem_mb", "disk_mb", "runtime"}
-        Megabytes, megabytes or minutes.
+    what : {"mem_mb", "disk_mb", "scratch_mb", "runtime"}
+        Megabytes, or minutes.
     night : Night
         Knows the size of each tile's raw data.
+    scratch : Path, optional
+        Where the job works: if that is memory, what it fills there is part of `mem_mb`.
 
     Returns
     -------
@@ -60,6 +68,7 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
         ``f(wildcards, attempt) -> int`` as Snakemake calls it.
     """
     need = _NEEDS[job]
+    in_memory = scratch is not None and scratch_is_memory(scratch)
 
     def units(wildcards: Any) -> float:
         if job == "qa_night":
@@ -76,9 +85,12 @@ def needs(job: str, what: str, night: Night) -> Callable[..., int]:
         if attempt > RESTARTS:
             attempt = 1  # no node may have had room for the last, and what was killed only says so
         if what == "mem_mb":
-            return round((need.mem_mb + need.mem_mb_per_unit * units(wildcards)) * 1.5 ** (attempt - 1))
+            own = (need.mem_mb + need.mem_mb_per_unit * units(wildcards)) * 1.5 ** (attempt - 1)
+            return round(own + in_memory * (need.scratch_mb + need.scratch_mb_per_unit * units(wildcards)))
         if what == "runtime":
             return round((need.minutes + need.minutes_per_unit * units(wildcards)) * attempt)
+        if what == "scratch_mb":
+            return round(need.scratch_mb + need.scratch_mb_per_unit * units(wildcards))
         return round(need.disk_mb + need.disk_mb_per_unit * units(wildcards))
 
     return resource

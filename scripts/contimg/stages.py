@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contimg.calbetween import Between
     from contimg.catalog import Catalog
     from contimg.convert import PhaseCentre
+    from contimg.scratch import Scratch
 
 STATUS = "status.json"
 NEIGHBOUR_FRACTION = 0.003
@@ -47,11 +48,13 @@ def _convert(
     flagging: FlaggingOptions,
     threads: int,
     phase_centre: PhaseCentre | None,
+    scratch: Scratch,
 ) -> dict[str, Any]:
     """Convert a tile into a Measurement Set with its sidecar; returns what the sidecar says."""
     from contimg.convert import convert_tile
+    from contimg.scratch import staging
 
-    with building(ms) as part:
+    with staging(scratch) as fast, building(ms, fast) as part:
         metrics = convert_tile(
             slots, tile, part, phase_centre=phase_centre, flagging=flagging, threads=threads
         )
@@ -76,12 +79,20 @@ class ConvertTile:
     ms: str
     sidecar: str
     flagging: FlaggingOptions
+    scratch: Scratch
     threads: int
 
     def make(self) -> str:
         """Make the Measurement Set and its sidecar; unusable data are still a valid, flagged set."""
         record = _convert(
-            self.tile, self.slots, Path(self.ms), Path(self.sidecar), self.flagging, self.threads, None
+            self.tile,
+            self.slots,
+            Path(self.ms),
+            Path(self.sidecar),
+            self.flagging,
+            self.threads,
+            None,
+            self.scratch,
         )
         flagged = f"{100 * record['metrics']['flag_fraction']:.1f} % flagged"
         return flagged if record["reason"] is None else f"{flagged}, rejected: {record['reason']}"
@@ -107,7 +118,7 @@ class CalibrateTransit:
     flagging: FlaggingOptions
     calibration: CalibrationOptions
     beam: BeamOptions
-    scratch: str
+    scratch: Scratch
     threads: int
     log: str
 
@@ -115,16 +126,22 @@ class CalibrateTransit:
         """Convert with the calibrator as phase centre, solve, judge."""
         from contimg.calibrate import solve_transit
         from contimg.convert import PhaseCentre
-        from contimg.scratch import working_folder
 
         centre = PhaseCentre(self.calibrator.name, self.calibrator.ra_deg, self.calibrator.dec_deg)
         ms = Path(self.ms)
         converted = _convert(
-            self.tile, self.slots, ms, Path(self.sidecar), self.flagging, self.threads, centre
+            self.tile,
+            self.slots,
+            ms,
+            Path(self.sidecar),
+            self.flagging,
+            self.threads,
+            centre,
+            self.scratch,
         )
         if converted["reason"] is not None:
             raise Rejected(f"conversion: {converted['reason']}")
-        with working_folder(Path(self.scratch)) as work, building(Path(self.tables)) as part:
+        with self.scratch.working_folder() as work, building(Path(self.tables)) as part:
             part.mkdir()
             record = solve_transit(
                 ms,
@@ -229,14 +246,12 @@ class ImageTile(Calibrated):
 
     catalog: Catalog | None
     directory: str
-    scratch: str
+    scratch: Scratch
     log: str
 
     def make(self) -> str:
         """Apply, average and image in scratch; the directory appears complete."""
-        from contimg.scratch import working_folder
-
-        with working_folder(Path(self.scratch)) as work, building(Path(self.directory)) as part:
+        with self.scratch.working_folder() as work, building(Path(self.directory)) as part:
             part.mkdir()
             record = self.image_into(part, work)
             write_json(part / STATUS, record)

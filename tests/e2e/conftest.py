@@ -81,7 +81,12 @@ def write_calibrators(path: Path, sources: tuple[Source, ...]) -> Path:
 
 
 def make_night(
-    where: Path, options: SimOptions, *targets: str, settings: tuple[str, ...] = (), check: bool = True
+    where: Path,
+    options: SimOptions,
+    *targets: str,
+    settings: tuple[str, ...] = (),
+    check: bool = True,
+    cores: int = 2,
 ) -> Made:
     """Simulate a night and take it through the workflow."""
     incoming, products = where / "incoming", where / "products"
@@ -89,7 +94,7 @@ def make_night(
     catalogue = write_calibrators(where / "calibrators.csv", options.sources)
     settings = (f"calibrators={catalogue}", *settings)
     done = snakemake(
-        "--cores", "2", *targets, incoming=incoming, products=products, settings=settings, check=check
+        "--cores", str(cores), *targets, incoming=incoming, products=products, settings=settings, check=check
     )
     return Made(truth, incoming, products, settings, done.stdout)
 

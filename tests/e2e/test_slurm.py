@@ -5,8 +5,10 @@ Needs root and Debian's munge and slurm-wlm. `tools/slurm.sh` says, for `make te
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -143,3 +145,99 @@ def test_a_job_whose_node_goes_down_is_done_again(battered):
     assert battered.lost["key"].startswith("images/")
     status = json.loads((battered.products / battered.lost["key"] / "status.json").read_text())
     assert status["status"] == "ok"
+
+
+# A wsclean for the PATH: what becomes of a tile is read from its name; then the real one works.
+TROUBLE = """#!{python}
+import os, sys, time
+tile = os.path.basename(sys.argv[-1]).removesuffix(".ms")
+fate = {fates}.get(tile)
+if fate == "raises":
+    sys.exit("no image of this one")
+held = []
+while fate == "hungry" or (fate == "heavy" and len(held) < {heavy_mb} // 50):
+    held.append(bytearray(50 << 20))
+    time.sleep(0.02)
+if held:
+    time.sleep(4)  # SLURM looks every second
+    held.clear()
+os.execv({wsclean!r}, [{wsclean!r}, *sys.argv[1:]])
+"""
+# More than the first attempt may have (2.5 GB: resources.py), less than the second (3.75 GB) beside Python's 0.6 GB.
+HEAVY_MB = 2700
+
+
+@dataclass(frozen=True)
+class Troubled:
+    """A night with tiles that fail."""
+
+    products: Path
+    tiles: list[str]
+    code: int
+    terminal: str
+
+    def status(self, tile: int) -> dict:
+        """status.json of a tile's image."""
+        name = self.tiles[tile]
+        return json.loads((self.products / "images" / name[:10] / name / "status.json").read_text())
+
+    def slurm_logs(self, tile: int) -> list[str]:
+        """SLURM's own logs of the jobs of a tile's image, one for each attempt that failed."""
+        logs = self.products.glob(f".snakemake/slurm_logs/group_image_{self.tiles[tile]}*/**/*.log")
+        return [path.read_text() for path in sorted(logs)]
+
+
+RAISES, HUNGRY, HEAVY = 0, 2, 3
+
+
+@pytest.fixture(scope="module")
+def troubled(local, cluster, tmp_path_factory) -> Troubled:
+    """The images and mosaics of the night again: one tile always raises, one is always killed, one is killed once."""
+    where = tmp_path_factory.mktemp("troubled")
+    products = where / "products"
+    shutil.copytree(local.products, products)
+    for kind in ("images", "mosaics"):
+        shutil.rmtree(products / kind)
+    tiles = [tile.name for tile in local.truth.tiles]
+    stub = where / "bin" / "wsclean"
+    stub.parent.mkdir()
+    fates = {tiles[RAISES]: "raises", tiles[HUNGRY]: "hungry", tiles[HEAVY]: "heavy"}
+    real = shutil.which("wsclean")
+    stub.write_text(TROUBLE.format(python=sys.executable, fates=fates, heavy_mb=HEAVY_MB, wsclean=real))
+    stub.chmod(0o755)
+    path = f"{stub.parent}{os.pathsep}{os.environ['PATH']}"
+    with running(through_slurm(local, products), where / "terminal.txt", path) as run:
+        run.wait(PATIENCE_S)
+    return Troubled(products, tiles, run.returncode, (where / "terminal.txt").read_text())
+
+
+def test_a_job_over_its_memory_is_killed_and_succeeds_with_more(troubled):
+    (killed,) = troubled.slurm_logs(HEAVY)
+    assert "exceeded memory limit" in killed
+    assert troubled.status(HEAVY)["status"] == "ok"
+
+
+def test_a_tile_that_always_raises_is_rejected_and_says_why(troubled):
+    status = troubled.status(RAISES)
+    assert status["status"] == "rejected"
+    assert status["reason"].startswith("error: wsclean")
+    assert len(troubled.slurm_logs(RAISES)) == jobs.RETRIES  # the last attempt succeeds in saying so
+
+
+def test_a_tile_whose_job_is_always_killed_is_rejected_and_says_why(troubled):
+    status = troubled.status(HUNGRY)
+    assert status["status"] == "rejected"
+    assert status["reason"].startswith(f"error: its job was killed {jobs.RESTARTS} times")
+    assert all("exceeded memory limit" in log for log in troubled.slurm_logs(HUNGRY))
+
+
+def test_the_rest_of_the_night_and_its_mosaics_come_out_and_the_run_says_what_failed(troubled):
+    good = {name for number, name in enumerate(troubled.tiles) if number not in (RAISES, HUNGRY)}
+    mosaics = list(troubled.products.glob("mosaics/*/*/status.json"))
+    assert len(mosaics) == 2
+    for path in mosaics:
+        status = json.loads(path.read_text())
+        assert status["status"] == "ok"
+        assert {tile["tile"] for tile in status["tiles"] if tile["status"] == "ok"} == good
+    assert troubled.code == 1
+    assert "2 product(s) ended with an error" in troubled.terminal

@@ -78,3 +78,29 @@ def test_remove_takes_files_directories_and_nothing(tmp_path):
     for name in ("d", "f", "absent"):
         remove(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_product_built_elsewhere_appears_whole_and_leaves_nothing_there(tmp_path):
+    staged, final = tmp_path / "fast", tmp_path / "tree" / "tile.ms"
+    staged.mkdir()
+    with building(final, staged) as part:
+        assert part.parent == staged
+        (part / "ANTENNA").mkdir(parents=True)
+        (part / "ANTENNA" / "table.dat").write_bytes(b"names")
+        (part / "table.dat").write_bytes(b"data")
+        assert not final.parent.exists() or list(final.parent.iterdir()) == []
+    assert (final / "ANTENNA" / "table.dat").read_bytes() == b"names"
+    assert (final / "table.dat").read_bytes() == b"data"
+    assert list(final.parent.iterdir()) == [final]
+    assert list(staged.iterdir()) == []
+
+
+def test_a_file_can_be_built_elsewhere_too_and_an_error_leaves_the_old_one(tmp_path):
+    staged, final = tmp_path / "fast", tmp_path / "tree" / "tile.fits"
+    staged.mkdir()
+    with building(final, staged) as part:
+        part.write_text("first")
+    with pytest.raises(InputError, match="nothing was written"), building(final, staged):
+        pass
+    assert final.read_text() == "first"
+    assert list(final.parent.iterdir()) == [final]
