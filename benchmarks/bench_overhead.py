@@ -26,7 +26,8 @@ from contimg.night import freeze, plan
 from contimg.orphans import MANIFEST_VARIABLE
 
 CLONE = Path(__file__).parents[1]
-JOBS_PER_TILE = 2 + 1 / 6  # convert_tile, image_tile, and a sixth of a mosaic: there is one every half hour
+JOBS_PER_TILE = 2 + 2 / 6
+"""convert_tile; image_tile with its verdict; a sixth of a mosaic, one every half hour, and of its verdict."""
 REPEATS = 3
 
 
