@@ -21,10 +21,11 @@ from contimg import jobs
 from .conftest import CLONE, Made, command, expect_same_pixels, make_night
 
 CLUSTER = CLONE / "tests" / "slurm" / "cluster.sh"
-# The workflow is what is tested here, not the images: small ones, without models of other sources.
+# The workflow is what is tested here, not the images: small ones, without models of other sources, that no gate stops.
 SMALL = (
     "calibration={find_neighbours: false}",
     "imaging={quality_tier: development, sky_model: none, imsize: 512}",
+    "qa={advisory: [rms, noise, dynamic_range, artefacts, reliability, beam, flags, weights]}",
 )
 PATIENCE_S = 900
 
