@@ -20,7 +20,7 @@ from contimg.errors import SystemFault
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "contimg"
+_PREFIX = "contimg-job"
 _IN_MEMORY = {"tmpfs", "ramfs"}
 _LOOK_AGAIN_S = 5.0
 
@@ -182,7 +182,7 @@ def _used(folder: Path) -> int:
 
 
 def _folders(base: Path) -> list[Path]:
-    """Working folders of this node's jobs: contimg.HOST.PID.START.BYTES.RANDOM."""
+    """Working folders of this node's jobs: contimg-job.HOST.PID.START.BYTES.RANDOM."""
     return list(base.glob(f"{_PREFIX}.{socket.gethostname()}.*.*.*.*"))
 
 

@@ -36,7 +36,7 @@ def test_the_next_job_clears_what_a_killed_one_left_and_only_that(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": path}, check=False
     )
     (tmp_path / "somebody else's").mkdir()
-    elsewhere = tmp_path / "contimg.anothernode.1.1.x"
+    elsewhere = tmp_path / "contimg-job.anothernode.1.1.1.x"
     elsewhere.mkdir()
     with working_folder(tmp_path) as alive:
         assert clear_dead(tmp_path) == []
