@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from contimg.beam_fit import BeamFit
     from contimg.catalog import Catalog
+    from contimg.scratch import Scratch
 
 WORTH_CHANGING = 0.01
 """Largest error of the configured power, inside half power, that is left as it is."""
