@@ -34,7 +34,10 @@ ARRAYS = [
 ]
 SKY = ["python-casacore", "astropy", "reproject", "radio-beam"]
 FAMILIES = {
-    "pipeline": ("conversion, flagging, mosaics and what follows them", [*ARRAYS, *SKY, "aoflagger"]),
+    "pipeline": (
+        "conversion, flagging, mosaics and what follows them",
+        [*ARRAYS, *SKY, "aoflagger", "mocpy", "astropy-healpix"],
+    ),
     "casa": (
         "calibration and imaging, which call CASA",
         [*ARRAYS, *SKY, "aoflagger", "casatools", "casatasks", "casadata", "six"],

@@ -31,6 +31,7 @@ from contimg.unattended import (
     Wanted,
     newest_change,
     next_transit,
+    placed,
     readiness,
     transit_on,
     wait,
@@ -190,11 +191,12 @@ def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
         exclude=config.exclude,
         cache=state / "index" if state.is_dir() else None,
     )
+    here = placed(index, wanted)
     found = readiness(
         index,
-        wanted,
+        here,
         now_mjd=_now_mjd(),
-        changed_mjd=newest_change(index, wanted),
+        changed_mjd=newest_change(index, here),
         settle_minutes=settle_minutes,
     )
     holder = treelock.holder(state / "lock") if found.ready else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -60,6 +60,14 @@ def transit_on(ra_deg: float, day: str) -> float:
     return next_transit(ra_deg, names.tile_mjd(f"{day}T00:00:00"))
 
 
+def placed(index: Index, wanted: Wanted) -> Wanted:
+    """A transit at the instant that its tile gives, as soon as there is one: the clock's is good to two minutes."""
+    tile = next((tile for tile in index.tiles if _crosses(tile, wanted)), None)
+    return (
+        wanted if tile is None else replace(wanted, mjd=transits.transit_mjd(tile, wanted.calibrator.ra_deg))
+    )
+
+
 def readiness(
     index: Index, wanted: Wanted, *, now_mjd: float, changed_mjd: float, settle_minutes: float
 ) -> Readiness:
@@ -73,6 +81,7 @@ def readiness(
     index : Index
         Of the window and a tile round it.
     wanted : Wanted
+        From `placed`.
     now_mjd : float
         MJD UTC.
     changed_mjd : float

@@ -15,6 +15,7 @@ from contimg.unattended import (
     Wanted,
     covers,
     next_transit,
+    placed,
     readiness,
     transit_on,
     wait,
@@ -113,6 +114,13 @@ def look_through(states, **limits):
         until_mjd=limits["minutes"] / 1440,
     )
     return result, said
+
+
+def test_the_tile_of_the_transit_gives_its_instant():
+    index = Index(tuple(TILES), ())
+    clock = replace(HOUR, mjd=MIDDLE + 1.9 / 1440)
+    assert placed(index, clock) == HOUR
+    assert placed(Index(tuple(TILES[:3]), ()), clock) == clock
 
 
 def test_a_wait_ends_when_all_is_there_and_says_only_what_is_new():
