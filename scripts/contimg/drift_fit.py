@@ -50,6 +50,7 @@ from contimg.beam import PowerBeam
 from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
 from contimg.drift_predict import DriftArray, PointSources
+from contimg.drift_size import fitted_sizes
 from contimg.errors import InputError
 from contimg.ms import read_meta
 
@@ -118,10 +119,16 @@ class Fit:
     passes: int
     converged: bool
 
+    @property
+    def n_resolved(self) -> int:
+        """Sources that are no points."""
+        return int(self.table["flags"].str.contains("resolved", regex=False).sum())
+
     def summary(self) -> dict[str, Any]:
         """Plain values for a sidecar."""
         return {
             "n_sources": len(self.table),
+            "n_resolved": self.n_resolved,
             "chi2_reduced": self.chi2 / max(2 * self.n_visibilities - 1, 1),
             "n_visibilities": self.n_visibilities,
             "noise_scale": self.noise_scale,
@@ -228,9 +235,10 @@ def fit(
         Its table has the columns ``name, ra_deg, dec_deg, ra_err_arcsec, dec_err_arcsec`` (on the sky; NaN: held),
         ``flux_jy, flux_err_jy`` (at 1.4 GHz, beam taken out), ``spectral_index, spectral_index_err`` (NaN: held),
         ``snr``, ``beam`` (mean power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
-        residual at the source's place in cells of time, baseline length and frequency, and ``flags``: "" or,
-        joined by commas, "blended" (its flux is correlated with another's by more than half), "moved" (its fit
-        ran more than a beam away, so the place was held).
+        residual at the source's place in cells of time, baseline length and frequency, ``fwhm_arcsec`` (of the
+        circular Gaussian that those suggest, see `contimg.drift_size`) and ``flags``: "" or, joined by commas,
+        "blended" (its flux is correlated with another's by more than half), "moved" (its fit ran more than a beam
+        away, so the place was held), "resolved" (it is no point).
 
     Raises
     ------
@@ -341,11 +349,14 @@ def _report(
     table["chi2"] = squares.sum(axis=(1, 2, 3)) / np.maximum(dof, 1)
     table["chi2_dof"] = dof
     covariance = state.covariance[:n_src, :n_src]
+    table["fwhm_arcsec"], resolved = fitted_sizes(
+        sources.flux_jy, cells, problem.uv_squared(), scale, table["chi2"].to_numpy()
+    )
     correlation = np.abs(covariance / np.outer(flux_error, flux_error)) - np.eye(n_src)
     blended = correlation.max(axis=1) > 0.5
     table["flags"] = [
-        ",".join(word for word, set_ in (("blended", b), ("moved", m)) if set_)
-        for b, m in zip(blended, state.hold_place, strict=True)
+        ",".join(word for word, set_ in (("blended", b), ("moved", m), ("resolved", r)) if set_)
+        for b, m, r in zip(blended, state.hold_place, resolved, strict=True)
     ]
     weighted = problem.count_weighted()
     return Fit(

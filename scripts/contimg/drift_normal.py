@@ -6,6 +6,7 @@ The method is described in `contimg.drift_fit`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from contimg import drift_kernels
+from contimg.beam import SPEED_OF_LIGHT_M_S
 from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_predict import DriftArray, DriftView
 from contimg.errors import Rejected
@@ -195,12 +197,9 @@ class Problem:
         chi2 : float
             Σ w |r|² of the visibilities that were used.
         """
-        array, meta = self.array, self.array.meta
+        meta = self.array.meta
         n_times, _, n_chan, _ = meta.shape
-        length = array.uv_m()
-        cross = array.ant1 != array.ant2
-        edges = np.quantile(length[cross], np.linspace(0, 1, SIZE_BINS + 1)[1:-1])
-        size = np.searchsorted(edges, length)
+        size = self.length_bins()
         n_parts = min(TIME_BINS, n_times)
         cells = np.zeros((len(view.sources), n_parts, SIZE_BINS, drift_kernels.CHANNEL_BLOCKS, 3))
         weights, chi2 = np.zeros((n_times, n_chan)), 0.0
@@ -215,6 +214,26 @@ class Problem:
             for k in range(SIZE_BINS):
                 cells[:, i * n_parts // n_times, k] += rows[size == k].sum(axis=0, dtype=np.float64)
         return cells, weights, chi2
+
+    def length_bins(self) -> Array:
+        """Range of lengths, 0 to SIZE_BINS - 1, that each baseline is in, (nbl,)."""
+        length = self.array.uv_m()
+        cross = self.array.ant1 != self.array.ant2
+        edges = np.quantile(length[cross], np.linspace(0, 1, SIZE_BINS + 1)[1:-1])
+        return np.searchsorted(edges, length)
+
+    def uv_squared(self) -> Array:
+        """Mean square of the baselines in wavelengths, (SIZE_BINS, CHANNEL_BLOCKS), as `residuals` divides them."""
+        array, size = self.array, self.length_bins()
+        cross = array.ant1 != array.ant2
+        square = np.bincount(size[cross], weights=array.uv_m()[cross] ** 2, minlength=SIZE_BINS)
+        square /= np.maximum(np.bincount(size[cross], minlength=SIZE_BINS), 1)
+        blocks = (
+            np.arange(drift_kernels.CHANNEL_BLOCKS + 1) * len(array.freq_hz) // drift_kernels.CHANNEL_BLOCKS
+        )
+        per_metre = (array.freq_hz / SPEED_OF_LIGHT_M_S) ** 2
+        parts = [per_metre[a:b].mean() if b > a else 0.0 for a, b in pairwise(blocks)]
+        return np.outer(square, parts)
 
     def count_weighted(self) -> int:
         """Visibilities with weight, before anything is clipped."""

@@ -19,6 +19,7 @@ from astropy.io.fits import Header
 
 from contimg import fitsimage, skymodel, wsclean
 from contimg.beam import load_beam
+from contimg.cleancheck import Planes, implausible
 from contimg.drift_residual import POLARISATION
 from contimg.drift_subtract import restore
 from contimg.errors import Rejected
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["ImagingPlan", "choose", "image_tile"]
 
 FOUND_SIGMA = 7.0  # sources circled in the picture and counted
-GAIN_RESIDUE = 0.02  # of a bright source, by gain errors of 5 % or 3 deg in each of 20 antennas
 MEMORY_GB = 3.0
 
 _log = logging.getLogger(__name__)
@@ -148,6 +148,9 @@ def image_tile(
                 threads=threads,
             )
             fitted, outside = rest.fit, rest.outside
+            if options.multiscale == "auto" and fitted is not None and fitted.n_resolved:
+                why = f"{fitted.n_resolved} of the sources fitted are resolved"
+                plan = replace(plan, multiscale=True, why={**plan.why, "multiscale": why})
             imager = replace(imager, sets=rest.sets, polarisation=POLARISATION)
         found = time.monotonic()
         planes, clean, used, tries = _deconvolve(imager, plan, fitted)
@@ -208,6 +211,7 @@ def image_tile(
         "clean_passes": len(clean.majors),
         "clean_stopped": clean.stopped,
         "clean_tries": tries,
+        "clean_multiscale": used.multiscale,
         "backend": used.backend,
         "sky_model": None if fitted is None else fitted.summary(),
         "outside": outside,
@@ -260,18 +264,9 @@ class _Imager:
         )
 
 
-@dataclass(frozen=True)
-class _Planes:
-    """What an imager made, each (ny, nx)."""
-
-    restored: np.ndarray  # Jy/beam
-    residual: np.ndarray  # Jy/beam
-    model: np.ndarray  # Jy/pixel
-
-
 def _deconvolve(
     imager: _Imager, plan: ImagingPlan, fitted: Fit | None = None
-) -> tuple[_Planes, CleanRecord, ImagingPlan, int]:
+) -> tuple[Planes, CleanRecord, ImagingPlan, int]:
     """Run the imager, a second time with safer settings if its CLEAN diverged.
 
     Returns what it made, what CLEAN did, the plan that was used and how many tries it took. The scratch directory
@@ -284,43 +279,23 @@ def _deconvolve(
         folder.mkdir()
         try:
             images, clean = imager.run(used, folder)
-            planes = _Planes(
-                *(
-                    fitsimage.read_plane(path, used, imager.meta)
-                    for path in (images.restored, images.residual, images.model)
-                )
+            paths = (images.restored, images.residual, images.model, images.dirty)
+            planes = Planes(
+                *(fitsimage.read_plane(path, used, imager.meta) for path in paths if path is not None)
             )
         finally:
             _remove(folder)
         restored = planes.restored
         if not np.isfinite(restored).any() or not np.nanmax(np.abs(restored)) > 0:
             raise Rejected(f"{used.backend} made a blank image")
-        reason = clean.divergence() or implausible(restored, planes.residual, taken_out)
+        reason = clean.divergence() or implausible(
+            planes, beam_pix=_beam_pixels(imager.beam_arcsec, used), taken_out_jy=taken_out
+        )
         if reason is None:
             return planes, clean, used, attempt
         _log.warning("%s, try %d: %s", imager.meta.tile, attempt, reason)
         reasons.append(reason)
     raise Rejected(f"{reasons[-1]} (and before, with the settings planned: {reasons[0]})")
-
-
-def implausible(restored: np.ndarray, residual: np.ndarray, taken_out_jy: float = 0.0) -> str | None:
-    """Why an image cannot be believed although its imager was content; None if nothing speaks against it.
-
-    Sky is positive: a restored image whose deepest hole is deeper than its highest peak is wrong, and so is a
-    residual whose peak exceeds the image's. Round a source of `taken_out_jy` that was subtracted before, errors of
-    gains leave up to `GAIN_RESIDUE` of it, of either sign.
-    """
-    high, low = float(np.nanmax(restored)), float(np.nanmin(restored))
-    floor = max(10 * robust_rms(residual), GAIN_RESIDUE * taken_out_jy)
-    noise = robust_rms(residual)
-    if -low > high and -low > floor:
-        return f"CLEAN diverged: the image reaches from {low:.4g} to {high:.4g} Jy/beam, noise {noise:.3g}"
-    left = float(np.nanmax(np.abs(residual)))
-    if left > max(1.2 * high, floor):
-        return (
-            f"CLEAN diverged: a residual of {left:.4g} Jy/beam is left in an image with a peak of {high:.4g}"
-        )
-    return None
 
 
 def _remove(folder: Path) -> None:

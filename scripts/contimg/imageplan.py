@@ -59,6 +59,8 @@ class ImagingPlan:
         Expected synthesised beam, FWHM in arcsec, angle in deg.
     no_small_inversion : bool
         True when the pixels are much finer than the data need (see `choose`).
+    multiscale : bool
+        CLEAN with components of several sizes.
     why : dict of str
         One line for each setting.
     """
@@ -79,6 +81,7 @@ class ImagingPlan:
     auto_threshold: float
     beam_arcsec: tuple[float, float, float]
     no_small_inversion: bool
+    multiscale: bool = False
     why: dict[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
@@ -176,6 +179,7 @@ def choose(
         auto_threshold=float(said.auto_threshold),
         beam_arcsec=beam_arcsec,
         no_small_inversion=fine,
+        multiscale=said.multiscale is True,
         why=why,
     )
 

@@ -242,6 +242,12 @@ class ImagingOptions(Options):
     channels_out: Channels | Auto = key(
         "auto", "Parts of the band that CLEAN treats as images of their own, joined in its search.", example=1
     )
+    multiscale: bool | Auto = key(
+        "auto",
+        "CLEAN with components of several sizes; auto: where a source that was fitted is no point.",
+        expects="auto, true or false",
+        example=True,
+    )
     pb_limit: Annotated[float, Field(gt=0, lt=1), NUMBER] = key(
         0.2, "Where the power beam is below this, the corrected image and its rms are blank.", unit="of peak"
     )

@@ -20,6 +20,7 @@ from contimg.wsclean import CleanRecord, Images, MajorIteration
 
 SOLAR_APEX = SkyCoord("18h", "30d", frame="fk4", equinox="B1900").icrs
 DEPTH = 2.0
+MULTISCALE_BEAMS = (0, 2, 5)
 MAX_MAJOR = 5  # each costs 10 s; the last ones find a few per cent of the components
 
 STOP_REASONS = {
@@ -133,6 +134,7 @@ def arguments(
     0.25 arcsec at 1 deg, for some tiles). Pixels larger by the same factor make up for it.
     """
     major, minor, angle = beam_arcsec
+    beam_pix = (major * minor) ** 0.5 / plan.cell_arcsec
     return {
         "vis": [str(path) for path in sets],
         "imagename": name,
@@ -145,7 +147,9 @@ def arguments(
         "gridder": "standard",  # the header knows what that does to places: `fitsimage.slant`
         "weighting": "briggs",
         "robust": plan.robust,
-        "deconvolver": "hogbom",  # CASA's clark is slower still on images of this size
+        # CASA's clark is slower still on images of this size
+        "deconvolver": "multiscale" if plan.multiscale else "hogbom",
+        "scales": [round(n * beam_pix) for n in MULTISCALE_BEAMS] if plan.multiscale else [],
         "niter": plan.niter,
         "gain": plan.gain,
         "nsigma": DEPTH * plan.auto_mask,

@@ -13,6 +13,7 @@ from pathlib import Path
 from contimg.errors import SystemFault
 from contimg.imageplan import ImagingPlan
 
+KINDS = ("image", "residual", "model", "dirty")
 _PREFIX = {"": 1.0, "K": 1e3, "m": 1e-3, "µ": 1e-6, "u": 1e-6, "n": 1e-9}
 _FLUX = r"(-?[\d.]+(?:e[+-]?\d+)?) ?(K|m|µ|u|n|)Jy"
 _GROWTH = 1.1  # the residual peak may not grow by more than this,
@@ -79,6 +80,7 @@ class Images:
     restored: Path
     residual: Path
     model: Path
+    dirty: Path | None = None
 
 
 def command(
@@ -110,7 +112,7 @@ def command(
     """
     major, minor, angle = beam_arcsec
     arguments = ["wsclean", "-j", str(threads), "-abs-mem", f"{memory_gb:.1f}"]
-    arguments += ["-no-update-model-required", "-reorder", "-no-dirty", "-temp-dir", str(prefix.parent)]
+    arguments += ["-no-update-model-required", "-reorder", "-temp-dir", str(prefix.parent)]
     arguments += ["-data-column", "DATA", "-pol", polarisation, "-use-wgridder"]
     arguments += ["-weight", "briggs", f"{plan.robust:g}", "-size", str(plan.nx), str(plan.ny)]
     arguments += ["-scale", f"{plan.cell_arcsec:g}asec"]
@@ -119,6 +121,8 @@ def command(
         arguments += ["-minuv-l", f"{1e3 * plan.uvmin_klambda:g}"]
     if plan.no_small_inversion:
         arguments += ["-no-small-inversion"]
+    if plan.multiscale:
+        arguments += ["-multiscale"]
     if plan.channels_out > 1:
         arguments += ["-channels-out", str(plan.channels_out), "-join-channels", "-fit-spectral-pol", "2"]
     arguments += ["-niter", str(plan.niter), "-gain", f"{plan.gain:g}", "-mgain", f"{plan.mgain:g}"]
@@ -199,11 +203,11 @@ def run(
     if done.returncode != 0:
         raise SystemFault(f"wsclean failed ({_how(done.returncode)}): {decisive_line(text)}; see {log}")
     part = "-MFS" if plan.channels_out > 1 else ""
-    images = Images(*(Path(f"{prefix}{part}-{kind}.fits") for kind in ("image", "residual", "model")))
+    images = Images(*(Path(f"{prefix}{part}-{kind}.fits") for kind in KINDS))
     if plan.niter == 0:  # without CLEAN there is neither residual nor model
         images = Images(images.restored, images.restored, images.restored)
-    for path in (images.restored, images.residual, images.model):
-        if not path.is_file():
+    for path in (images.restored, images.residual, images.model, images.dirty):
+        if path is not None and not path.is_file():
             raise SystemFault(f"wsclean ended well without {path.name}: {decisive_line(text)}; see {log}")
     return images, parse_log(text)
 

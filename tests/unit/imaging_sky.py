@@ -7,6 +7,7 @@ from scipy's j1, so that only the layout of the Measurement Set is the library's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _vectors(coordinates: SkyCoord, time: Time) -> np.ndarray:
 
 def make_tile(
     path: Path,
-    sources: list[tuple[float, float, float, float]],
+    sources: Sequence[tuple[float, ...]],
     *,
     dec_deg: float,
     antennas: tuple[int, ...] = ANTENNAS_24,
@@ -88,7 +89,10 @@ def make_tile(
     sefd_jy: float = 6500.0,
     seed: int = 1,
 ) -> Truth:
-    """Write a calibrated Measurement Set of 309 s and the whole band, all gains 1."""
+    """Write a calibrated Measurement Set of 309 s and the whole band, all gains 1.
+
+    Sources are (east, north, Jy, index) or, for circular Gaussians, (east, north, Jy, index, FWHM in arcsec).
+    """
     rng = np.random.default_rng(seed)
     seconds = 309.24 / n_times
     width = 187.5e6 / n_channels
@@ -99,7 +103,9 @@ def make_tile(
     overhead = SkyCoord(HADec(ha=0 * u.rad, dec=dec_deg * u.deg, obstime=middle, location=SITE)).icrs
     centre = SkyCoord(overhead.ra, overhead.dec)
     north = SkyCoord(centre.ra, centre.dec + 0.5 * u.arcmin)
-    east_deg, north_deg, flux, alpha = np.array(sources, dtype=float).reshape(-1, 4).T
+    columns = np.array([(*source, 0.0)[:5] for source in sources], dtype=float).reshape(-1, 5)
+    east_deg, north_deg, flux, alpha, fwhm_arcsec = columns.T
+    sigma_rad = np.radians(fwhm_arcsec / 3600) / np.sqrt(8 * np.log(2))
     offsets = SkyCoord(east_deg * u.deg, north_deg * u.deg, frame=centre.skyoffset_frame()).icrs
     positions = SkyCoord(offsets.ra, offsets.dec)
     ecef = antenna_positions_m(antennas)
@@ -149,7 +155,10 @@ def make_tile(
                 x = np.maximum(np.pi * DIAMETER_M * freq * sine / C, 1e-9)
                 beam[k, :, j] = (2 * j1(x) / x) ** 2
                 delay = baselines @ (direction - toward) / C
-                signal += spectrum[:, j] * beam[k, :, j] * np.exp(-2j * np.pi * np.outer(delay, freq))
+                along = baselines @ direction
+                across = np.sqrt(np.maximum((baselines**2).sum(axis=1) - along**2, 0.0)) / C
+                size = np.exp(-2 * (np.pi * sigma_rad[j] * np.outer(across, freq)) ** 2)
+                signal += spectrum[:, j] * beam[k, :, j] * size * np.exp(-2j * np.pi * np.outer(delay, freq))
             noise = rng.normal(0, sigma, (2, *signal.shape, 2))
             data = (signal[..., None] + noise[0] + 1j * noise[1]).astype(np.complex64)
             writer.write_time(k, -baselines @ axes.T, data, flag, weight, cube)

@@ -9,8 +9,9 @@ import pytest
 from astropy.io import fits
 
 from contimg import wsclean
+from contimg.cleancheck import Planes, implausible
 from contimg.errors import Rejected, SystemFault
-from contimg.image import image_tile, implausible
+from contimg.image import image_tile
 from contimg.imageplan import ImagingPlan
 from contimg.options import BeamOptions
 from contimg.wsclean import CleanRecord, MajorIteration, parse_log
@@ -154,16 +155,53 @@ def test_the_decisive_line_of_a_failure(text, line):
     assert wsclean.decisive_line(text) == line
 
 
-def test_images_that_no_sky_makes_are_implausible():
-    rng = np.random.default_rng(1)
-    noise = rng.normal(0, 1e-3, (64, 64))
-    good = noise.copy()
-    good[30, 30] = 1.0
-    assert implausible(good, noise) is None
-    assert "reaches from" in implausible(-good, noise)
-    left = noise.copy()
+BEAM_PIX = 3.0
+
+
+def made(**changes: np.ndarray) -> Planes:
+    """A believable CLEAN of a 1 Jy source in noise of 1 mJy: dirty image, component, residual, restored image."""
+    noise = np.random.default_rng(1).normal(0, 1e-3, (128, 128))
+    source = np.zeros((128, 128))
+    source[60, 60] = 1.0
+    planes = {"restored": noise + source, "residual": noise, "model": source, "dirty": noise + source}
+    return Planes(**{**planes, **changes})
+
+
+def test_a_good_clean_has_nothing_against_it():
+    assert implausible(made(), beam_pix=BEAM_PIX) is None
+    assert implausible(replace(made(), dirty=None), beam_pix=BEAM_PIX) is None
+
+
+def test_an_image_of_holes_is_implausible():
+    assert "reaches from" in implausible(made(restored=-made().restored), beam_pix=BEAM_PIX)
+
+
+def test_a_residual_above_the_image_is_implausible_unless_a_bright_source_was_taken_out_there():
+    left = made().residual.copy()
     left[10, 10] = -3.0
-    assert "residual of 3" in implausible(good, left)
+    assert "residual of 3" in implausible(made(residual=left), beam_pix=BEAM_PIX)
+    assert implausible(made(residual=left), beam_pix=BEAM_PIX, taken_out_jy=200.0) is None
+
+
+def test_a_residual_above_the_dirty_image_is_implausible():
+    # the restored image holds the residual too, so that it alone shows nothing
+    left = made().residual.copy()
+    left[10, 10] = 3.0
+    reason = implausible(made(residual=left, restored=left + made().model), beam_pix=BEAM_PIX)
+    assert "the residual reaches 3 Jy/beam, the dirty image 1" in reason
+
+
+def test_a_bowl_is_implausible():
+    left = made().residual.copy()
+    left[20:60, 20:60] -= 2e-3  # twice the noise, over 13 beams: no pixel of it stands out
+    assert "dug a bowl" in implausible(made(residual=left), beam_pix=BEAM_PIX)
+
+
+def test_a_model_with_more_flux_than_the_data_is_implausible():
+    left = made().residual.copy()
+    left[60, 60] = -0.3
+    assert "30% too much" in implausible(made(residual=left, model=1.3 * made().model), beam_pix=BEAM_PIX)
+    assert "more than they have" in implausible(made(model=-made().model), beam_pix=BEAM_PIX)
 
 
 def fake_wsclean(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -227,7 +265,7 @@ def test_a_clean_that_diverges_twice_rejects_the_tile_and_the_second_try_is_safe
     script = f"""
 echo "$@" >> {tmp_path}/calls
 while [ "$1" != "-name" ]; do shift; done
-for kind in image residual model; do cp {planes}/plane.fits $2-$kind.fits; done
+for kind in image residual model dirty; do cp {planes}/plane.fits $2-$kind.fits; done
 echo ' == Deconvolving (1) =='
 echo 'Estimated standard deviation of background noise: 1 mJy'
 echo 'Initial peak: 2 Jy at 1,1'
