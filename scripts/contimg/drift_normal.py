@@ -226,8 +226,8 @@ class Problem:
         """Mean square of the baselines in wavelengths, (SIZE_BINS, CHANNEL_BLOCKS), as `residuals` divides them."""
         array, size = self.array, self.length_bins()
         cross = array.ant1 != array.ant2
-        square = np.bincount(size[cross], weights=array.uv_m()[cross] ** 2, minlength=SIZE_BINS)
-        square /= np.maximum(np.bincount(size[cross], minlength=SIZE_BINS), 1)
+        total = np.bincount(size[cross], weights=array.uv_m()[cross] ** 2, minlength=SIZE_BINS)
+        square = total / np.maximum(np.bincount(size[cross], minlength=SIZE_BINS), 1)
         blocks = (
             np.arange(drift_kernels.CHANNEL_BLOCKS + 1) * len(array.freq_hz) // drift_kernels.CHANNEL_BLOCKS
         )
