@@ -101,7 +101,11 @@ def run(args: argparse.Namespace) -> int:
     )
     request = config.products / "state" / "requests" / f"{calibrator.name}.json"
     wanted = _wanted(config, calibrator, args.transit_date, request, args.max_wait_hours)
-    before = signal.signal(signal.SIGTERM, _terminate)
+    # a shell's background jobs ignore SIGINT, and so would the run that is started below
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     try:
         return _carry_out(args, config, wanted, request)
     except KeyboardInterrupt:
@@ -111,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
         _say("terminated; the same command goes on from here")
         return TERMINATED
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wanted(
