@@ -53,6 +53,7 @@ def _of_file(path: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def fingerprints(paths: Iterable[str]) -> dict[str, str | None]:
-    """Fingerprint of each path, as they are written."""
-    return {path: fingerprint(Path(path)) for path in dict.fromkeys(paths)}
+def fingerprints(paths: Iterable[str]) -> dict[str, str]:
+    """Fingerprint of each path that is there, as they are written."""
+    found = {path: fingerprint(Path(path)) for path in dict.fromkeys(paths)}
+    return {path: mark for path, mark in found.items() if mark is not None}

@@ -80,7 +80,7 @@ def product(tmp_path, monkeypatch):
     with building(final) as part:
         part.mkdir()
         (part / "t.fits").write_text("pixels")
-        write_json(part / "status.json", status(inputs=["raw"]))
+        write_json(part / "status.json", status(inputs=["raw"], caltables=["inside"]))  # no path of the tree
     return final
 
 
