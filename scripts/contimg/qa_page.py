@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from contimg import night_report, qa, qa_plots
+from contimg import names, night_report, qa, qa_plots
 from contimg.plan_page import document, folded, rows_table
-from contimg.products import building
+from contimg.products import building, read_json
 from contimg.provenance import versions
 
 GATE_MARKS = {qa.PASS: "✓", qa.FAIL: "✗", qa.NOT_EVALUATED: "–"}
@@ -64,6 +64,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
     ):
         if png is not None:
             body += [f"<h2>{title}</h2>", picture(png, title)]
+    body += _most_flagged(facts["tiles"], tree)
     body += _injections(facts["injections"])
     body += _pictures(facts["mosaics"], tree)
     body += _calibrations(facts["calibrations"])
@@ -179,6 +180,23 @@ def _pictures(mosaics: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
         "<h2>The sky</h2>",
         "<p class=small>Circles: sources; orange where the catalogue has none.</p>",
         *shown,
+    ]
+
+
+def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
+    """Where the flags are in the tile that lost most; empty where no tile says."""
+    records = {}
+    for tile in tiles:
+        sidecar = tree / names.science_sidecar(tile["name"])
+        if sidecar.is_file():  # retention lets Measurement Sets go
+            records[tile["name"]] = read_json(sidecar)
+    said = [name for name, record in records.items() if "flag_fraction_by_time" in record["metrics"]]
+    if not said:
+        return []
+    worst = max(said, key=lambda name: records[name]["metrics"]["flag_fraction"])
+    return [
+        "<h2>The most flagged tile</h2>",
+        picture(qa_plots.flags(records[worst], worst), f"flags of {worst}"),
     ]
 
 

@@ -68,6 +68,13 @@ def against_time(tiles: Sequence[Mapping[str, Any]]) -> bytes | None:
     return _png(figure)
 
 
+def flags(record: Mapping[str, Any], title: str) -> bytes:
+    """Where a tile's flags are, from its sidecar: `contimg.flag_plot`."""
+    from contimg.flag_plot import plot_flags
+
+    return _png(plot_flags(record, title))
+
+
 def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes | None:
     """Flux ratio against catalogue flux, and offsets along the beam's axes; None without a matched source."""
     with_ratio = [table for table in tables if "ratio" in table]

@@ -125,12 +125,24 @@ def test_the_page_needs_no_other_file_and_says_it_all(tree, monkeypatch):
             "offset_east_arcsec": [0.5, None], "offset_north_arcsec": [-0.5, None],
         }
     ).to_parquet(tree / f"qa/{DATE}/{TILES[0]}.sources.parquet")  # fmt: skip
+    for name, fraction in zip(TILES[:2], (0.1, 0.3), strict=True):
+        write_json(
+            tree / f"ms/science/{DATE}/{name}.json",
+            status(
+                metrics={
+                    "flag_fraction": fraction, "dead_antennas": ["2"], "flag_fraction_by_antenna": {"1": 0.1, "2": 1.0},
+                    "flag_fraction_by_subband": [fraction] * 16, "flag_fraction_by_time": [fraction] * 24,
+                    "flag_fraction_by_length": [{"from_m": 8.0, "to_m": 16.0, "fraction": fraction}],
+                }
+            ),
+        )  # fmt: skip
     monkeypatch.chdir(tree)
     job = qa_page.NightPage(DATE, f"qa/{DATE}.html", LEFT_OUT, 20.0)
     assert job.make().startswith("1 of 2 mosaics pass")
     page = Path(f"qa/{DATE}.html").read_text()
     links = re.findall(r'(?:src|href)="([^"]{0,40})', page)
-    assert len(links) == 2  # noise against time, fluxes against the catalogue
+    assert len(links) == 3  # noise against time, fluxes against the catalogue, flags
+    assert re.findall('alt="flags of ([^"]*)"', page) == [TILES[1]]  # the tile that lost most
     assert all(link.startswith("data:") for link in links)
     for text in ("2 ok, 1 failed, 1 rejected, 3 left out", "1.020 (median of 1 pairs)", "by 0.71″", "by day",
                  "1100+55: no mosaic, because", "lost 5 subbands", "SEFD 6500 Jy"):  # fmt: skip
