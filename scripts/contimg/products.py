@@ -71,7 +71,7 @@ def _copy(built: Path, part: Path) -> None:
 
 
 @contextmanager
-def building(final: Path, staged: Path | None = None) -> Iterator[Path]:
+def building(final: Path, staged: Path | None = None, *, seal: bool = True) -> Iterator[Path]:
     """Build a product beside its final name; it appears by one rename, complete, or not at all.
 
     Parameters
@@ -80,6 +80,8 @@ def building(final: Path, staged: Path | None = None) -> Iterator[Path]:
         The file or directory that the product is to become.
     staged : Path, optional
         Folder of a faster disk, or of memory, to build it in; it leaves by one sequential copy.
+    seal : bool
+        A directory's status.json gets the fingerprint of what is in it. Not for a copy with a manifest of its own.
 
     Yields
     ------
@@ -99,7 +101,8 @@ def building(final: Path, staged: Path | None = None) -> Iterator[Path]:
             raise InputError(
                 f"{final}: nothing was written at {built.name}; the step ended without a product"
             )
-        _seal(built)
+        if seal:
+            _seal(built)
         if built != part:
             _copy(built, part)
             remove(built)

@@ -107,7 +107,7 @@ def publish(
             return version
     number = known[-1].number + 1 if known else 1
     final = folder / f"v{number}"
-    with building(final) as part:
+    with building(final, seal=False) as part:
         part.mkdir()
         _fill(part, tree / product, product, number, verdict, configuration, sources)
     return Version(number, final, read_json(final / MANIFEST))
