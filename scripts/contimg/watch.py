@@ -88,14 +88,14 @@ class Watch:
                 self._done[job.rule] += 1
 
     def started(self, jobs: Sequence[Job]) -> None:
-        """Note that jobs start; stop the run if what runs may fill the disk."""
+        """Note that jobs start; stop the run if what runs may fill the disk. Jobs that write nothing are let go on."""
         for job in jobs:
             self._running[job.product] = self._clock()
         if self.stopped is not None:
             return
         need = sum(self._left[product].disk_mb * 1e6 for product in self._running if product in self._left)
         free = self._free()
-        if free < need + self._reserve:
+        if need > 0 and free < need + self._reserve:
             self.stopped = (
                 f"the disk is nearly full: {free / 1e9:.1f} GB free, the jobs that run may write {need / 1e9:.1f} GB "
                 f"and {self._reserve / 1e9:g} GB stay free (disk_reserve_gb)"

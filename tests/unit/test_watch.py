@@ -81,6 +81,20 @@ def test_a_run_whose_jobs_may_fill_the_disk_is_stopped_once(watched):
     assert "nearly full: 10.0 GB free" in watched.watch.stopped
 
 
+def test_a_job_that_writes_nothing_is_not_stopped_by_a_full_disk():
+    said, stops = [], []
+    watch = Watch(said.append, lambda: 0, lambda: stops.append(1), 10**9, Clock())
+    jobs = [
+        Job("plan", ("page",), (), todo=True, disk_mb=0.0, runtime_min=1.0),
+        Job("convert_tile", ("ms",), (), todo=True, disk_mb=1.0, runtime_min=1.0),
+    ]
+    watch.planned(jobs)
+    watch.started(jobs[:1])
+    assert stops == []
+    watch.started(jobs[1:])
+    assert stops == [1]
+
+
 def test_the_table_tells_jobs_to_run_from_jobs_done_and_why():
     jobs = [
         Job("image_tile", ("a",), (), todo=True, reasons=("updated input files",)),
