@@ -51,6 +51,8 @@ SMALLEST_STEP = 1e-3  # of an error
 STEP_M, STEP_DEG = 1e-3, 1e-3  # for derivatives
 SIGN = {"XX": 1.0, "YY": -1.0, "RR": 1.0, "LL": -1.0}
 
+SIGNIFICANT = 3.0  # errors
+
 FILE_REACH_DEG, FILE_STEP_DEG, FILE_PLANES = 4.5, 0.15, 8
 
 
@@ -99,15 +101,16 @@ class BeamFit:
         return np.asarray(line(np.asarray(freq_hz)))
 
     def sampled(self, low_hz: float, high_hz: float) -> SampledBeam:
-        """The mean of both hands, sampled for a beam file over a band."""
+        """The mean of both hands, sampled for a beam file over a band; what is not significant is left at 0."""
         steps = round(FILE_REACH_DEG / FILE_STEP_DEG)
         axis = np.radians(np.arange(-steps, steps + 1) * FILE_STEP_DEG)
         north, west = np.meshgrid(axis, axis, indexing="ij")
         freq = np.linspace(low_hz, high_hz, FILE_PLANES)
-        squint = np.nan_to_num(self.squint_deg)
+        offset = significant(self.offset_deg, self.offset_err_deg)
+        squint = significant(self.squint_deg, self.squint_err_deg)
         planes = np.zeros((len(freq), len(axis), len(axis)))
         for sign in (1.0, -1.0):
-            at = np.radians(self.offset_deg + sign * squint)
+            at = np.radians(offset + sign * squint)
             angle = np.hypot(west - at[0], north - at[1])
             for plane, f, diameter in zip(planes, freq, self.diameters(freq), strict=True):
                 plane += 0.5 * airy_power(angle, f, float(diameter))
@@ -135,6 +138,11 @@ class BeamFit:
             "n_tiles": self.n_tiles,
             "n_cells": len(self.cells),
         }
+
+
+def significant(value: Array, error: Array) -> Array:
+    """Values above `SIGNIFICANT` errors, 0 for the others and for NaN."""
+    return np.where(np.abs(value) > SIGNIFICANT * error, value, 0.0)
 
 
 def fit_beam(cells: pd.DataFrame, *, start_m: float, known: pd.DataFrame | None = None) -> BeamFit:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 WORTH_CHANGING = 0.01
 """Largest error of the configured power, inside half power, that is left as it is."""
 
-SIGNIFICANT = 3.0
 MIN_OFFSET_DEG = 0.01
 KNOWN_MIN_JY = 0.02
 RADII_DEG = np.arange(0.0, 2.41, 0.15)
@@ -173,11 +172,15 @@ def largest_difference(fitted: Any, configured: Any, freq_hz: float) -> float:
 
 def recommend(found: BeamFit, options: BeamOptions, wrong: float, file: str) -> str:
     """Say in words what was found and what to write into the configuration."""
+    from contimg.beam_fit import SIGNIFICANT, significant
+
     configured = f"{options.diameter_m:g} m" if options.file is None else str(options.file)
-    squint = np.nan_to_num(found.squint_deg), np.nan_to_num(found.squint_err_deg, nan=1.0)
     displaced = any(
-        (np.abs(value) > np.maximum(SIGNIFICANT * error, MIN_OFFSET_DEG)).any()
-        for value, error in ((found.offset_deg, found.offset_err_deg), squint)
+        (np.abs(significant(value, error)) > MIN_OFFSET_DEG).any()
+        for value, error in (
+            (found.offset_deg, found.offset_err_deg),
+            (found.squint_deg, found.squint_err_deg),
+        )
     )
     spread = float(np.ptp(found.diameters(found.freq_hz)))
     sloped = spread > max(SIGNIFICANT * float(np.max(found.diameter_err_m)), WORTH_CHANGING * found.mean_m)

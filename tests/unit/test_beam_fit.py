@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,6 +115,15 @@ def test_the_fitted_beam_is_sampled_where_it_points():
     power = beam.planes(np.radians([0.2, 0.2 + 1.2]), np.radians([-0.1, -0.1]))[:, 0]
     # the offset is right to 0.01 deg, where the slope is 0.7 a degree; the diameter to 1 %: 0.7 * 1.2 * 1 %
     np.testing.assert_allclose(power, [1.0, airy_power(np.radians(1.2), 1311.25e6, 4.4)], atol=0.015)
+
+
+def test_an_offset_that_is_not_significant_is_not_in_the_sampled_beam():
+    cells, known = made_up()
+    found = fit_beam(cells, start_m=4.65, known=known)
+    doubtful = replace(found, offset_deg=np.array([0.0, 0.044]), offset_err_deg=np.array([0.001, 0.026]))
+    none = replace(found, offset_deg=np.zeros(2))
+    beams = [fit.sampled(1311.25e6, 1498.75e6).samples for fit in (doubtful, none)]
+    np.testing.assert_array_equal(*beams)
 
 
 def test_too_little_is_refused():
