@@ -31,7 +31,7 @@ def kill_in(stage, arguments, products):
         "image_tile": "images!",
         "mosaic_window": "mosaics!",
     }
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900  # a machine may be busy with other work
     try:
         while time.monotonic() < deadline and run.poll() is None:
             if any(path.name.startswith(folder[stage]) and any(path.iterdir()) for path in records.glob("*")):
