@@ -27,7 +27,7 @@ SMALL = (
     "imaging={quality_tier: development, sky_model: none, imsize: 512}",
     "qa={advisory: [rms, noise, dynamic_range, artefacts, reliability, beam, flags, weights]}",
 )
-PATIENCE_S = 3600
+PATIENCE_S = 1800
 
 
 def slurm(*words: str) -> str:
