@@ -21,13 +21,4 @@ job = stages.ApplyTile(
     beam=BeamOptions.model_validate(snakemake.params.beam),
     threads=snakemake.threads,
 )
-jobs.run(
-    snakemake.output.ms,
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job)

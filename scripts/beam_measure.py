@@ -15,12 +15,4 @@ job = beam_measure.BeamMeasure(
     beam=BeamOptions.model_validate(snakemake.params.beam),
     catalog=Catalog.of(snakemake.params.catalog),
 )
-jobs.run(
-    snakemake.output[0],
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-)
+jobs.run_rule(snakemake, job)

@@ -24,12 +24,4 @@ job = beam_measure.BeamTile(
     scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
 )
-jobs.run(
-    snakemake.output[0],
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-)
+jobs.run_rule(snakemake, job)

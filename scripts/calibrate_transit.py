@@ -28,13 +28,4 @@ job = stages.CalibrateTransit(
     threads=snakemake.threads,
     log=snakemake.log[0],
 )
-jobs.run(
-    snakemake.output.tables,
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job, product=snakemake.output.tables)

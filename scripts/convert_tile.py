@@ -19,13 +19,4 @@ job = stages.ConvertTile(
     scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
 )
-jobs.run(
-    snakemake.output.ms,
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job)

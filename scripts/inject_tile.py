@@ -29,13 +29,4 @@ image = stages.ImageTile(
 )
 options = QaOptions.model_validate(snakemake.params.qa)
 job = InjectTile(image, snakemake.output.record, snakemake.output.sources, options)
-jobs.run(
-    snakemake.output.record,
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job)

@@ -8,12 +8,4 @@ from contimg import jobs
 from contimg.publish_jobs import ListPublished
 
 job = ListPublished(date=snakemake.wildcards.date, listing=snakemake.output[0])
-jobs.run(
-    snakemake.output[0],
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-)
+jobs.run_rule(snakemake, job)

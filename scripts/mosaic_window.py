@@ -19,13 +19,4 @@ job = Mosaic(
     options=MosaicOptions.model_validate(snakemake.params.mosaic),
     threads=snakemake.threads,
 )
-jobs.run(
-    snakemake.output[0],
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job)

@@ -13,12 +13,4 @@ job = PublishMosaic(
     receipt=snakemake.output[0],
     configuration=workflow_entry.frozen_configuration(),
 )
-jobs.run(
-    snakemake.output[0],
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-)
+jobs.run_rule(snakemake, job)

@@ -18,13 +18,4 @@ job = QaMosaic(
     catalog=Catalog.of(snakemake.params.catalog),
     options=QaOptions.model_validate(snakemake.params.qa),
 )
-jobs.run(
-    snakemake.output.verdict,
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job)

@@ -13,13 +13,4 @@ job = NightPage(
     left_out=tuple(map(tuple, snakemake.params.left_out)),
     flux_snr=snakemake.params.flux_snr,
 )
-jobs.run(
-    snakemake.output[0],
-    job.make,
-    job.reject,
-    threads=snakemake.threads,
-    log=snakemake.log[0],
-    attempt=snakemake.resources.attempt,
-    gave_up=snakemake.params.gave_up,
-    disk_mb=snakemake.resources.disk_mb,
-)
+jobs.run_rule(snakemake, job)

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any, Protocol
 
 from contimg import disk, orphans
 from contimg import threads as thread_limits
@@ -33,6 +34,16 @@ _RECORDS = Path("state/attempts")
 
 Make = Callable[[], str]
 Reject = Callable[[str], None]
+
+
+class Job(Protocol):
+    """What a rule's script hands over: the work of a stage on one product."""
+
+    def make(self) -> str:
+        """Make the product; returns one line that says what came out. Raises `Rejected` for bad data."""
+
+    def reject(self, reason: str) -> None:
+        """Make the rejected product."""
 
 
 def _records(key: str, tree: Path = Path()) -> Path:
@@ -87,6 +98,30 @@ def _only_in_log(log: Path) -> Iterator[int]:
 def _end(*_: object) -> None:
     """Leave in good order, scratch removed, when SLURM announces that it will kill (wall time, scancel)."""
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def run_rule(rule: Any, job: Job, *, product: str | None = None) -> None:
+    """Run the job of a rule's script: how every such script ends.
+
+    Parameters
+    ----------
+    rule : snakemake.script.Snakemake
+        What the engine hands to the script.
+    job : Job
+        The work.
+    product : str, optional
+        The output that the job is known by, which its rule's `gave_up` names too; by default the first.
+    """
+    run(
+        rule.output[0] if product is None else product,
+        job.make,
+        job.reject,
+        threads=rule.threads,
+        log=rule.log[0],
+        attempt=rule.resources.attempt,
+        gave_up=rule.params.gave_up,
+        disk_mb=rule.resources.get("disk_mb", 0.0),
+    )
 
 
 def run(

@@ -3,6 +3,8 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +25,55 @@ def run(make, *, attempt=1, gave_up=None, disk_mb=0.0):
     how = {"threads": 1, "log": "job.log", "attempt": attempt, "gave_up": gave_up, "disk_mb": disk_mb}
     jobs.run("images/t", make, rejected.append, **how)
     return rejected
+
+
+@dataclass
+class Work:
+    """A job that only says how it ended."""
+
+    outcome: str | Exception
+    rejected: list[str] = field(default_factory=list)
+
+    def make(self):
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def reject(self, reason):
+        self.rejected.append(reason)
+
+
+def rule(**resources):
+    """What the engine hands to a script, as far as the end of it looks."""
+    return SimpleNamespace(
+        output=["ms/t.ms", "cal/t"],
+        threads=1,
+        log=["job.log"],
+        params=SimpleNamespace(gave_up=None),
+        resources=Resources(resources),
+    )
+
+
+class Resources(dict):
+    __getattr__ = dict.__getitem__
+
+
+@pytest.mark.parametrize(("product", "known_as"), [(None, "ms/t.ms"), ("cal/t", "cal/t")])
+def test_a_rules_job_is_known_by_its_first_output_or_by_the_one_it_names(tree, capfd, product, known_as):
+    jobs.run_rule(rule(attempt=1), Work("made"), product=product)
+    assert capfd.readouterr().err.startswith(f"{known_as}: made, ")
+    assert jobs.killed() == []
+
+
+def test_a_rules_job_is_given_its_attempt_and_looks_for_the_room_that_it_asks_for(tree, capfd):
+    bad = Work(ValueError("no"))
+    with pytest.raises(SystemExit):
+        jobs.run_rule(rule(attempt=jobs.RETRIES), bad)
+    jobs.run_rule(rule(attempt=jobs.RETRIES + 1), bad)
+    assert bad.rejected == ["error: ValueError: no"]
+    with pytest.raises(SystemExit):  # an exabyte: no disk has it
+        jobs.run_rule(rule(attempt=jobs.RETRIES + 1, disk_mb=1e12), Work("not reached"))
+    assert "make room and start the same command again" in capfd.readouterr().err
 
 
 def raising(error):
