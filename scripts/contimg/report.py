@@ -14,24 +14,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from contimg import jobs, names
+from contimg import names
 from contimg.config import Config
 from contimg.night import Night
-from contimg.plan import NOT_MADE, mosaic_rows, range_name, strip_changes, tile_rows, transit_rows
+from contimg.plan import mosaic_rows, range_name, strip_changes, tile_rows, transit_rows
 from contimg.plan_costs import HIGH, LOW, read_benchmarks
 from contimg.products import read_json, write_json
 from contimg.provenance import versions
-from contimg.report_failures import Failure, by_cause, decisive_lines
-
-STATUS = "status.json"
-
-
-def outcome(sidecar: Path) -> dict[str, Any]:
-    """What a sidecar says: status, reason, metrics and parameters; `not made` if there is none."""
-    if not sidecar.is_file():
-        return {"status": NOT_MADE, "reason": None, "metrics": {}, "parameters": {}, "caltables": []}
-    record: dict[str, Any] = read_json(sidecar)
-    return record
+from contimg.report_failures import NOT_MADE, STATUS, by_cause, failures, outcome
 
 
 def tile_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
@@ -65,66 +55,24 @@ def tile_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def made_of(path: str, night: Night) -> list[tuple[str, str]]:
-    """Sidecars of a night's products with the log of the job that made each, both relative to the tree."""
-    if path == "mosaics":
-        found = []
-        for mosaic in night.mosaics():
-            one, two = mosaic.split("/")[1:]
-            rule = "mosaic_window" if one[:4].isdigit() and one[4:5] == "-" else "mosaic_transit"
-            found.append((f"{mosaic}/{STATUS}", f"logs/{rule}/{one}/{two}.log"))
-        return found
-    if path == "cal":
-        tables = night.needed_cal_dirs(night.candidates)
-        return [
-            (f"{table}/{STATUS}", f"logs/calibrate_transit/{table.removeprefix('cal/')}.log")
-            for table in tables
-        ]
-    tiles = sorted(night.candidates)
-    dated = [f"{names.tile_date(tile)}/{tile}" for tile in tiles]
-    if path == "ms":
-        return [
-            (names.science_sidecar(tile), f"logs/convert_tile/{where}.log")
-            for tile, where in zip(tiles, dated, strict=True)
-        ]
-    if path == "qa":
-        return [
-            (names.tile_verdict(tile), f"logs/qa_tile/{where}.log")
-            for tile, where in zip(tiles, dated, strict=True)
-        ]
-    return [
-        (f"{names.image_dir(tile)}/{STATUS}", f"logs/image_tile/{where}.log")
-        for tile, where in zip(tiles, dated, strict=True)
-    ]
-
-
-def failures(night: Night, products: Path) -> list[Failure]:
-    """Every product that is rejected, or that a job tried to make and did not."""
-    found = []
-    killed = set(jobs.killed(products))
-    for kind in ("ms", "cal", "images", "mosaics", "qa"):
-        for sidecar, log in made_of(kind, night):
-            product = sidecar.removesuffix(f"/{STATUS}")
-            key = product.removesuffix(".json") + ".ms" if kind == "ms" else product
-            there = outcome(products / sidecar)
-            reason = there["reason"]
-            if there["status"] == NOT_MADE:
-                if key in killed:
-                    reason = f"{jobs.ERROR_PREFIX}its job was killed or is still running"
-                elif (products / log).is_file():
-                    reason = f"{jobs.ERROR_PREFIX}its job ended without a product"
-            elif there["status"] == "ok" or _follows(kind, reason):
-                continue
-            if reason:
-                found.append(Failure(product, reason, log, decisive_lines(products / log)))
-    return found
-
-
-def _follows(kind: str, reason: str | None) -> bool:
-    """Whether a rejection only repeats that of an input, which is listed itself."""
-    return (kind == "images" and str(reason).startswith("conversion: ")) or (
-        kind == "qa" and str(reason).startswith("rejected: ")
-    )
+def mosaic_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
+    """One row for each mosaic of the plan: what became of it, the verdict on it, and where it is published."""
+    rows = []
+    for row in mosaic_rows(night, {}, products):
+        path = products / names.mosaic_verdict(row["mosaic"], row["name"])
+        judged = outcome(path)
+        receipt = outcome(products / names.receipt(path.parent.name, row["name"]))
+        rows.append(
+            {
+                **row,
+                "reason": outcome(products / row["mosaic"] / STATUS)["reason"],
+                "verdict": judged.get("verdict"),
+                "verdict_reason": judged["reason"],
+                "published": receipt.get("published"),
+                "publication_reason": receipt["reason"],
+            }
+        )
+    return rows
 
 
 def times(night: Night, products: Path, planned: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -169,9 +117,7 @@ def gather(config: Config, night: Night) -> dict[str, Any]:
     planned = read_json(plan_file)["cost"]["stages"] if plan_file.is_file() else {}
     rows = tile_outcomes(night, products)
     found = failures(night, products)
-    mosaics = mosaic_rows(night, {}, products)
-    for row in mosaics:
-        row["reason"] = outcome(products / row["mosaic"] / STATUS)["reason"]
+    mosaics = mosaic_outcomes(night, products)
     return {
         "name": name,
         "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -135,5 +135,16 @@ def _tiles(tiles: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
-    rows = [(row["mosaic"], len(row["tiles"]), row["state"], row["reason"] or "") for row in mosaics]
-    return folded(f"{len(rows)} mosaics", rows_table(("mosaic", "tiles", "state", "why"), rows, (1,)))
+    rows = [
+        (
+            row["mosaic"],
+            len(row["tiles"]),
+            row["state"],
+            row["verdict"] or "",
+            row["published"] or "",
+            row["reason"] or row["verdict_reason"] or row["publication_reason"] or "",
+        )
+        for row in mosaics
+    ]
+    heads = ("mosaic", "tiles", "state", "verdict", "published", "why")
+    return folded(f"{len(rows)} mosaics", rows_table(heads, rows, (1,)))

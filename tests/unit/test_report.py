@@ -1,5 +1,7 @@
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -7,10 +9,18 @@ from contimg import report
 from contimg.calibrators import Calibrator
 from contimg.config import Config
 from contimg.index import Index, LeftOut
-from contimg.names import caltable_dir, image_dir, science_sidecar, tile_verdict
+from contimg.names import (
+    beam_dir,
+    caltable_dir,
+    image_dir,
+    mosaic_verdict,
+    receipt,
+    science_sidecar,
+    tile_verdict,
+)
 from contimg.night import arrange
 from contimg.products import status, write_json
-from contimg.report_failures import Failure, by_cause, decisive_lines
+from contimg.report_failures import Failure, by_cause, decisive_lines, made_of
 from contimg.report_page import glance
 
 from .tiles import strip_of_tiles
@@ -95,6 +105,61 @@ def test_a_cause_is_listed_once_where_it_arose_with_the_lines_of_its_log(run):
     ]
     assert causes[0]["lines"] == ("wsclean: error: no such column",)
     assert "error, 1×: error: wsclean ended with 1" in report.summary(report.gather(config, night))
+
+
+def of_mosaic(run, number=0):
+    """Directory, verdict and receipt of a mosaic of the run."""
+    mosaic, window = list(run[1].windows.items())[number]
+    verdict = mosaic_verdict(mosaic, window.name)
+    return mosaic, verdict, receipt(verdict.split("/")[1], window.name)
+
+
+def test_a_report_tells_the_verdict_on_a_mosaic_and_where_it_is_published(run, tmp_path):
+    mosaic, verdict, receipt_of_it = of_mosaic(run)
+    write_json(tmp_path / mosaic / "status.json", status())
+    write_json(tmp_path / verdict, {**status(), "verdict": "pass"})
+    write_json(tmp_path / receipt_of_it, status(published="published/2025-10-30/x/v1"))
+    facts, html = report.make(run[0], run[1])
+    row = next(row for row in facts["mosaics"] if row["mosaic"] == mosaic)
+    assert (row["verdict"], row["published"]) == ("pass", "published/2025-10-30/x/v1")
+    assert "published/2025-10-30/x/v1" in html.read_text()
+
+
+def test_a_mosaic_that_did_not_pass_is_shown_with_its_reason_and_is_no_failure_of_its_publication(
+    run, tmp_path
+):
+    mosaic, verdict, receipt_of_it = of_mosaic(run)
+    write_json(tmp_path / mosaic / "status.json", status())
+    write_json(tmp_path / verdict, {**status("noise 4.1 times thermal"), "status": "ok", "verdict": "fail"})
+    write_json(tmp_path / receipt_of_it, status("qa: noise 4.1 times thermal"))
+    facts = report.gather(*run[:2])
+    row = next(row for row in facts["mosaics"] if row["mosaic"] == mosaic)
+    assert (row["verdict"], row["verdict_reason"]) == ("fail", "noise 4.1 times thermal")
+    assert not any("4.1" in failure["reason"] for failure in facts["failures"])
+
+
+def test_what_broke_after_the_images_is_a_failure_too(run, tmp_path):
+    _, night, tiles = run
+    _, verdict, receipt_of_it = of_mosaic(run)
+    broken = [verdict, receipt_of_it, f"{beam_dir(tiles[0])}/status.json", f"{night.beams()[0]}/status.json"]
+    for sidecar in broken:
+        write_json(tmp_path / sidecar, status("error: OSError: disk gone"))
+    write_json(tmp_path / beam_dir(tiles[1]) / "status.json", status("image: all data are zero"))
+    facts = report.gather(*run[:2])
+    (cause,) = [cause for cause in facts["causes"] if "disk gone" in cause["reason"]]
+    assert sorted(cause["products"]) == sorted(path.removesuffix("/status.json") for path in broken)
+    assert facts["counts"]["errors"] == 1 + len(broken)  # and the image of the fixture
+    assert not any(failure["product"].startswith(beam_dir(tiles[1])) for failure in facts["failures"])
+
+
+def test_every_rule_whose_product_may_be_rejected_is_looked_at_by_the_report(run):
+    """A rule's log tells which it is; its script ends by `jobs.run_rule`."""
+    scripts = (Path(__file__).parents[2] / "scripts").glob("*.py")
+    rules = {path.stem for path in scripts if "jobs.run_rule" in path.read_text()}
+    night = replace(run[1], injected=(run[2][0],))
+    told = {made.log.split("/")[1].replace("mosaic_transit", "mosaic_window") for made in made_of(night)}
+    # The page of a night has no sidecar; no transit is near enough to the tiles of this one.
+    assert told == rules - {"qa_night", "calibrate_transit"}
 
 
 def test_a_job_that_left_a_log_and_no_product_is_an_error(run, tmp_path):
