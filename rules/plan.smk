@@ -1,10 +1,12 @@
 """What a run would do and cost: always made anew, from a dry run of everything."""
 
+from snakemake.utils import available_cpu_count
+
 
 rule plan:
     log:
         "logs/plan.log",
-    threads: 1024  # all that the run has: the engine scales it down
+    threads: available_cpu_count()  # all that the run may have here: the engine scales it down to --cores
     conda:
         "../envs/pipeline.yaml"
     script:

@@ -21,7 +21,6 @@ LOW, HIGH = 0.16, 0.84
 """Quantiles that tell the scatter: one standard deviation to either side, were it Gaussian."""
 MOST_MEASURED = 20
 """Products of a rule whose size on disk is looked at."""
-_TWO_CORES = "default, a full tile on two cores"
 
 
 @dataclass(frozen=True)
@@ -55,24 +54,39 @@ class Cost:
         )
 
 
-def _default(seconds: float, page: str) -> Cost:
-    return Cost(seconds, seconds / 1.5, seconds * 2.0, 2.0 * seconds, f"{_TWO_CORES} ({page})")
-
-
-# Seconds for a GB of raw data, or for a tile of a mosaic, from the pages that measured them.
-_DEFAULTS: Mapping[str, Cost] = {
-    "convert_tile": _default(28 / 2.31, "docs/convert.md"),
-    "calibrate_transit": _default(60 / 2.2, "docs/calibration.md"),
-    "image_tile": _default(100 / 2.2, "docs/image.md"),
-    "apply_tile": _default(8 / 2.2, "docs/apply.md"),
-    "beam_tile": _default(25 / 2.2, "docs/beam.md"),
-    "qa_tile": _default(3 / 2.2, "docs/qa.md"),
-    "qa_mosaic": _default(1.0, "docs/qa.md"),
-    "inject_tile": _default(100 / 2.2, "docs/image.md"),
-    "qa_night": _default(0.3, "docs/qa.md"),
-    "mosaic_window": _default(5.0, "docs/mosaic.md"),
-    "mosaic_transit": _default(5.0, "docs/mosaic.md"),
+# What a plan counts with where there are no past jobs: wall seconds on two idle cores, the start of a job not included.
+# The first three are the whole of `make bench STAGES=whole` (2026-11-25, benchmarks/results); the others are from logs
+# and benchmark tables of single jobs of the same size. Measure again, write the numbers here: there is no other place.
+FULL_TILE_GB = 2.31
+FULL_TILE_S: Mapping[str, float] = {
+    "convert_tile": 35.0,
+    "calibrate_transit": 124.0,  # with the conversion of its tile
+    "image_tile": 109.0,
+    "inject_tile": 109.0,  # the image once more
+    "beam_tile": 25.0,
+    "apply_tile": 8.0,
+    "qa_tile": 3.0,
 }
+EACH_INPUT_S: Mapping[str, float] = {
+    "mosaic_window": 2.5,  # a tile is two inputs, its image and the verdict on it
+    "mosaic_transit": 2.5,
+    "qa_mosaic": 1.0,
+    "qa_night": 0.3,
+}
+_ORIGIN = "default: a full tile on two cores (docs/plan.md)"
+
+
+def default_cost(rule: str) -> Cost:
+    """Cost of one unit of a rule that has no past jobs: a GB of raw data, or an input."""
+    if rule in FULL_TILE_S:
+        seconds = FULL_TILE_S[rule] / FULL_TILE_GB
+    elif rule in EACH_INPUT_S:
+        seconds = EACH_INPUT_S[rule]
+    else:
+        return _UNKNOWN
+    return Cost(seconds, seconds / 1.5, seconds * 2.0, 2.0 * seconds, _ORIGIN)
+
+
 _UNKNOWN = Cost(1.0, 0.5, 2.0, 1.0, "assumed: a second for each input")
 
 
@@ -137,7 +151,7 @@ def unit_costs(samples: Mapping[str, Sequence[Sample]], rules: Iterable[str]) ->
     for rule in rules:
         sized = [sample for sample in samples.get(rule, ()) if sample.units]
         if not sized:
-            costs[rule] = _DEFAULTS.get(rule, _UNKNOWN)
+            costs[rule] = default_cost(rule)
             continue
         each = np.array([sample.seconds / sample.units for sample in sized if sample.units])
         cores = np.array([sample.core_seconds / sample.units for sample in sized if sample.units])

@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from contimg.config import Config
 from contimg.engine import Job
 from contimg.index import Index, LeftOut
 from contimg.night import arrange
-from contimg.plan_costs import Cost, Sample
+from contimg.plan_costs import Sample
 from contimg.plan_machines import count_cores, machines
 from contimg.plan_page import page
 from contimg.plan_schedule import Machine, wall_seconds
@@ -68,8 +69,21 @@ def test_costs_are_medians_of_past_jobs_brought_to_size_with_their_scatter():
     assert cost.core_seconds == pytest.approx(120.0)
     assert 30.0 < cost.low_s < 60.0 < cost.high_s < 120.0
     assert cost.origin == "3 past jobs"
-    assert "docs/image.md" in plan_costs.unit_costs({}, ["image_tile"])["image_tile"].origin
-    assert isinstance(plan_costs.unit_costs({}, ["a_new_rule"])["a_new_rule"], Cost)
+
+
+def test_without_past_jobs_a_full_tile_costs_what_was_measured_of_one():
+    units = plan_costs.job_units("images/d/2025-10-30T13:00:00", 3, {"2025-10-30T13:00:00": 2_310_000_000})
+    cost = plan_costs.unit_costs({}, ["image_tile"])["image_tile"].times(units)
+    assert cost.seconds == pytest.approx(plan_costs.FULL_TILE_S["image_tile"])
+    assert cost.core_seconds == pytest.approx(2 * cost.seconds)  # on two cores
+    assert "default" in cost.origin
+    assert "assumed" in plan_costs.unit_costs({}, ["a_new_rule"])["a_new_rule"].origin
+
+
+def test_every_rule_that_works_on_a_tile_or_a_mosaic_has_a_measured_default():
+    rules = {path.stem for path in (Path(__file__).parents[2] / "scripts").glob("*_*.py")}
+    cheap = {"beam_measure", "build_registry", "list_published", "publish_mosaic"}  # a second for each input
+    assert rules - cheap == {*plan_costs.FULL_TILE_S, *plan_costs.EACH_INPUT_S} - {"mosaic_transit"}
 
 
 def test_benchmarks_are_read_with_the_size_of_their_tile_and_broken_ones_left_out(tmp_path):
