@@ -3,6 +3,7 @@ import os
 import shlex
 
 import pytest
+from casacore import tables
 
 from contimg.cli import main
 from contimg.config import Config
@@ -55,6 +56,31 @@ def test_a_fingerprint_reads_a_small_part_of_a_big_file(big, monkeypatch):
     monkeypatch.setattr(type(big), "open", lambda path, mode: Counting(path, "rb"))
     assert len(fingerprint(big)) == 16
     assert sum(sizes) == 2 * EDGE + BLOCKS * BLOCK
+
+
+def table_that_held(path, before, after):
+    """A casacore table whose array grew, so that the file still has, unused, what it held before."""
+    column = tables.makearrcoldesc("CPARAM", 0.0, ndim=1)
+    with tables.table(str(path), tables.maketabdesc([column]), nrow=1, ack=False) as table:
+        table.putcell("CPARAM", 0, before)
+        table.flush()
+        table.putcell("CPARAM", 0, after)
+    return path
+
+
+def test_of_a_tables_arrays_the_values_count_and_not_what_lies_between_them(tmp_path):
+    one = table_that_held(tmp_path / "one", [1.0, 2.0], [4.0, 5.0, 6.0])
+    other = table_that_held(tmp_path / "other", [7.0, 8.0], [4.0, 5.0, 6.0])
+    changed = table_that_held(tmp_path / "changed", [1.0, 2.0], [4.0, 5.0, 6.5])
+    assert (one / "table.f0i").read_bytes() != (other / "table.f0i").read_bytes()
+    assert fingerprint(one) == fingerprint(other) != fingerprint(changed)
+
+
+def test_a_broken_tables_arrays_have_another_fingerprint_and_no_error(tmp_path):
+    table = table_that_held(tmp_path / "table", [1.0, 2.0], [4.0, 5.0, 6.0])
+    before = fingerprint(table)
+    (table / "table.f0i").write_bytes(b"")
+    assert fingerprint(table) not in (before, None)
 
 
 def test_a_directory_is_its_files_and_their_names_without_marks_of_engines(tmp_path):
