@@ -5,17 +5,19 @@ brought to one ICRS phase centre by the *difference* between the baseline's w to
 toward (hour angle 0, declination), in double precision from antenna positions (the uvw of the files are too
 coarse and are not used).
 
-The tile is streamed: one thread reads a subband's integration ahead, `threads` threads rotate it into its
-place (`contimg.rotate`), and a whole integration is written at a time. Only the flags, one byte a visibility, stay in
+The tile is streamed: one thread reads a subband's integration ahead, others rotate it into its place
+(`contimg.rotate`), and a whole integration is written at a time; whoever works holds one of `threads` seats, so
+that no more are ever busy than the job was given. Only the flags, one byte a visibility, stay in
 memory for `contimg.flag`, which reads the visibilities back once, by baselines.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -321,8 +323,9 @@ def _stream(
     samples = np.zeros((n_times, n_bl, n_corr), dtype=np.float32)
     data = np.zeros((n_bl, n_chan, n_corr), dtype=np.complex64)
     edges = np.linspace(0, n_bl, threads + 1).astype(int)
+    seats = threading.Semaphore(threads)
     with ThreadPoolExecutor(threads) as pool:
-        pieces = _read_ahead(plan.subbands, n_times)
+        pieces = _read_ahead(plan.subbands, n_times, seats)
         for i in range(n_times):
             sums = np.zeros((n_bl, n_corr, 2))
             extra = (extra_w[i, plan.ant2] - extra_w[i, plan.ant1]) * direction
@@ -333,6 +336,8 @@ def _stream(
                 vis, raw_flags, nsamples = next(pieces)
                 jobs = [
                     pool.submit(
+                        _seated,
+                        seats,
                         rotate.rotate_rows,
                         first,
                         last,
@@ -354,13 +359,20 @@ def _stream(
                 ]
                 for job in jobs:
                     job.result()
-            np.divide(sums[..., 0], sums[..., 1], out=sums[..., 0], where=sums[..., 1] > 0)
-            samples[i] = sums[..., 0]
-            writer.write_time(i, toward[i, plan.ant1] - toward[i, plan.ant2], data, None, None)
+            with seats:
+                np.divide(sums[..., 0], sums[..., 1], out=sums[..., 0], where=sums[..., 1] > 0)
+                samples[i] = sums[..., 0]
+                writer.write_time(i, toward[i, plan.ant1] - toward[i, plan.ant2], data, None, None)
     return samples
 
 
-def _read_ahead(subbands: Sequence[_Subband], n_times: int) -> Iterator[Any]:
+def _seated(seats: threading.Semaphore, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Work while there is a seat for it."""
+    with seats:
+        return work(*arguments)
+
+
+def _read_ahead(subbands: Sequence[_Subband], n_times: int, seats: threading.Semaphore) -> Iterator[Any]:
     """Yield (vis, flags, nsamples) of each file of each integration, read in a thread ahead of their use."""
     with ExitStack() as stack:
         handles = [stack.enter_context(uvh5.open_data(s.path)) for s in subbands if s.path is not None]
@@ -369,7 +381,7 @@ def _read_ahead(subbands: Sequence[_Subband], n_times: int) -> Iterator[Any]:
         pending: deque[Future] = deque()
         try:
             for handle, i in order:
-                pending.append(reader.submit(uvh5.read_times, handle, i, i + 1))
+                pending.append(reader.submit(_seated, seats, uvh5.read_times, handle, i, i + 1))
                 if len(pending) > READ_AHEAD:
                     yield pending.popleft().result()
             while pending:

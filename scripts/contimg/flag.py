@@ -101,10 +101,8 @@ class Flagger:
         os.ftruncate(self._descriptor, self._size)
         self._memory = mmap.mmap(self._descriptor, self._size)
         self.flags, _ = flag_worker.arrays(self._memory, meta.shape, self._block, 0)
+        self._strategy = _strategy_file(options) if options.aoflagger else None
         self._workers: list[_Worker] = []
-        if options.aoflagger:
-            strategy = _strategy_file(options)
-            self._workers = [self._start(number, strategy) for number in range(threads)]
 
     def __enter__(self) -> Flagger:
         return self
@@ -172,6 +170,7 @@ class Flagger:
         )
 
     def _start(self, number: int, strategy: Path) -> _Worker:
+        """Start a flagging process. Not before there is work: its start keeps a thread busy as well."""
         job = {
             "memory": self._descriptor,
             "size": self._size,
@@ -180,8 +179,10 @@ class Flagger:
             "number": number,
             "strategy": str(strategy),
         }
-        _, buffer = flag_worker.arrays(self._memory, self._meta.shape, self._block, number)
-        return _Worker(job, buffer)
+        worker = _Worker(job)
+        self._workers.append(worker)
+        worker.wait_for("ready")
+        return worker
 
     def _search(self, read_block: ReadBlock) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Read all baselines, find interference, return power and noise of each, (nbl, ncorr)."""
@@ -192,6 +193,7 @@ class Flagger:
 
         def work(number: int) -> None:
             _, buffer = flag_worker.arrays(self._memory, self._meta.shape, self._block, number)
+            worker = None if self._strategy is None else self._start(number, self._strategy)
             while True:
                 with reading:
                     first = next(blocks, None)
@@ -204,8 +206,8 @@ class Flagger:
                         continue
                     for i in range(n_times):
                         read_block(i, first, data[i])
-                if self._workers:
-                    self._workers[number].flag(first, count)
+                if worker is not None:
+                    worker.flag(first, count)
                 flag_stats.block_power(data, self.flags[:, rows], power[rows], noise[rows])
 
         with ThreadPoolExecutor(self._threads) as pool:
@@ -331,8 +333,7 @@ class Flagger:
 class _Worker:
     """A flagging process and the pipes to it."""
 
-    def __init__(self, job: dict[str, Any], buffer: NDArray[np.complex64]) -> None:
-        self._buffer = buffer
+    def __init__(self, job: dict[str, Any]) -> None:
         request_end, self._requests = os.pipe()
         self._replies, reply_end = os.pipe()
         inherited = (job["memory"], request_end, reply_end)
@@ -355,17 +356,14 @@ class _Worker:
             os.close(request_end)
             os.close(reply_end)
         self._answers = os.fdopen(self._replies, "r")
-        self._waiting_for_start = True
 
     def flag(self, first: int, count: int) -> None:
         """Flag the block in this worker's buffer: baselines first ... first + count."""
-        if self._waiting_for_start:
-            self._wait("ready")
-            self._waiting_for_start = False
         os.write(self._requests, f"{first} {count}\n".encode())
-        self._wait("done")
+        self.wait_for("done")
 
-    def _wait(self, word: str) -> None:
+    def wait_for(self, word: str) -> None:
+        """Wait for the process to say something; raises `SystemFault` if it has ended instead."""
         answer = self._answers.readline().strip()
         if answer != word:
             code = self._process.wait()
