@@ -4,8 +4,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from snakemake.deployment.conda import Env
+from snakemake.sourcecache import SourceCache
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("casa", "pipeline")
@@ -44,6 +48,20 @@ def test_every_rule_names_one_of_them_and_each_is_named():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     named = set(re.findall(r'"\.\./envs/(\w+)\.yaml"', rules))
     assert named == set(FAMILIES) == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_snakemake_reads_the_environment_and_finds_its_post_deploy_script(family, tmp_path):
+    """Snakemake's own class for environments, as far as it goes without a conda executable."""
+    workflow = SimpleNamespace(
+        sourcecache=SourceCache(tmp_path),
+        deployment_settings=SimpleNamespace(apptainer_args=""),
+        runtime_paths=None,
+    )
+    seen = Env(workflow, env_file=str(ROOT / "envs" / f"{family}.yaml"), envs_dir=str(tmp_path))
+    wanted = yaml.safe_load(seen.content)["dependencies"]
+    assert [line.split()[0] for line in wanted] == ["python", "pip"]
+    assert entries(seen.content_deploy.decode()) <= entries((ROOT / "requirements.lock").read_text())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
