@@ -1,10 +1,11 @@
-"""Fluxes, slopes and places of point sources, fitted to the visibilities through the drifting beam.
+"""Fluxes, slopes, places and sizes of sources, fitted to the visibilities through the drifting beam.
 
 Model and parameters
     `contimg.drift_predict` says what a source of 1 Jy shows, m. Its flux S and its spectral index enter linearly,
     V = S m (ν/ν₀)^α₀ + D m (ν/ν₀)^α₀ ln(ν/ν₀), α = α₀ + D/S. Two more columns are the derivatives by place,
     m 2πi ν (∂τ₁ - ∂τ₂), whose parameters are flux times displacement. A slope and a place are free only where the
-    signal-to-noise ratio carries them.
+    signal-to-noise ratio carries them. A source that turns out to be no point (`contimg.drift_size`) goes on as an
+    elliptical Gaussian, whose widths are three columns more (`contimg.drift_shape`).
 
 Iteration
     Gauss-Newton, with the exact gradient and an approximate normal matrix:
@@ -35,7 +36,7 @@ References: Nocedal & Wright (2006), sections 10.2 and 10.3 (Gauss-Newton); Hube
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
 from contimg.drift_predict import DriftArray, PointSources
 from contimg.drift_size import fitted_sizes
+from contimg.drift_state import FitOptions, State
 from contimg.errors import InputError
 from contimg.ms import read_meta
 
@@ -61,10 +63,8 @@ logger = logging.getLogger(__name__)
 WORST_CONDITION = 1e-7
 """Combinations of parameters with a smaller eigenvalue than this part of the largest are left as they are."""
 
-LARGEST_INDEX = 5.0
-"""Spectral indices stay within this."""
-
-FWHM_PER_SIGMA = 2.3548
+SIZE_ROUNDS = 3
+"""How often sources that turned out to be no points are given a size: a bright one hides what a faint one is."""
 
 COARSE = 50.0
 """How much more than usual bad data must stand out while the model is far off: a bright source whose place is wrong
@@ -73,21 +73,13 @@ by an arcsecond leaves ten times the noise on the longest baselines, which tell 
 SETTLED_SIGMA = 30.0
 """The model is near when no step is larger than this times its error."""
 
+BENT_SIGMA = 1.0
+"""With a Gaussian in the model the normal matrix is made anew after a step of more than this times its error: what a
+visibility says of a size depends on the size."""
 
-@dataclass(frozen=True)
-class FitOptions:
-    """How sources are fitted."""
-
-    slope_snr: float = 60.0  # a spectral index is free above this S/N: its error is then 0.4
-    place_snr: float = 30.0  # a place is free above this S/N: its error is then 1/70 of a beam
-    default_index: float = -0.7  # the spectral index of sources that have none
-    clip_sigma: float = 6.0  # visibilities: 1.5e-8 of normal ones are beyond
-    clip_row_sigma: float = 8.0  # rows
-    uvmin_klambda: float = 0.0  # shorter baselines are left out
-    max_passes: int = 10
-    converged_sigma: float = (
-        0.1  # every step is less than this part of its error; what is left is a third of it
-    )
+SETTLED_WIDE_SIGMA = 3.0
+"""The same with a Gaussian in the model: what a wrong size leaves of a bright one on the short baselines, which tell
+how large it is, stands out like bad data."""
 
 
 @dataclass(frozen=True)
@@ -138,70 +130,6 @@ class Fit:
         }
 
 
-@dataclass
-class _State:
-    """Where the iteration is."""
-
-    sources: PointSources
-    start: PointSources
-    snr: Array  # (nsrc,)
-    hold_place: Array  # (nsrc,), bool: the fit ran away from where the source was said to be
-    sloped: Array  # (nsrc,), bool: the spectral index is free
-    placed: Array  # (nsrc,), bool: the place is free
-    parameters: tuple[Array, Array] = (np.zeros(0, int), np.zeros(0, int))
-    covariance: Array = field(default_factory=lambda: np.zeros((0, 0)))
-
-    def free(self, options: FitOptions, *, flux_only: bool) -> tuple[Array, Array]:
-        """Source and kind of every free parameter."""
-        n_src = len(self.sources)
-        source, kind = [np.arange(n_src)], [np.full(n_src, FLUX)]
-        if not flux_only:
-            # once free, a parameter stays so down to half of the limit: the set must come to rest
-            self.sloped = self.snr >= options.slope_snr * np.where(self.sloped, 0.5, 1.0)
-            self.placed = self.snr >= options.place_snr * np.where(self.placed, 0.5, 1.0)
-            steep = np.flatnonzero(self.sloped)
-            place = np.flatnonzero(self.placed & ~self.hold_place)
-            source += [steep, place, place]
-            kind += [np.full(len(steep), SLOPE), np.full(len(place), EAST), np.full(len(place), NORTH)]
-        return np.concatenate(source), np.concatenate(kind)
-
-    def errors(self, kind: int) -> Array:
-        """Errors of one kind of parameter, (nsrc,), all but FLUX still times the flux; NaN where it is not free."""
-        found = np.full(len(self.sources), np.nan)
-        source, kinds = self.parameters
-        found[source[kinds == kind]] = np.sqrt(np.diag(self.covariance)[kinds == kind])
-        return found
-
-    def move(self, step: Array) -> None:
-        """Take a step in the free parameters, no longer than the model is linear."""
-        source, kind = self.parameters
-        full = np.zeros((4, len(self.sources)))
-        full[kind, source] = step
-        now = self.sources
-        flux = now.flux_jy + full[FLUX]
-        sloped = np.zeros(len(now), bool)
-        sloped[source[kind == SLOPE]] = True
-        change = np.divide(full[SLOPE], flux, out=np.zeros(len(now)), where=sloped & (flux > 0))
-        index = np.clip(now.spectral_index + np.clip(change, -1.0, 1.0), -LARGEST_INDEX, LARGEST_INDEX)
-        # over this scale, a beam / 2.35, the fringes of the baselines stay together
-        placed = np.zeros(len(now), bool)
-        placed[source[kind == EAST]] = True
-        ra, dec = now.ra_rad.copy(), now.dec_rad.copy()
-        for this, axis in ((EAST, ra), (NORTH, dec)):
-            scale = np.where(placed, self.errors(this) / self.errors(FLUX), 0.0)
-            moved = np.divide(full[this], flux, out=np.zeros(len(now)), where=placed & (flux > 0))
-            moved = np.clip(moved, -0.5 * scale, 0.5 * scale)
-            axis += moved / np.cos(now.dec_rad) if this == EAST else moved
-            origin = self.start.ra_rad if this == EAST else self.start.dec_rad
-            gone = np.abs(axis - origin) * (np.cos(now.dec_rad) if this == EAST else 1.0)
-            self.hold_place |= placed & (gone > FWHM_PER_SIGMA * scale)
-        ra, dec = (
-            np.where(self.hold_place, first, found)
-            for first, found in ((self.start.ra_rad, ra), (self.start.dec_rad, dec))
-        )
-        self.sources = replace(now, flux_jy=flux, spectral_index=index, ra_rad=ra, dec_rad=dec)
-
-
 def fit(
     ms: Path,
     sources: pd.DataFrame,
@@ -211,7 +139,7 @@ def fit(
     options: FitOptions | None = None,
     threads: int = 1,
 ) -> Fit:
-    """Fit point sources to a calibrated Measurement Set, which is only read.
+    """Fit sources to a calibrated Measurement Set, which is only read.
 
     Parameters
     ----------
@@ -219,7 +147,8 @@ def fit(
         As `contimg.apply` writes it.
     sources
         Columns ``ra_deg, dec_deg`` (ICRS) and, where known, ``name, flux_jy`` (at 1.4 GHz), ``spectral_index``. Fluxes
-        are only where the iteration starts; spectral indices and places are held for faint sources.
+        are only where the iteration starts; spectral indices and places are held for faint sources. Sources with
+        ``major_arcsec, minor_arcsec, angle_deg`` are Gaussians, which is where their shape starts.
     beam
         Power pattern of a dish; None: no beam.
     freq_average
@@ -235,10 +164,11 @@ def fit(
         Its table has the columns ``name, ra_deg, dec_deg, ra_err_arcsec, dec_err_arcsec`` (on the sky; NaN: held),
         ``flux_jy, flux_err_jy`` (at 1.4 GHz, beam taken out), ``spectral_index, spectral_index_err`` (NaN: held),
         ``snr``, ``beam`` (mean power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
-        residual at the source's place in cells of time, baseline length and frequency, ``fwhm_arcsec`` (of the
-        circular Gaussian that those suggest, see `contimg.drift_size`) and ``flags``: "" or, joined by commas,
+        residual at the source's place in cells of time, baseline length and frequency, ``major_arcsec, minor_arcsec,
+        angle_deg`` (of the Gaussian that was fitted; 0: a point), ``fwhm_arcsec`` (√((major² + minor²) / 2); of a point
+        the circular Gaussian that its residuals suggest, see `contimg.drift_size`) and ``flags``: "" or, with commas,
         "blended" (its flux is correlated with another's by more than half), "moved" (its fit ran more than a beam
-        away, so the place was held), "resolved" (it is no point).
+        away, so the place was held), "resolved" (it is no point, and was fitted as a Gaussian).
 
     Raises
     ------
@@ -261,7 +191,7 @@ def fit_data(
     options: FitOptions,
     threads: int = 1,
 ) -> Fit:
-    """Fit point sources to visibilities at hand; `array` is made from their `meta`, the rest is as for `fit`.
+    """Fit sources to visibilities at hand; `array` is made from their `meta`, the rest is as for `fit`.
 
     `FitOptions.uvmin_klambda` is the business of who made `data`.
     """
@@ -272,19 +202,27 @@ def fit_data(
     # a second BLAS thread waits for cores that the compiled loops' threads hold: ten times slower
     with threadpool_limits(limits=1, user_api="blas"):
         problem = Problem(data, array)
-        state = _State(start, start, np.zeros(len(start)), *np.zeros((3, len(start)), bool))
-        sweep, limits, passes, converged = _iterate(problem, state, options)
-        return _report(problem, state, sweep, limits, passes, converged)
+        state = State.begin(start)
+        rounds, passes = 0, 0
+        while True:
+            sweep, limits, taken, converged = _iterate(problem, state, options)
+            passes += taken
+            left = _left(problem, state, sweep, limits)
+            new = left.resolved & state.may_widen
+            if not new.any() or rounds == SIZE_ROUNDS:
+                return _report(problem, state, sweep, left, passes, converged)
+            rounds += 1
+            state.widen(new, left.fwhm_arcsec)
 
 
-def _iterate(problem: Problem, state: _State, options: FitOptions) -> tuple[Sweep, Limits, int, bool]:
+def _iterate(problem: Problem, state: State, options: FitOptions) -> tuple[Sweep, Limits, int, bool]:
     """Gauss-Newton passes until no parameter moves; returns the last pass and the limits it used."""
     clip = options.clip_sigma, options.clip_row_sigma
     view = problem.array.view(state.sources)
     few = max(1, problem.array.meta.n_times // 4)
     limits = problem.sweep(view, Limits(), every=few).limits(*clip, COARSE)
     inverse: Array | None = None
-    coarse, kept = True, 0.0
+    coarse, kept, largest = True, 0.0, np.inf
     for number in range(1, options.max_passes + 1):
         parameters = state.free(options, flux_only=number == 1)
         source, kind = parameters
@@ -292,7 +230,8 @@ def _iterate(problem: Problem, state: _State, options: FitOptions) -> tuple[Swee
         sweep = problem.sweep(view, limits, places=bool((kind >= EAST).any()))
         same = all(np.array_equal(*pair) for pair in zip(parameters, state.parameters, strict=True))
         share = float(sweep.count[sweep.used].sum())
-        if inverse is None or not same or abs(share - kept) > 0.01 * share:
+        bent = state.wide.any() and largest > BENT_SIGMA
+        if inverse is None or not same or bent or abs(share - kept) > 0.01 * share:
             state.parameters, kept = parameters, share
             inverse = _inverse(problem.normal_matrix(view, source, kind, sweep.used))
         state.covariance = inverse * sweep.scale()
@@ -306,7 +245,8 @@ def _iterate(problem: Problem, state: _State, options: FitOptions) -> tuple[Swee
         if not coarse and number > 2 and largest < options.converged_sigma:
             return sweep, limits, number, True
         last = limits
-        coarse = coarse and (number == 1 or largest > SETTLED_SIGMA)
+        settled = SETTLED_WIDE_SIGMA if state.wide.any() else SETTLED_SIGMA
+        coarse = coarse and (number == 1 or largest > settled)
         limits = sweep.limits(*clip, COARSE if coarse else 1.0)
     return sweep, last, options.max_passes, False
 
@@ -319,23 +259,38 @@ def _inverse(normal: Array) -> Array:
     return (vector * inverse) @ vector.T / np.outer(size, size)
 
 
-def _report(
-    problem: Problem, state: _State, sweep: Sweep, limits: Limits, passes: int, converged: bool
-) -> Fit:
-    """Go through the residuals once more for the χ² of each source, and tabulate."""
-    array, sources = problem.array, state.sources
-    view = array.view(sources)
-    cells, weights, total = problem.residuals(view, limits, sweep.used)
+@dataclass(frozen=True)
+class _Left:
+    """What is left at the sources' places after a fit; one entry a source but for the last two."""
+
+    reduced: Array  # χ²
+    dof: Array
+    fwhm_arcsec: Array
+    resolved: Array
+    weights: Array  # (nt, nchan), of the data that were used
+    total: float  # χ² of all of them
+
+
+def _left(problem: Problem, state: State, sweep: Sweep, limits: Limits) -> _Left:
+    """Go through the residuals once more for the χ² and the size of each source."""
+    cells, weights, total = problem.residuals(problem.array.view(state.sources), limits, sweep.used)
     scale = sweep.scale()
     source, _ = state.parameters
-    n_src = len(sources)
     squares = np.divide(
         (cells[..., :2] ** 2).sum(axis=-1),
         cells[..., 2] * scale,
         out=np.zeros(cells.shape[:-1]),
         where=cells[..., 2] > 0,
     )
-    dof = 2 * (cells[..., 2] > 0).sum(axis=(1, 2, 3)) - np.bincount(source, minlength=n_src)
+    dof = 2 * (cells[..., 2] > 0).sum(axis=(1, 2, 3)) - np.bincount(source, minlength=len(state.sources))
+    reduced = squares.sum(axis=(1, 2, 3)) / np.maximum(dof, 1)
+    size, resolved = fitted_sizes(state.sources.flux_jy, cells, problem.uv_squared(), scale, reduced)
+    return _Left(reduced, dof, size, resolved, weights, total)
+
+
+def _report(problem: Problem, state: State, sweep: Sweep, left: _Left, passes: int, converged: bool) -> Fit:
+    """Tabulate the fit."""
+    sources, n_src = state.sources, len(state.sources)
     flux_error = state.errors(FLUX)
     table = sources.to_table()
     flux = np.maximum(sources.flux_jy, 1e-12)
@@ -345,26 +300,27 @@ def _report(
     table.insert(6, "flux_err_jy", flux_error)
     table["spectral_index_err"] = state.errors(SLOPE) / flux
     table["snr"] = sources.flux_jy / flux_error
-    table["beam"] = np.einsum("stc,tc->s", view.power, weights) / weights.sum()
-    table["chi2"] = squares.sum(axis=(1, 2, 3)) / np.maximum(dof, 1)
-    table["chi2_dof"] = dof
+    power = problem.array.power(sources.ra_rad, sources.dec_rad)
+    table["beam"] = np.einsum("stc,tc->s", power, left.weights) / left.weights.sum()
+    table["chi2"] = left.reduced
+    table["chi2_dof"] = left.dof
     covariance = state.covariance[:n_src, :n_src]
-    table["fwhm_arcsec"], resolved = fitted_sizes(
-        sources.flux_jy, cells, problem.uv_squared(), scale, table["chi2"].to_numpy()
+    table["fwhm_arcsec"] = np.where(
+        state.wide, np.hypot(table["major_arcsec"], table["minor_arcsec"]) / np.sqrt(2), left.fwhm_arcsec
     )
     correlation = np.abs(covariance / np.outer(flux_error, flux_error)) - np.eye(n_src)
     blended = correlation.max(axis=1) > 0.5
     table["flags"] = [
         ",".join(word for word, set_ in (("blended", b), ("moved", m), ("resolved", r)) if set_)
-        for b, m, r in zip(blended, state.hold_place, resolved, strict=True)
+        for b, m, r in zip(blended, state.hold_place, state.wide, strict=True)
     ]
     weighted = problem.count_weighted()
     return Fit(
         table=table,
         covariance=covariance,
-        chi2=total,
+        chi2=left.total,
         n_visibilities=int(sweep.count[sweep.used].sum()),
-        noise_scale=scale,
+        noise_scale=sweep.scale(),
         clipped_fraction=1.0 - int(sweep.count[sweep.used].sum()) / max(weighted, 1),
         passes=passes,
         converged=converged,

@@ -20,10 +20,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.drift_shape import FALL
+
 Array = NDArray[Any]
 
 RESEED_CHANNELS = 64
 """Channels between two exact sines and cosines."""
+
+SMEAR_TURNS = 11
+"""Numbers for each source and antenna that say what averaging and a source's size take (`predict_rows`)."""
 
 CHANNEL_BLOCKS = 4
 """Parts of the band that `residual_rows` keeps apart."""
@@ -53,21 +58,21 @@ def _dirichlet(n: int, x: float) -> float:  # pragma: no cover
 
 @numba.njit(cache=True, inline="always")
 def _smear(
-    channel_turns: float, delay_turns: float, n_average: int, rate_turns: Array, out: Array
+    channel_turns: float, delay_turns: float, n_average: int, rate_turns: Array, size: Array, out: Array
 ) -> None:  # pragma: no cover
     """Fill `out` (3,) with the smearing of one row and source as a parabola across the band.
 
     `channel_turns` across a raw channel (from where the raw data are phased to), `delay_turns` from one raw
     channel to the next (from the phase centre), `rate_turns` across an integration at the band's lower edge,
-    middle and upper edge (from the point the fringe stopper follows).
+    middle and upper edge (from the point the fringe stopper follows); `size` is what the source's size leaves there.
     """
     fixed = _sinc(math.pi * channel_turns)
     if n_average > 1:
         fixed *= _dirichlet(n_average, math.pi * delay_turns)
     low, middle, high = (
-        _sinc(math.pi * rate_turns[0]),
-        _sinc(math.pi * rate_turns[1]),
-        _sinc(math.pi * rate_turns[2]),
+        size[0] * _sinc(math.pi * rate_turns[0]),
+        size[1] * _sinc(math.pi * rate_turns[1]),
+        size[2] * _sinc(math.pi * rate_turns[2]),
     )
     out[0] = fixed * middle
     out[1] = fixed * 0.5 * (high - low)
@@ -79,15 +84,19 @@ def _row_smear(
     one: int, two: int, smear_turns: Array, n_average: int, out: Array
 ) -> None:  # pragma: no cover
     """Fill `out` (nsrc, 3) with the smearing of the baseline of antennas `one` and `two`."""
-    rate = np.empty(3, np.float64)
+    rate, size = np.empty(3, np.float64), np.empty(3, np.float64)
     for s in range(out.shape[0]):
         for k in range(3):
             rate[k] = smear_turns[s, one, 2 + k] - smear_turns[s, two, 2 + k]
+            x = smear_turns[s, one, 5 + 2 * k] - smear_turns[s, two, 5 + 2 * k]
+            y = smear_turns[s, one, 6 + 2 * k] - smear_turns[s, two, 6 + 2 * k]
+            size[k] = math.exp(-(x * x + y * y)) if x != 0.0 or y != 0.0 else 1.0
         _smear(
             smear_turns[s, one, 0] - smear_turns[s, two, 0],
             smear_turns[s, one, 1] - smear_turns[s, two, 1],
             n_average,
             rate,
+            size,
             out[s],
         )
 
@@ -175,8 +184,10 @@ def predict_rows(
         Flux times beam, Jy.
     f : float32, (nchan,)
         -1 at the band's lower edge, 1 at its upper edge.
-    smear_turns : float64, (nsrc, nant, 5)
-        Turns across a raw channel, from one raw channel to the next, and across an integration at f = -1, 0, 1.
+    smear_turns : float64, (nsrc, nant, 11)
+        Turns across a raw channel, from one raw channel to the next, and across an integration at f = -1, 0, 1; then
+        x and y of a Gaussian source at f = -1, 0, 1, which leaves exp(-(x₁ - x₂)² - (y₁ - y₂)²) on a baseline. The
+        parabola through the three is within 2e-4 of a source's flux over 14 % of bandwidth.
     n_average
         Raw channels in a channel.
     out : complex64, (nbl, nchan)
@@ -258,13 +269,14 @@ def gradient_rows(
     log_freq : float32, (nchan,)
         ln(ν / ν₀).
     turn_per_rad : float64, (nsrc, nant, 2)
-        Turns at ν₀ by which an antenna's phase changes as the source moves by one radian east, and north.
+        Turns at ν₀ by which an antenna's phase changes as the source moves by one radian east, and north (u and v).
     largest
         A residual with w |r|² above this is left out.
     scale, row_limit
         A row is left out whose mean of w |r|² / (2 scale), less 1, exceeds `row_limit` / sqrt(channels).
-    out : float64, (nbl, nsrc, 4)
-        Re Σ w (∂V/∂x)* r for x = flux, flux times spectral index, flux times place east, and north (Jy rad).
+    out : float64, (nbl, nsrc, 7)
+        Re Σ w (∂V/∂x)* r for x = flux, flux times spectral index, flux times place east, and north (Jy rad), and flux
+        times width east-east, east-north, north-north (Jy rad²; with (ν / ν₀)² to first order in ln(ν / ν₀)).
     chi2, count, used : (nbl,)
         Σ w |r|² and the number of visibilities in it; whether the row was used.
     """
@@ -308,6 +320,10 @@ def gradient_rows(
             for k in range(2):
                 turns = turn_per_rad[s, one, k] - turn_per_rad[s, two, k]
                 out[b, s, 2 + k] = 2.0 * math.pi * turns * place
+            u = turn_per_rad[s, one, 0] - turn_per_rad[s, two, 0]
+            v = turn_per_rad[s, one, 1] - turn_per_rad[s, two, 1]
+            width = -FALL * (flux + 2.0 * slope)
+            out[b, s, 4], out[b, s, 5], out[b, s, 6] = width * u * u, 2.0 * width * u * v, width * v * v
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=True)
@@ -338,7 +354,7 @@ def design_rows(
     channel, baseline : int, (nsample,), (nrow,)
         Which those are.
     source, kind : int, (npar,)
-        Whose derivative; 0 flux, 1 flux times spectral index, 2 and 3 flux times place east and north.
+        Whose derivative, in the order of `gradient_rows`.
     """
     n_sample, n_par, n_src = len(channel), len(source), shape.shape[0]
     for row in numba.prange(len(baseline)):
@@ -359,6 +375,12 @@ def design_rows(
                     out[here, p], out[here + 1, p] = re, im
                 elif kind[p] == 1:
                     out[here, p], out[here + 1, p] = re * log_freq[c], im * log_freq[c]
+                elif kind[p] >= 4:
+                    u = turn_per_rad[s, one, 0] - turn_per_rad[s, two, 0]
+                    v = turn_per_rad[s, one, 1] - turn_per_rad[s, two, 1]
+                    square = u * u if kind[p] == 4 else (2.0 * u * v if kind[p] == 5 else v * v)
+                    factor = -FALL * square * (1.0 + 2.0 * log_freq[c])
+                    out[here, p], out[here + 1, p] = factor * re, factor * im
                 else:
                     turns = turn_per_rad[s, one, kind[p] - 2] - turn_per_rad[s, two, kind[p] - 2]
                     factor = 2.0 * math.pi * turns * math.exp(log_freq[c])

@@ -21,7 +21,8 @@ from contimg.errors import Rejected
 
 Array = NDArray[Any]
 
-FLUX, SLOPE, EAST, NORTH = range(4)
+FLUX, SLOPE, EAST, NORTH, EAST_EAST, EAST_NORTH, NORTH_NORTH = range(7)
+KINDS = 7
 
 DESIGN_FLOPS = 2e10
 """Multiplications spent on one normal matrix: about half a second on two cores."""
@@ -52,8 +53,9 @@ class Sweep:
 
     Attributes
     ----------
-    gradient : ndarray, (nsrc, 4)
-        Re Σ w (∂V/∂x)* r for x = flux, flux times spectral index, flux times place east, and north (Jy rad).
+    gradient : ndarray, (nsrc, 7)
+        Re Σ w (∂V/∂x)* r for x = flux, flux times spectral index, flux times place east, and north (Jy rad), and flux
+        times the widths of a Gaussian (Jy rad²).
     chi2, count, used : ndarray, (nt, nbl)
         Σ w |r|² and the number of visibilities in it; whether the row took part in the gradient.
     """
@@ -107,12 +109,12 @@ class Problem:
         n_times, n_bl, _, _ = meta.shape
         n_src = len(view.sources)
         result = Sweep(
-            gradient=np.zeros((n_src, 4)),
+            gradient=np.zeros((n_src, KINDS)),
             chi2=np.zeros((n_times, n_bl)),
             count=np.zeros((n_times, n_bl), np.int64),
             used=np.zeros((n_times, n_bl), bool),
         )
-        rows = np.empty((n_bl, n_src, 4))
+        rows = np.empty((n_bl, n_src, KINDS))
         for i in range(0, n_times, every):
             vis, weight = self.data.read(i)
             part = view.integration(i, places=places)

@@ -1,6 +1,6 @@
-"""Point sources as a drifting array sees them: predicted into the rows and channels of a Measurement Set.
+"""Sources as a drifting array sees them: predicted into the rows and channels of a Measurement Set.
 
-    V(1, 2, t, ν) = Σₛ Sₛ (ν / ν₀)^αₛ · P(θₛ(t), ν) · g(1, 2, t, ν) · exp(2πi (τₛ₁ - τₛ₂) ν)
+    V(1, 2, t, ν) = Σₛ Sₛ (ν / ν₀)^αₛ · P(θₛ(t), ν) · e(1, 2, t, ν) · g(1, 2, t, ν) · exp(2πi (τₛ₁ - τₛ₂) ν)
 
 - S, α: flux density at ν₀ and spectral index; P: power beam, θ the angle from (hour angle 0, pointing
   declination) at the integration's midpoint.
@@ -8,6 +8,8 @@
   direction (apparent places of both, no small angles). A Measurement Set holds the conjugate of
   pyuvdata's visibilities and the negative of its uvw (antenna 2 - antenna 1), hence 1 - 2 here, and its phase
   2πi (u l + v m + w (n - 1)) ν / c with the UVW of the set.
+- e: what the size of a Gaussian source takes (`contimg.drift_shape`), 1 for a point. u and v are the turns by which the
+  fringe changes as the source moves east and north.
 - g: what averaging takes away, a product of three factors.
   *Raw channel*, of width δ: sinc(δ (σₛ₁ - σₛ₂)), sinc x = sin πx / πx, σₛₐ = (wₛₐ - w_stopped,ₐ) / c, because the raw
   data are phased to (hour angle 0, pointing declination).
@@ -30,7 +32,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from contimg import drift_kernels, geometry
+from contimg import drift_kernels, drift_shape, geometry
 from contimg.beam import SPEED_OF_LIGHT_M_S, PowerBeam, drift_power
 from contimg.calibrators import REFERENCE_HZ
 from contimg.errors import InputError
@@ -51,7 +53,7 @@ BEAM_NODES = 8
 
 @dataclass(frozen=True)
 class PointSources:
-    """Point sources, as arrays of the same length (nsrc,).
+    """Points and Gaussians, as arrays of the same length (nsrc,).
 
     Attributes
     ----------
@@ -62,6 +64,8 @@ class PointSources:
         Flux density at `freq0_hz`.
     spectral_index : ndarray
         α of S ∝ ν^α.
+    widths : ndarray, (nsrc, 3)
+        Of a Gaussian, rad², as `contimg.drift_shape` has them; 0 for a point.
     freq0_hz : float
         Reference frequency ν₀.
     """
@@ -71,6 +75,7 @@ class PointSources:
     dec_rad: Array
     flux_jy: Array
     spectral_index: Array
+    widths: Array
     freq0_hz: float = REFERENCE_HZ
 
     def __len__(self) -> int:
@@ -80,7 +85,8 @@ class PointSources:
     def from_table(cls, table: pd.DataFrame, *, default_index: float = -0.7) -> PointSources:
         """Read ``ra_deg, dec_deg`` and, where given, ``name, flux_jy, spectral_index`` (flux at 1.4 GHz).
 
-        A flux that is missing is 0, a spectral index that is missing `default_index`.
+        A flux that is missing is 0, a spectral index that is missing `default_index`. ``major_arcsec, minor_arcsec,
+        angle_deg`` are the axes (FWHM) of a Gaussian and its position angle, 0 where they are missing.
 
         Raises
         ------
@@ -108,10 +114,14 @@ class PointSources:
             dec_rad=np.radians(place[:, 1]),
             flux_jy=column("flux_jy", 0.0),
             spectral_index=column("spectral_index", default_index),
+            widths=drift_shape.widths_of(
+                *(column(name, 0.0) for name in ("major_arcsec", "minor_arcsec", "angle_deg"))
+            ),
         )
 
     def to_table(self) -> pd.DataFrame:
-        """Columns ``name, ra_deg, dec_deg, flux_jy, spectral_index``."""
+        """Columns ``name, ra_deg, dec_deg, flux_jy, spectral_index, major_arcsec, minor_arcsec, angle_deg``."""
+        major, minor, angle = drift_shape.axes_of(self.widths)
         return pd.DataFrame(
             {
                 "name": self.names,
@@ -119,6 +129,9 @@ class PointSources:
                 "dec_deg": np.degrees(self.dec_rad),
                 "flux_jy": self.flux_jy,
                 "spectral_index": self.spectral_index,
+                "major_arcsec": major,
+                "minor_arcsec": minor,
+                "angle_deg": angle,
             }
         )
 
@@ -132,6 +145,7 @@ class PointSources:
             dec_rad=self.dec_rad[index],
             flux_jy=self.flux_jy[index],
             spectral_index=self.spectral_index[index],
+            widths=self.widths[index],
         )
 
     def spectrum(self, freq_hz: ArrayLike) -> Array:
@@ -147,7 +161,7 @@ class Integration:
     real: Array  # float32, (nsrc, nant, nchan), phasors
     imag: Array
     shape: Array  # float32, (nsrc, nchan), beam times (ν / ν₀)^α
-    smear_turns: Array  # float64, (nsrc, nant, 5)
+    smear_turns: Array  # float64, (nsrc, nant, 11)
     turn_per_rad: Array  # float64, (nsrc, nant, 2)
 
 
@@ -264,14 +278,22 @@ class DriftView:
         ha, dec_app = geometry.hour_angle_dec(ra, dec, meta.times_jd, array.place)
         w = array.directions(ha, dec_app) @ array.positions_m.T
         self._delay_s = (w - array.w_centre) / SPEED_OF_LIGHT_M_S
-        self._smear_turns = np.zeros((*w.shape, 5))
+        self._smear_turns = np.zeros((*w.shape, drift_kernels.SMEAR_TURNS))
         if array.smearing:
             width = meta.channel_width_hz / array.freq_average
             self._smear_turns[..., 0] = (w - array.w_stopped) * (width / SPEED_OF_LIGHT_M_S)
             self._smear_turns[..., 1] = self._delay_s * width
             turns = (array.rates(ha, dec_app) - array.stopper_rate) / SPEED_OF_LIGHT_M_S
             turns *= meta.integration_s[:, np.newaxis]
-            self._smear_turns[..., 2:] = turns[..., np.newaxis] * array.edges_hz
+            self._smear_turns[..., 2:5] = turns[..., np.newaxis] * array.edges_hz
+        wide = np.flatnonzero(sources.widths.any(axis=1))
+        if len(wide):
+            uv = self._moved_turns(ra[wide], dec[wide])
+            across = np.einsum("sij,staj->stai", drift_shape.roots(sources.widths[wide]), uv)
+            ratio = array.edges_hz / sources.freq0_hz
+            self._smear_turns[wide, ..., 5:] = (ratio[:, np.newaxis] * across[..., np.newaxis, :]).reshape(
+                *across.shape[:-1], 6
+            )
         self.power = array.power(ra, dec)
         self._shape = (self.power * sources.spectrum(array.freq_hz)[:, np.newaxis]).astype(np.float32)
         self._turn_per_rad: Array | None = None
@@ -284,13 +306,15 @@ class DriftView:
     def turn_per_rad(self) -> Array:
         """Turns at ν₀ of an antenna's phasor as a source moves east or north by a radian, (nsrc, nt, nant, 2)."""
         if self._turn_per_rad is None:
-            ra, dec = self.sources.ra_rad, self.sources.dec_rad
-            step = PLACE_STEP_RAD
-            east = self.array.w(ra + step / np.cos(dec), dec) - self.array.w(ra - step / np.cos(dec), dec)
-            north = self.array.w(ra, dec + step) - self.array.w(ra, dec - step)
-            per_rad = self.sources.freq0_hz / (2.0 * step * SPEED_OF_LIGHT_M_S)
-            self._turn_per_rad = np.stack([east, north], axis=-1) * per_rad
+            self._turn_per_rad = self._moved_turns(self.sources.ra_rad, self.sources.dec_rad)
         return self._turn_per_rad
+
+    def _moved_turns(self, ra: Array, dec: Array) -> Array:
+        step = PLACE_STEP_RAD
+        east = self.array.w(ra + step / np.cos(dec), dec) - self.array.w(ra - step / np.cos(dec), dec)
+        north = self.array.w(ra, dec + step) - self.array.w(ra, dec - step)
+        per_rad = self.sources.freq0_hz / (2.0 * step * SPEED_OF_LIGHT_M_S)
+        return np.stack([east, north], axis=-1) * per_rad
 
     def integration(self, i: int, *, places: bool = False) -> Integration:
         """Fringes of integration `i`; with the derivatives by place if `places`."""
