@@ -15,6 +15,7 @@ import pytest
 from contimg.errors import ConfigError, InputError
 from contimg.simulate import Fault, SimOptions, Source, command, night, preset, read_truth, signal, simulate
 from contimg.simulate.options import FAULT_KINDS, PRESETS, from_dict, parse_fault, parse_source, to_dict
+from contimg.simulate.sky import read_catalogue
 
 SMALL = SimOptions(
     start="2025-10-30T13:00:00",
@@ -351,6 +352,20 @@ def test_the_command_line_changes_single_options_of_a_preset(tmp_path):
     assert options.sources == (*preset("demo").sources, Source("x", 1.0, 2.0, 3.0, -0.5))
     assert options.faults == (*preset("demo").faults, Fault("garbage", 5, 3))
     assert options.dec_deg == preset("demo").dec_deg
+
+
+def test_a_source_of_the_command_line_may_have_a_size():
+    assert parse_source("x,1,2,3,-0.5,40") == Source("x", 1.0, 2.0, 3.0, -0.5, 40.0, 40.0)
+    assert parse_source("x,1,2,3,-0.5,40,20,30") == Source("x", 1.0, 2.0, 3.0, -0.5, 40.0, 20.0, 30.0)
+    with pytest.raises(ConfigError, match="MAJOR_ARCSEC"):
+        parse_source("x,1,2,3,-0.5,40,20")
+
+
+def test_the_truth_and_the_list_of_sources_know_sizes(tmp_path):
+    source = Source("wide", 150.0, -5.2, 4.0, -0.7, 40.0, 20.0, 30.0)
+    simulate(dataclasses.replace(SMALL, sources=(source,), n_tiles=1, field_density_per_deg2=0.0), tmp_path)
+    assert read_truth(tmp_path).source("wide") == source
+    assert read_catalogue(tmp_path / "sources.csv")[0] == source
 
 
 def test_the_command_writes_and_says_what_it_wrote(tmp_path, capsys):

@@ -162,6 +162,32 @@ def test_smearing_equals_the_average_of_finely_sampled_fringes():
     assert max(losses) > 0.998
 
 
+def test_a_gaussian_shows_what_the_points_it_stands_for_do():
+    # nodes of Gauss-Hermite quadrature in both axes, exact for polynomials of degree 31 in the offset; the beam is made
+    # so wide that it does not differ between them, and smearing is off as it does
+    wide = Source("wide", 129.9, 55.9, 5.0, -0.7, 30.0, 12.0, 60.0)
+    nodes, weights = np.polynomial.hermite.hermgauss(16)
+    sigma = np.sqrt(2) * nodes / np.sqrt(8 * np.log(2)) / 3600
+    sine, cosine = np.sin(np.radians(wide.angle_deg)), np.cos(np.radians(wide.angle_deg))
+    a, b = (grid.ravel() for grid in np.meshgrid(sigma * wide.major_arcsec, sigma * wide.minor_arcsec))
+    share = np.outer(weights, weights).ravel() / np.pi
+    # offsets in the plane that touches the sky at the source, to the second order
+    frame = SkyCoord(wide.ra_deg, wide.dec_deg, unit="deg").skyoffset_frame()
+    sky = SkyCoord(a * sine + b * cosine, a * cosine - b * sine, unit="deg", frame=frame).icrs
+    points = [
+        Source(f"p{k}", ra, dec, wide.flux_jy * part, -0.7)
+        for k, (ra, dec, part) in enumerate(zip(sky.ra.deg, sky.dec.deg, share, strict=True))
+    ]
+    settings = {"smearing": False, "dish_diameter_m": 0.1}
+    seen = []
+    for sources in ((wide,), tuple(points)):
+        model = model_of(sources=sources, **settings)
+        seen.append(signal.subband_visibilities(model, 3)[1][cross(model), :, 0])
+    assert np.abs(seen[0]).min() < 0.2 * np.abs(seen[0]).max()  # the longest baselines resolve it
+    # 256 sums in single precision; of 5 Jy
+    assert np.abs(seen[0] - seen[1]).max() < 1e-4
+
+
 def test_noise_follows_the_radiometer_equation_and_autocorrelations_hold_the_sefd():
     model = model_of(noise=True, n_channels=48, n_integrations=8, sefd_jy=5000.0)
     options = model.options

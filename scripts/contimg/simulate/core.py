@@ -28,6 +28,7 @@ def add_sky(
     channel_angle: np.ndarray,
     time_angle: np.ndarray,
     step_fraction: float,
+    extent: np.ndarray,
     flux: np.ndarray,
     gain: np.ndarray,
     alive: np.ndarray,
@@ -45,6 +46,9 @@ def add_sky(
         Half the turn of the fringe across a channel and, at the first channel, across an integration (rad):
         each averages the fringe by sin(x) / x. The second grows with frequency by `step_fraction` a channel
         and is followed to first order.
+    extent : float64, (nt, nant, nsrc, 2)
+        A Gaussian source keeps exp(-x² - y²) of its fringe at the first channel, x and y the differences of the
+        antennas' two numbers, which grow with frequency; all 0 for a point.
     flux : float64, (2, nt, nchan, nsrc)
         As the receptors X and Y see it.
     gain : complex64, (nt, nant, nchan, 2)
@@ -64,6 +68,8 @@ def add_sky(
         real, imag = np.empty(n_sources), np.empty(n_sources)
         step_real, step_imag = np.empty(n_sources), np.empty(n_sources)
         loss, loss_step = np.empty(n_sources), np.empty(n_sources)
+        # exp(-x² (1 + c r)²) by recurrence: its ratio from channel to channel changes by one factor
+        fall, ratio, bend = np.ones(n_sources), np.ones(n_sources), np.ones(n_sources)
         for s in range(n_sources):
             start = phasor[t, j, s] * phasor[t, i, s].conjugate()
             turn = step[t, j, s] * step[t, i, s].conjugate()
@@ -73,12 +79,21 @@ def add_sky(
             by_time, slope = _sinc_and_slope(x)
             loss[s] = by_channel * by_time
             loss_step[s] = by_channel * slope * x * step_fraction
+            wide = (extent[t, j, s, 0] - extent[t, i, s, 0]) ** 2 + (
+                extent[t, j, s, 1] - extent[t, i, s, 1]
+            ) ** 2
+            if wide > 0.0:
+                fall[s] = math.exp(-wide)
+                ratio[s] = math.exp(-wide * step_fraction * (2.0 + step_fraction))
+                bend[s] = math.exp(-2.0 * wide * step_fraction**2)
         lit = alive[i] and alive[j]
         for c in range(n_channels):
             x_real, x_imag, y_real, y_imag = 0.0, 0.0, 0.0, 0.0
             if lit:
                 for s in range(n_sources):
-                    left = loss[s] + c * loss_step[s]
+                    left = (loss[s] + c * loss_step[s]) * fall[s]
+                    fall[s] *= ratio[s]
+                    ratio[s] *= bend[s]
                     strength = flux[0, t, c, s] * left
                     x_real += strength * real[s]
                     x_imag += strength * imag[s]

@@ -28,13 +28,20 @@ WHOLE_TILE_FAULTS = ("all_flagged", "all_zero", "incomplete", "missing_tile")
 
 @dataclass(frozen=True)
 class Source:
-    """A point source: ICRS place, flux at 1.4 GHz, and S(nu) = flux_jy * (nu / 1.4 GHz) ** spectral_index."""
+    """A source: ICRS place, flux at 1.4 GHz, and S(nu) = flux_jy * (nu / 1.4 GHz) ** spectral_index.
+
+    A point, or a Gaussian of these axes (full widths at half maximum) whose major axis lies at `angle_deg`, north
+    through east.
+    """
 
     name: str
     ra_deg: float
     dec_deg: float
     flux_jy: float
     spectral_index: float = 0.0
+    major_arcsec: float = 0.0
+    minor_arcsec: float = 0.0
+    angle_deg: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,10 @@ class SimOptions:
     beam_offset_dec_deg: float = _opt(0.0, "... and north of the pointing declination, deg")
     beam_squint_ha_deg: float = _opt(0.0, "X points this much farther west, Y as much farther east, deg")
     beam_squint_dec_deg: float = _opt(0.0, "X points this much farther north, Y as much farther south, deg")
-    sources: tuple[Source, ...] = _opt((), "explicit sources: NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX]")
+    sources: tuple[Source, ...] = _opt(
+        (),
+        "explicit sources: NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX[,MAJOR_ARCSEC[,MINOR_ARCSEC,ANGLE_DEG]]]",
+    )
     far_sources: tuple[Source, ...] = _opt(
         (),
         "sources in far sidelobes, FLUX_JY as it comes through: NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX]",
@@ -206,16 +216,18 @@ def from_dict(values: dict[str, Any]) -> SimOptions:
 
 
 def parse_source(text: str) -> Source:
-    """Return the source written as NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX]."""
+    """Return the source written as NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX[,MAJOR[,MINOR,ANGLE]]]."""
     parts = [p.strip() for p in text.split(",")]
     try:
-        if len(parts) not in (4, 5):
+        if len(parts) not in (4, 5, 6, 8):
             raise ValueError
-        return Source(parts[0], *(float(p) for p in parts[1:]))
+        numbers = [float(p) for p in parts[1:]]
     except ValueError as exc:
         raise ConfigError(
-            f"simulate: source {text!r} cannot be read; write NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX]"
+            f"simulate: source {text!r} cannot be read; write NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX"
+            "[,MAJOR_ARCSEC[,MINOR_ARCSEC,ANGLE_DEG]]]"
         ) from exc
+    return Source(parts[0], *numbers, *(numbers[-1:] if len(parts) == 6 else ()))
 
 
 def parse_fault(text: str) -> Fault:

@@ -23,6 +23,7 @@ from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.stations import Stations
 from contimg.simulate.streams import Stream, generator
 
+EXTENT_STEP_DEG = 0.01  # small against the beam, large against the rounding of apparent places
 POL_PAIRS = {2: ((0, 0), (1, 1)), 4: ((0, 0), (0, 1), (1, 0), (1, 1))}
 
 
@@ -42,6 +43,8 @@ class TileModel:
         ECEF, relative to the reference point.
     path_m, rate_m_s : ndarray, (nt, nant, nsrc)
         See `geometry.excess_path`.
+    extent_m : ndarray, (nt, nant, nsrc, 2)
+        See `source_extent`; 0 for points.
     ant1, ant2 : ndarray of int, (nbl,)
         Indices into the antennas used, autocorrelations included, ant1 <= ant2.
     """
@@ -54,6 +57,7 @@ class TileModel:
     separation_rad: np.ndarray
     path_m: np.ndarray
     rate_m_s: np.ndarray
+    extent_m: np.ndarray
     stopper_rate_m_s: np.ndarray
     positions_m: np.ndarray
     antenna_numbers: np.ndarray
@@ -132,6 +136,7 @@ def make_tile(
         ),
         path_m=np.ascontiguousarray(path),
         rate_m_s=np.ascontiguousarray(rate),
+        extent_m=source_extent(near_sources, positions, times_jd, pointing),
         stopper_rate_m_s=geometry.stopper_rate(positions, pointing),
         positions_m=positions,
         antenna_numbers=stations.numbers[used],
@@ -141,6 +146,38 @@ def make_tile(
         ant1=ant1,
         ant2=ant2,
     )
+
+
+def source_extent(
+    sources: list[Source], positions_m: np.ndarray, times_jd: np.ndarray, pointing_rad: float
+) -> np.ndarray:
+    """Return (nt, nant, nsrc, 2) m: how far antennas are apart along the axes of Gaussian sources, times their widths.
+
+    A Gaussian of full width w at half maximum shows exp(-(pi w b / lambda)² / (4 ln 2)) of its flux on a baseline whose
+    part along that axis is b (Thompson, Moran & Swenson, 3rd ed., table 10.2); here pi w b / (2 sqrt(ln 2)) for each
+    axis. b is the path that a step of the source along the axis adds, over the step.
+    """
+    extent = np.zeros((len(times_jd), len(positions_m), len(sources), 2))
+    for k, source in enumerate(sources):
+        if not source.major_arcsec > 0.0:
+            continue
+        angle, cos_dec = math.radians(source.angle_deg), math.cos(math.radians(source.dec_deg))
+        for axis, (width, east, north) in enumerate(
+            (
+                (source.major_arcsec, math.sin(angle), math.cos(angle)),
+                (source.minor_arcsec, math.cos(angle), -math.sin(angle)),
+            )
+        ):
+            ends = np.array([-0.5, 0.5]) * EXTENT_STEP_DEG
+            ha, dec = geometry.hour_angle_dec(
+                source.ra_deg + ends * east / cos_dec, source.dec_deg + ends * north, times_jd
+            )
+            path, _ = geometry.excess_path(positions_m, ha, dec, pointing_rad)
+            apart = (path[..., 1] - path[..., 0]) / math.radians(EXTENT_STEP_DEG)
+            extent[:, :, k, axis] = (
+                apart * math.pi * math.radians(width / 3600.0) / (2.0 * math.sqrt(math.log(2.0)))
+            )
+    return extent
 
 
 def _beam_centres(options: SimOptions, pointing_rad: float) -> list[tuple[float, float]]:
@@ -223,6 +260,7 @@ def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
         model.path_m * (half_turn * options.channel_width_hz),
         model.rate_m_s * (half_turn * freq[0] * options.integration_s),
         step_hz / freq[0],
+        model.extent_m * (freq[0] / geometry.SPEED_OF_LIGHT_M_S),
         apparent_by_hand(model, freq),
         gain,
         model.alive,

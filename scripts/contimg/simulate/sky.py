@@ -13,10 +13,11 @@ from contimg.simulate.streams import Stream, generator
 
 CELL_DEG = 5.0
 REFERENCE_HZ = 1.4e9
+SHAPE = ("major_arcsec", "minor_arcsec", "angle_deg")
 
 
 def read_catalogue(path: str | Path) -> list[Source]:
-    """Return the sources of a CSV file: name, ra_deg, dec_deg, flux_jy and, where given, spectral_index."""
+    """Return the sources of a CSV file: name, ra_deg, dec_deg, flux_jy and, where given, spectral_index and axes."""
     path = Path(path)
     try:
         with path.open(newline="") as handle:
@@ -32,7 +33,7 @@ def read_catalogue(path: str | Path) -> list[Source]:
                 float(row["ra_deg"]),
                 float(row["dec_deg"]),
                 float(row["flux_jy"]),
-                float(row.get("spectral_index") or 0.0),
+                *(float(row.get(key) or 0.0) for key in ("spectral_index", *SHAPE)),
             )
             for row in rows
         ]

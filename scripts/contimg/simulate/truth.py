@@ -16,6 +16,7 @@ from contimg.simulate import gains, options
 from contimg.simulate.gains import AntennaGain
 from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.rfi import Burst
+from contimg.simulate.sky import SHAPE
 
 FILE_NAME = "truth.json"
 
@@ -126,10 +127,11 @@ def _tuples(value: Any) -> Any:
 def write_truth(truth: Truth, out_dir: Path) -> Path:
     """Write truth.json (and sources.csv, for people) into a directory; return the first."""
     path = out_dir / FILE_NAME
-    lines = ["name,ra_deg,dec_deg,flux_jy,spectral_index"]
-    lines += [
-        f"{s.name},{s.ra_deg!r},{s.dec_deg!r},{s.flux_jy!r},{s.spectral_index!r}" for s in truth.sources
-    ]
+    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
+    if any(s.major_arcsec for s in truth.sources):
+        columns += SHAPE
+    lines = [",".join(columns)]
+    lines += [",".join(str(getattr(s, column)) for column in columns) for s in truth.sources]
     for target, text in (
         (out_dir / "sources.csv", "\n".join(lines) + "\n"),
         (path, json.dumps(to_dict(truth), indent=1) + "\n"),
