@@ -25,6 +25,9 @@ FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 WINDOW_BEAMS = (
     0.7  # pixels within this elliptical distance (FWHM) of a source enter its fit (see docs/image.md)
 )
+MOST_FREE = 1000
+"""So many peaks of an image are fitted with free places, the strongest; 14 ms each. More are an image's noise or
+artefacts, tens of thousands in a bad one, and are measured where their highest pixel is."""
 JOINT_MAX = 12  # sources fitted together at most; a larger cluster is cut into its nearest neighbours
 
 
@@ -147,11 +150,20 @@ def find(
     """Find the peaks above `sigma` times the local rms and fit each with the restoring beam.
 
     A peak is a pixel that is the highest within one beam of itself. Returns the columns of `measure`,
-    brightest S/N first; offsets are from the peak pixel.
+    brightest S/N first; offsets are from the peak pixel. Beyond the `MOST_FREE` strongest, places are not fitted, and
+    the flags say "held".
     """
     x, y = peaks(image, header, rms, sigma)
-    places = WCS(header).celestial.pixel_to_world(x, y) if len(x) else SkyCoord([], [], unit="deg")
-    table = measure(image, header, places, rms=rms, joint_beams=joint_beams)
+    if len(x) == 0:
+        return measure(image, header, SkyCoord([], [], unit="deg"), rms=rms)
+    row, column = y.astype(int), x.astype(int)
+    order = np.argsort(-image[row, column] / rms[row, column], kind="stable")
+    places = WCS(header).celestial.pixel_to_world(x[order], y[order])
+    table = measure(image, header, places[:MOST_FREE], rms=rms, joint_beams=joint_beams)
+    if len(places) > MOST_FREE:
+        rest = measure(image, header, places[MOST_FREE:], rms=rms, forced=True, joint_beams=joint_beams)
+        rest["flags"] = [f"{flags},held".lstrip(",") for flags in rest["flags"]]
+        table = pd.concat([table, rest], ignore_index=True)
     return table[table["snr"] > sigma].sort_values("snr", ascending=False, ignore_index=True)
 
 

@@ -158,6 +158,24 @@ def test_find_returns_each_source_once_and_nothing_else():
         assert row["flux_jy"] == pytest.approx(flux, abs=0.04)
 
 
+def test_beyond_a_number_of_peaks_the_weaker_are_measured_where_they_are(monkeypatch):
+    places = [
+        (30.3 + 40 * column, 30.4 + 40 * row, 1.0 + row + 0.1 * column)
+        for row in range(5)
+        for column in range(5)
+    ]
+    image, rms = sources_image(places), np.full((SIZE,) * 2, 0.01)
+    free = find(image, HEADER, rms)
+    monkeypatch.setattr("contimg.measure.MOST_FREE", 10)
+    bounded = find(image, HEADER, rms)
+    assert list(bounded["flags"] == "held") == [False] * 10 + [True] * 15
+    np.testing.assert_allclose(bounded["flux_jy"][:10], free["flux_jy"][:10], rtol=1e-6)
+    # half a pixel each way of a beam of 11 by 20 arcsec, averaged over the pixels within 0.7 of it: 6 % at most
+    np.testing.assert_allclose(bounded["flux_jy"][10:], free["flux_jy"][10:], rtol=0.06)
+    assert (bounded["x_pix"][10:] % 1 == 0).all()
+    assert (np.abs(bounded["x_pix"] - free["x_pix"]) < 1).all()
+
+
 def test_find_in_an_image_of_nothing_is_empty_with_all_columns():
     table = find(np.full((SIZE,) * 2, np.nan), HEADER, np.ones((SIZE,) * 2))
     assert len(table) == 0
