@@ -217,11 +217,16 @@ def parse_log(text: str) -> CleanRecord:
     majors, stopped = [], "no CLEAN"
     for section in re.split(r"== Deconvolving \(\d+\) ==", text)[1:]:
         noise = re.search(rf"standard deviation of background noise: {_FLUX}", section)
-        first = re.search(rf"Initial peak: {_FLUX}", section)
-        last = re.search(rf"Stopped on peak {_FLUX}, because (.*?)\.", section)
-        count = re.search(r"(\d+) in this major iteration", section)
+        first = re.search(rf"(?:Initial peak: |Start peak=){_FLUX}", section)
         if first is None:
             continue
+        if "Starting multi-scale cleaning" in section:
+            majors.append(_scales_pass(section, first, noise, sum(major.iterations for major in majors)))
+            because = re.search(r"finished because (.*?)\.", section)
+            stopped = because.group(1) if because else stopped
+            continue
+        last = re.search(rf"Stopped on peak {_FLUX}, because (.*?)\.", section)
+        count = re.search(r"(\d+) in this major iteration", section)
         peak = _jansky(first)
         majors.append(
             MajorIteration(
@@ -234,6 +239,20 @@ def parse_log(text: str) -> CleanRecord:
         if last:
             stopped = last.group(3)
     return CleanRecord(tuple(majors), stopped)
+
+
+def _scales_pass(
+    section: str, first: re.Match[str], noise: re.Match[str] | None, before: int
+) -> MajorIteration:
+    """One pass of a CLEAN with several scales, which counts components from the first pass on: `before` in those."""
+    steps = re.findall(rf"Iteration (\d+), scale [\d.]+ px : {_FLUX}", section)
+    peak = _jansky(first)
+    return MajorIteration(
+        noise_jy=_jansky(noise) if noise else 0.0,
+        first_peak_jy=peak,
+        last_peak_jy=float(steps[-1][1]) * _PREFIX[steps[-1][2]] if steps else peak,
+        iterations=int(steps[-1][0]) - before if steps else 0,
+    )
 
 
 def decisive_line(text: str) -> str:

@@ -74,6 +74,39 @@ def test_the_log_tells_peaks_noise_iterations_and_why_it_stopped():
     assert record.divergence() is None
 
 
+SCALES_LOG = """
+ == Deconvolving (1) ==
+Estimated standard deviation of background noise: 1.04 mJy
+RMS per scale: {0: 1.05 mJy, 20: 76.02 µJy, 41: 31.93 µJy}
+Starting multi-scale cleaning. Start peak=7.63 mJy, major iteration threshold=4.15 mJy (final)
+Iteration 20, scale 0 px : 6.09 mJy at 709,515
+Iteration 62, scale 41 px : 4.95 mJy at 505,418
+Subminor loop is near minor loop threshold. Initiating countdown.
+(8) Iteration 111, scale 0 px : 4.15 mJy at 663,414
+Cleaning finished because the final threshold was reached.
+ == Deconvolving (2) ==
+Estimated standard deviation of background noise: 1.02 mJy
+Starting multi-scale cleaning. Start peak=4.15 mJy, major iteration threshold=1.02 mJy (final)
+Iteration 188, scale 0 px : -3.31 mJy at 208,278
+(8) Iteration 594, scale 0 px : -1.02 mJy at 313,481
+Cleaning finished because the final threshold was reached.
+"""
+
+
+def test_the_log_of_a_clean_with_several_scales_tells_the_same():
+    # an excerpt of WSClean 3.1.0's; components are counted from the first pass on
+    record = parse_log(SCALES_LOG)
+    assert [major.iterations for major in record.majors] == [111, 483]
+    assert record.majors[0].first_peak_jy == pytest.approx(7.63e-3)
+    assert record.majors[0].last_peak_jy == pytest.approx(4.15e-3)
+    assert record.majors[1].last_peak_jy == pytest.approx(-1.02e-3)
+    assert record.majors[1].noise_jy == pytest.approx(1.02e-3)
+    assert record.stopped == "the final threshold was reached"
+    assert record.divergence() is None
+    grown = SCALES_LOG.replace("-1.02 mJy at", "-31.02 mJy at")
+    assert "grew from 0.00415 to 0.03102 Jy" in parse_log(grown).divergence()
+
+
 def test_a_log_without_clean_has_no_passes():
     record = parse_log("Fitting beam... done\nWriting dirty image...")
     assert record.majors == ()
