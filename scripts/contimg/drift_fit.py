@@ -5,7 +5,8 @@ Model and parameters
     V = S m (ν/ν₀)^α₀ + D m (ν/ν₀)^α₀ ln(ν/ν₀), α = α₀ + D/S. Two more columns are the derivatives by place,
     m 2πi ν (∂τ₁ - ∂τ₂), whose parameters are flux times displacement. A slope and a place are free only where the
     signal-to-noise ratio carries them. A source that turns out to be no point (`contimg.drift_size`) goes on as an
-    elliptical Gaussian, whose widths are three columns more (`contimg.drift_shape`).
+    elliptical Gaussian, whose widths are three columns more (`contimg.drift_shape`); one whose size comes out without
+    significance, because what had drawn it out is in the model now, becomes a point again.
 
 Iteration
     Gauss-Newton, with the exact gradient and an approximate normal matrix:
@@ -51,7 +52,7 @@ from contimg.beam import PowerBeam
 from contimg.drift_data import AveragedI, StokesI
 from contimg.drift_normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
 from contimg.drift_predict import DriftArray, PointSources
-from contimg.drift_size import fitted_sizes
+from contimg.drift_size import RESOLVED_SIGMA, fitted_sizes
 from contimg.drift_state import FitOptions, State
 from contimg.errors import InputError
 from contimg.ms import read_meta
@@ -166,7 +167,8 @@ def fit(
         ``snr``, ``beam`` (mean power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
         residual at the source's place in cells of time, baseline length and frequency, ``major_arcsec, minor_arcsec,
         angle_deg`` (of the Gaussian that was fitted; 0: a point), ``fwhm_arcsec`` (√((major² + minor²) / 2); of a point
-        the circular Gaussian that its residuals suggest, see `contimg.drift_size`) and ``flags``: "" or, with commas,
+        the circular Gaussian that its residuals suggest, see `contimg.drift_size`), ``fwhm_err_arcsec`` (NaN: a point,
+        or as narrow as can be told) and ``flags``: "" or, with commas,
         "blended" (its flux is correlated with another's by more than half), "moved" (its fit ran more than a beam
         away, so the place was held), "resolved" (it is no point, and was fitted as a Gaussian).
 
@@ -209,9 +211,12 @@ def fit_data(
             passes += taken
             left = _left(problem, state, sweep, limits)
             new = left.resolved & state.may_widen
-            if not new.any() or rounds == SIZE_ROUNDS:
+            trace = state.sources.widths[:, 0] + state.sources.widths[:, 2]
+            doubtful = trace < RESOLVED_SIGMA * np.sqrt(np.maximum(left.reduced, 1.0)) * state.trace_errors()
+            if not (new | doubtful).any() or rounds == SIZE_ROUNDS:
                 return _report(problem, state, sweep, left, passes, converged)
             rounds += 1
+            state.flatten(doubtful)
             state.widen(new, left.fwhm_arcsec)
 
 
@@ -307,6 +312,10 @@ def _report(problem: Problem, state: State, sweep: Sweep, left: _Left, passes: i
     covariance = state.covariance[:n_src, :n_src]
     table["fwhm_arcsec"] = np.where(
         state.wide, np.hypot(table["major_arcsec"], table["minor_arcsec"]) / np.sqrt(2), left.fwhm_arcsec
+    )
+    arcsec2 = np.degrees(3600.0) ** 2
+    table["fwhm_err_arcsec"] = (
+        state.trace_errors() * arcsec2 / (4.0 * np.maximum(table["fwhm_arcsec"], 1e-12))
     )
     correlation = np.abs(covariance / np.outer(flux_error, flux_error)) - np.eye(n_src)
     blended = correlation.max(axis=1) > 0.5

@@ -66,4 +66,4 @@ def moved(widths: Array, step: Array) -> tuple[Array, Array]:
     value, vector = np.linalg.eigh(matrices(widths + share[:, np.newaxis] * step))
     kept = np.maximum(value, 0.0)
     result = np.einsum("nik,nk,njk->nij", vector, kept, vector)
-    return np.column_stack([result[:, 0, 0], result[:, 0, 1], result[:, 1, 1]]), (value < 0).any(axis=1)
+    return np.column_stack([result[:, 0, 0], result[:, 0, 1], result[:, 1, 1]]), value[:, 0] < 0

@@ -61,7 +61,7 @@ class State:
     @property
     def wide(self) -> Array:
         """Which sources have a size, (nsrc,)."""
-        return self.sources.widths.any(axis=1)
+        return np.asarray(self.sources.widths.any(axis=1))
 
     @property
     def may_widen(self) -> Array:
@@ -79,7 +79,22 @@ class State:
     def begin(cls, start: PointSources) -> State:
         """Where an iteration starts."""
         n_src = len(start)
-        return cls(start, start, np.zeros(n_src), *np.zeros((3, n_src), bool), np.zeros(n_src, int))
+        no = np.zeros(n_src, bool)
+        return cls(start, start, np.zeros(n_src), no, no.copy(), no.copy(), np.zeros(n_src, int))
+
+    def flatten(self, chosen: Array) -> None:
+        """Make points of the sources chosen (nsrc,), for good."""
+        self.sources = replace(self.sources, widths=np.where(chosen[:, np.newaxis], 0.0, self.sources.widths))
+        self.narrow[chosen] = MOST_NARROW
+
+    def trace_errors(self) -> Array:
+        """Errors of the sums of the squared axes of Gaussians (east-east and north-north), rad², (nsrc,); else NaN."""
+        found = np.full(len(self.sources), np.nan)
+        source, kind = self.parameters
+        for s in np.unique(source[kind == EAST_EAST]):
+            two = np.flatnonzero((source == s) & np.isin(kind, (EAST_EAST, NORTH_NORTH)))
+            found[s] = np.sqrt(self.covariance[np.ix_(two, two)].sum()) / self.sources.flux_jy[s]
+        return found
 
     def free(self, options: FitOptions, *, flux_only: bool) -> tuple[Array, Array]:
         """Source and kind of every free parameter."""

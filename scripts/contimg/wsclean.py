@@ -214,7 +214,8 @@ def run(
 
 def parse_log(text: str) -> CleanRecord:
     """Read the passes of CLEAN from what WSClean printed."""
-    majors, stopped = [], "no CLEAN"
+    majors: list[MajorIteration] = []
+    stopped = "no CLEAN"
     for section in re.split(r"== Deconvolving \(\d+\) ==", text)[1:]:
         noise = re.search(rf"standard deviation of background noise: {_FLUX}", section)
         first = re.search(rf"(?:Initial peak: |Start peak=){_FLUX}", section)
