@@ -34,7 +34,7 @@ CHANNEL_BLOCKS = 4
 """Parts of the band that `residual_rows` keeps apart."""
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _sinc(x: float) -> float:  # pragma: no cover
     """Return sin(x) / x; a series near zero (its error is x^14 / 15! < 1e-11 below 1.2), where most rows are."""
     if abs(x) < 1.2:
@@ -45,7 +45,7 @@ def _sinc(x: float) -> float:  # pragma: no cover
     return math.sin(x) / x
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _dirichlet(n: int, x: float) -> float:  # pragma: no cover
     """Return sin(n x) / (n sin x), the mean of exp(2i k x) over n values of k about zero."""
     if abs(x) < 0.5:
@@ -56,7 +56,7 @@ def _dirichlet(n: int, x: float) -> float:  # pragma: no cover
     return sign * _sinc(n * rest) / _sinc(rest)
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _smear(
     channel_turns: float, delay_turns: float, n_average: int, rate_turns: Array, size: Array, out: Array
 ) -> None:  # pragma: no cover
@@ -79,7 +79,7 @@ def _smear(
     out[2] = fixed * (0.5 * (high + low) - middle)
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, nogil=True)
 def _row_smear(
     one: int, two: int, smear_turns: Array, n_average: int, out: Array
 ) -> None:  # pragma: no cover
@@ -132,7 +132,7 @@ def antenna_phasors(
             re, im = re * step_re - im * step_im, re * step_im + im * step_re
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _row_model(
     one: int,
     two: int,
@@ -203,7 +203,7 @@ def predict_rows(
             out[b, c] = complex(re[c], im[c])
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _row_project(
     one: int,
     two: int,

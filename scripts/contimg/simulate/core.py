@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _sinc_and_slope(x: float) -> tuple[float, float]:
     """Return sin(x) / x and its derivative; a series near 0."""
     if abs(x) < 0.3:
