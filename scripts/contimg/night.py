@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,11 @@ class Night:
 
     def mosaic_verdicts(self) -> dict[str, Window]:
         """Verdicts on the mosaics of the range, each with its mosaic."""
+        return self._mosaic_verdicts
+
+    @cached_property
+    def _mosaic_verdicts(self) -> dict[str, Window]:
+        # asked for by every job of every mosaic: made each time, it would cost the square of their number
         return {names.mosaic_verdict(path, window.name): window for path, window in self.windows.items()}
 
     def judged(self, date: str, product: str) -> Window:
