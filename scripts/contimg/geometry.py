@@ -24,6 +24,7 @@ Moran & Swenson (2017), section 4.1, for the projection of baselines.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import erfa
 import numpy as np
@@ -74,21 +75,29 @@ def _time(times_jd: ArrayLike) -> Time:
     return time
 
 
-def _lst(time: Time, loc: EarthLocation) -> Array:
+def _lst(time: Time, longitude_rad: float) -> Array:
     gast = erfa.gst06a(time.ut1.jd1, time.ut1.jd2, time.tt.jd1, time.tt.jd2)
-    return np.mod(gast + erfa.sp00(time.tt.jd1, time.tt.jd2) + loc.lon.rad, 2 * np.pi)
+    return np.mod(gast + erfa.sp00(time.tt.jd1, time.tt.jd2) + longitude_rad, 2 * np.pi)
 
 
 def _epochs(times_jd: ArrayLike, loc: EarthLocation) -> _Epochs:
-    time = _time(times_jd)
+    times = np.atleast_1d(np.asarray(times_jd, dtype=np.float64))
+    height_m = float(loc.height.to_value(units.m))
+    return _epochs_of(times.tobytes(), float(loc.lon.rad), float(loc.lat.rad), height_m)
+
+
+@lru_cache(maxsize=16)
+def _epochs_of(times_jd: bytes, longitude_rad: float, latitude_rad: float, height_m: float) -> _Epochs:
+    """Do the work of `_epochs`: fits and searches ask for the same integrations hundreds of times."""
+    time = _time(np.frombuffer(times_jd))
     pole_x, pole_y = iers.earth_orientation_table.get().pm_xy(time)
     astrom, equation_of_origins = erfa.apco13(
         time.utc.jd1,
         time.utc.jd2,
         time.delta_ut1_utc,
-        loc.lon.rad,
-        loc.lat.rad,
-        loc.height.to_value(units.m),
+        longitude_rad,
+        latitude_rad,
+        height_m,
         pole_x.to_value(units.rad),
         pole_y.to_value(units.rad),
         0.0,  # no refraction: pressure, temperature, humidity, wavelength
@@ -96,7 +105,7 @@ def _epochs(times_jd: ArrayLike, loc: EarthLocation) -> _Epochs:
         0.0,
         0.0,
     )
-    return _Epochs(astrom, equation_of_origins, _lst(time, loc))
+    return _Epochs(astrom, equation_of_origins, _lst(time, longitude_rad))
 
 
 def _to_apparent(ra: Array | float, dec: Array | float, epochs: _Epochs) -> tuple[Array, Array]:
@@ -133,7 +142,7 @@ def lst_rad(times_jd: ArrayLike, loc: EarthLocation) -> Array:
     SystemFault
         The installed Earth orientation tables do not reach these times.
     """
-    return _lst(_time(times_jd), loc)
+    return _lst(_time(times_jd), float(loc.lon.rad))
 
 
 def apparent_radec(
