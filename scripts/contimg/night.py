@@ -241,6 +241,10 @@ class Night:
         """What `up_to_qa` gives, and the records of what was published of it."""
         return [*self.up_to_qa(), *self.publication_records()]
 
+    def registered(self, targets: Iterable[str]) -> list[str]:
+        """What the registries come after in a run with these targets: they alone publish nothing."""
+        return self.up_to_publication() if "publish" in targets else self.up_to_qa()
+
     def bytes_of(self, tile: str) -> int:
         """Size of a tile's raw files in bytes."""
         return self._tile(tile).bytes

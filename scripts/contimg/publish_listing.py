@@ -38,7 +38,7 @@ def write_listing(folder: Path) -> dict[str, Any]:
         _union(current).save(part, format="fits")
     index = {
         "date": folder.name,
-        "products": {name: [_entry(version, known) for version in known] for name, known in products.items()},
+        "products": {name: [entry(version, known) for version in known] for name, known in products.items()},
     }
     write_json(folder / INDEX, index)
     return index
@@ -53,7 +53,8 @@ def _is_product(path: Path) -> bool:
     return ".part." not in path.name
 
 
-def _entry(version: Version, known: list[Version]) -> dict[str, Any]:
+def entry(version: Version, known: list[Version]) -> dict[str, Any]:
+    """What the index says of one of the known versions of a product."""
     state = (
         "withdrawn"
         if version.withdrawn is not None

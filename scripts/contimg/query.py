@@ -67,6 +67,32 @@ def rejected(connection: sqlite3.Connection, *, date: str | None) -> tuple[Seque
     return heading, rows.fetchall()
 
 
+def failed_gates(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Gates that products of a UTC date, or of all, failed: the product's, then the gate's name.
+
+    A product that failed because it was rejected has no gates; `rejected` tells those.
+    """
+    heading = ("product", "gate", "value", "low", "high", "unit", "advisory")
+    rows = connection.execute(
+        "SELECT verdict.product, gate.name, value, low, high, unit, CASE WHEN advisory THEN 'yes' END "
+        "FROM gate JOIN verdict ON verdict.id = verdict_id "
+        "WHERE gate.verdict = 'fail' AND (:date IS NULL OR date = :date) ORDER BY verdict.product, gate.name",
+        {"date": date},
+    )
+    return heading, rows.fetchall()
+
+
+def published(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Versions that were published of a UTC date, or of all, in order of path."""
+    heading = ("path", "state", "published", "product", "reason")
+    rows = connection.execute(
+        "SELECT path, state, published, product, reason FROM publication WHERE :date IS NULL OR date = :date "
+        "ORDER BY path",
+        {"date": date},
+    )
+    return heading, rows.fetchall()
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg query`."""
     from contimg.cli import take_configuration
@@ -88,8 +114,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tiles.add_argument("--rms-above", required=True, type=float, metavar="MJY", help="mJy/beam")
     products = asked.add_parser("products", help="what was made of a calibrator and with its caltables")
     products.add_argument("--calibrator", required=True, metavar="NAME")
-    bad = asked.add_parser("rejected", help="rejected products and why")
-    bad.add_argument("--date", metavar="UTC", help="of this UTC date only")
+    for name, told in (
+        ("rejected", "rejected products and why"),
+        ("gates", "gates that products failed, with value and limits"),
+        ("published", "published versions, and what became of them"),
+    ):
+        of_date = asked.add_parser(name, help=told)
+        of_date.add_argument("--date", metavar="UTC", help="of this UTC date only")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +142,8 @@ def run(args: argparse.Namespace) -> int:
         elif args.question == "products":
             answer = of_calibrator(connection, calibrator=args.calibrator)
         else:
-            answer = rejected(connection, date=args.date)
+            ask = {"rejected": rejected, "gates": failed_gates, "published": published}[args.question]
+            answer = ask(connection, date=args.date)
     for line in _lines(*answer, csv=args.csv):
         print(line)
     return 0

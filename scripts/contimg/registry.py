@@ -13,20 +13,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from contimg.names import caltable_dir, strip_dec, tile_mjd
 from contimg.registry_sidecars import Sidecar
+from contimg.registry_verdicts import Record, Rows, record_rows
 
-SCHEMA_VERSION = 1
+T = TypeVar("T")
+
+SCHEMA_VERSION = 2
 PRODUCTS = "products.sqlite3"
 CALTABLES = "cal_registry.sqlite3"
 _BATCH = 2000  # sidecars whose rows are held in memory
 
-Rows = dict[str, list[tuple[Any, ...]]]
 
-
-def build(sidecars: Iterable[Sidecar], products: Path, caltables: Path) -> dict[str, int]:
+def build(
+    sidecars: Iterable[Sidecar], products: Path, caltables: Path, records: Iterable[Record] = ()
+) -> dict[str, int]:
     """Build both registries.
 
     Parameters
@@ -35,17 +38,19 @@ def build(sidecars: Iterable[Sidecar], products: Path, caltables: Path) -> dict[
         In order of path, each product once; it is read once.
     products, caltables : Path
         The files to write; nothing may be there.
+    records : iterable of Record
+        Verdicts and publications, in order of path.
 
     Returns
     -------
     dict
-        How many products, caltables and unreadable sidecars there are.
+        How many products, caltables, verdicts and unreadable sidecars there are.
     """
     with ExitStack() as stack:
         both = (_Database(products, "products"), _Database(caltables, "cal_registry"))
         for database in both:
             stack.callback(database.connection.close)
-        counts = {"products": 0, "caltables": 0, "unreadable": 0}
+        counts = {"products": 0, "caltables": 0, "verdicts": 0, "unreadable": 0}
         metric_names: dict[str, int] = {}
         for batch in _batches(sidecars):
             of_products: Rows = {}
@@ -62,6 +67,13 @@ def build(sidecars: Iterable[Sidecar], products: Path, caltables: Path) -> dict[
                 caltable_rows(sidecar, counts["caltables"], of_caltables)
             both[0].insert(of_products)
             both[1].insert(of_caltables)
+        for some in _batches(records):
+            told: Rows = {}
+            for record in some:
+                counts["unreadable"] += bool(record.problem)
+                counts["verdicts"] += record.verdict is not None
+                record_rows(record, counts["verdicts"], told)
+            both[0].insert(told)
         for database in both:
             database.finish()
     return counts
@@ -192,10 +204,10 @@ def _add(rows: Rows, table: str, row: tuple[Any, ...]) -> None:
     rows.setdefault(table, []).append(row)
 
 
-def _batches(sidecars: Iterable[Sidecar]) -> Iterator[list[Sidecar]]:
-    batch: list[Sidecar] = []
-    for sidecar in sidecars:
-        batch.append(sidecar)
+def _batches(items: Iterable[T]) -> Iterator[list[T]]:
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
         if len(batch) == _BATCH:
             yield batch
             batch = []

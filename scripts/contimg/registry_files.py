@@ -20,6 +20,7 @@ from contimg.errors import InputError
 from contimg.products import building, remove
 from contimg.registry import CALTABLES, PRODUCTS, SCHEMA_VERSION, build
 from contimg.registry_sidecars import read_tree
+from contimg.registry_verdicts import read_records
 
 NAMES = (PRODUCTS, CALTABLES)
 
@@ -41,7 +42,7 @@ def rebuild(tree: Path, *, keep: int) -> dict[str, int]:
     """
     first, second = (tree / "state" / name for name in NAMES)
     with building(first) as one, building(second) as other:
-        counts = build(read_tree(tree), one, other)
+        counts = build(read_tree(tree), one, other, read_records(tree))
         for part, final in ((one, first), (other, second)):
             require_sound(part)
             _make_way(part, final, keep=keep)
@@ -127,7 +128,7 @@ def as_rebuilt(tree: Path) -> list[str]:
     """Names of the registries of a tree that differ from what its sidecars say now."""
     with tempfile.TemporaryDirectory(dir=tree / "state", prefix="check.part.") as work:
         fresh = [Path(work, name) for name in NAMES]
-        build(read_tree(tree), *fresh)
+        build(read_tree(tree), fresh[0], fresh[1], read_records(tree))
         return [path.name for path in fresh if not same_content(path, tree / "state" / path.name)]
 
 

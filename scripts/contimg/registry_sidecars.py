@@ -15,6 +15,7 @@ from contimg.provenance import digest
 STATUS = "status.json"
 _DIRECTORIES = ("cal", "images", "mosaics")
 _MEASUREMENT_SETS = ("ms/calibrated", "ms/calibrators", "ms/science")
+_VERDICTS, _PUBLISHED, _RECEIPTS = "qa", "published", "state/published"
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ def read_tree(tree: Path) -> Iterator[Sidecar]:
     named like a product, are passed over; a sidecar that cannot be read is yielded with its problem.
     """
     for kind in _DIRECTORIES:
-        for path in _two_below(tree / kind):
+        for path in two_below(tree / kind):
             product = product_of(str(path.relative_to(tree)))
             if product is not None and (path / STATUS).is_file():
                 yield _read(product, path / STATUS)
     for kind in _MEASUREMENT_SETS:
-        for path in _two_below(tree / kind):
+        for path in two_below(tree / kind):
             product = product_of(str(path.relative_to(tree).with_suffix(".ms")))
             if path.suffix == ".json" and product is not None:
                 yield _read(product, path)
@@ -56,8 +57,9 @@ def read_tree(tree: Path) -> Iterator[Sidecar]:
 def state_of_others(tree: Path, own: Iterable[str]) -> str:
     """Digest of the state of the tree's products but for those of a run.
 
-    The rule that builds the registries has a run's products as input; this as a parameter lets it see what
-    other runs made. Folders in which the run has nothing are told by their time of change alone.
+    The rule that builds the registries has a run's products as input, its verdicts and what it published; this as
+    a parameter lets it see what other runs made, and what was withdrawn. Folders in which the run has nothing are
+    told by their time of change alone.
 
     Parameters
     ----------
@@ -69,24 +71,39 @@ def state_of_others(tree: Path, own: Iterable[str]) -> str:
     theirs: dict[str, set[str]] = {}
     for product in own:
         parent, _, name = product.rpartition("/")
-        theirs.setdefault(parent, set()).add(name.removesuffix(".ms"))
+        if parent.startswith(_RECEIPTS):
+            parent = parent.removeprefix("state/")
+        theirs.setdefault(parent, set()).add(_stem(name))
     seen = []
-    for kind in (*_DIRECTORIES, *_MEASUREMENT_SETS):
+    for kind in (*_DIRECTORIES, *_MEASUREMENT_SETS, _VERDICTS, _PUBLISHED):
         for folder in _listed(tree / kind):
             relative = str(folder.relative_to(tree))
             if relative in theirs:
                 seen += [
                     [str(path.relative_to(tree)), path.stat().st_mtime_ns]
                     for path in _listed(folder)
-                    if path.name.removesuffix(".ms").removesuffix(".json") not in theirs[relative]
-                    and ".part." not in path.name
+                    if _stem(path.name) not in theirs[relative] and _counts(kind, path)
                 ]
             elif folder.is_dir():
                 seen.append([relative, folder.stat().st_mtime_ns])
+    seen += [
+        [str(path.relative_to(tree))] for path in sorted(tree.glob(f"{_PUBLISHED}/*/*/*.withdrawn.json"))
+    ]
     return digest(seen)
 
 
-def _two_below(folder: Path) -> Iterator[Path]:
+def _stem(name: str) -> str:
+    return name.removesuffix(".ms").removesuffix(".json")
+
+
+def _counts(kind: str, path: Path) -> bool:
+    """Whether an entry of a folder is a product, a verdict or a publication, and no part of one."""
+    of_kind = {_VERDICTS: path.suffix == ".json", _PUBLISHED: path.is_dir()}
+    return ".part." not in path.name and of_kind.get(kind, True)
+
+
+def two_below(folder: Path) -> Iterator[Path]:
+    """What lies in the folders of a folder, in order of path."""
     for middle in _listed(folder):
         yield from _listed(middle)
 

@@ -28,6 +28,14 @@ def test_a_range_only_selects():
             assert narrow.cal_dirs(tile) == wide.cal_dirs(tile)
 
 
+def test_registries_come_after_a_publication_and_bring_none_about():
+    planned = night(strip_of_tiles(count=10))
+    receipts = set(planned.publication_records())
+    assert receipts
+    assert receipts <= set(planned.registered({"registry", "publish"}))
+    assert not receipts & set(planned.registered({"registry"}))
+
+
 def test_left_out_groups_of_the_range_are_told():
     tiles = strip_of_tiles(count=10)
     inside, outside = (

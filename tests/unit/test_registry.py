@@ -1,10 +1,11 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
-from contimg import names
+from contimg import names, qa
 from contimg.cli import main
 from contimg.errors import InputError
 from contimg.products import status, write_json
@@ -72,6 +73,35 @@ def plant(tree, *, rms=(1e-3, 2e-3, 3e-3)):
     return tree
 
 
+def gate(value, high, verdict, advisory=False):
+    return qa.Gate("", value, qa.Limits(None, high, "x"), verdict, None, advisory)
+
+
+def judge(tree):
+    """Verdicts on the first tile, which passes but for an advisory gate, and on the mosaic, which fails two."""
+    told = {"artefacts": gate(0.2, 0.1, qa.FAIL, True), "rms": gate(1.1, 3.0, qa.PASS)}
+    failed = {
+        "rms": gate(4.0, 3.0, qa.FAIL),
+        "flags": gate(0.8, 0.7, qa.FAIL),
+        "beam": gate(None, 6.0, qa.NOT_EVALUATED),
+    }
+    for product, kind, path, gates in (
+        (names.image_dir(TILES[0]), "tile", names.tile_verdict(TILES[0]), told),
+        (MOSAIC, "mosaic", names.mosaic_verdict(MOSAIC, "0830+55"), failed),
+    ):
+        named = [replace(found, name=name, reason="beyond") for name, found in gates.items()]
+        write_json(tree / path, qa.record(product, kind, named))
+
+
+def publish(tree, number, withdrawn=None):
+    """A version of the mosaic, by its manifest alone."""
+    folder = tree / "published" / DAY / "0830+55"
+    manifest = {"product": MOSAIC, "published": f"{DAY}T20:00:0{number}Z", "files": []}
+    write_json(folder / f"v{number}" / "manifest.json", manifest)
+    if withdrawn:
+        write_json(folder / f"v{number}.withdrawn.json", {"reason": withdrawn, "manifest": manifest})
+
+
 def ask(tree, statement, registry=PRODUCTS):
     with closing(open_readonly(tree / "state" / registry)) as connection:
         return connection.execute(statement).fetchall()
@@ -79,7 +109,10 @@ def ask(tree, statement, registry=PRODUCTS):
 
 @pytest.fixture
 def tree(tmp_path):
-    rebuild(plant(tmp_path), keep=3)
+    judge(plant(tmp_path))
+    publish(tmp_path, 1, withdrawn="gains wrong")
+    publish(tmp_path, 2)
+    rebuild(tmp_path, keep=3)
     return tmp_path
 
 
@@ -95,6 +128,39 @@ def test_every_sidecar_is_a_row_and_references_are_resolved(tree):
     assert ask(tree, "SELECT n_tiles FROM mosaics") == [(2,)]
     weights = ask(tree, "SELECT sum(weight), count(image_id) FROM mosaic_tile")
     assert weights == [(pytest.approx(1.0), 3)]
+
+
+def test_gates_and_publications_refer_to_their_products(tree):
+    found = ask(
+        tree,
+        "SELECT product.path, gate.name, value, high FROM gate JOIN verdict ON verdict_id = verdict.id "
+        "JOIN product ON product_id = product.id WHERE gate.verdict = 'fail' AND NOT advisory ORDER BY gate.name",
+    )
+    assert found == [(MOSAIC, "flags", 0.8, 0.7), (MOSAIC, "rms", 4.0, 3.0)]
+    assert ask(tree, "SELECT count(*) FROM gates") == [(5,)]
+    assert ask(tree, "SELECT verdict, reason FROM verdict ORDER BY kind") == [
+        ("fail", "beyond; beyond"),
+        ("pass", None),
+    ]
+    versions = ask(
+        tree,
+        "SELECT version, state, publication.reason FROM publication JOIN product ON product_id = product.id",
+    )
+    assert versions == [(1, "withdrawn", "gains wrong"), (2, "current", None)]
+
+
+def test_a_verdict_outlives_its_product(tree):
+    shutil.rmtree(tree / MOSAIC)
+    rebuild(tree, keep=3)
+    assert problems(tree / "state" / PRODUCTS) == []
+    assert ask(tree, "SELECT product, product_id FROM verdict WHERE kind = 'mosaic'") == [(MOSAIC, None)]
+
+
+def test_a_verdict_that_cannot_be_read_is_listed(tree):
+    (tree / names.tile_verdict(TILES[0])).write_text("{")
+    assert rebuild(tree, keep=3)["verdicts"] == 1
+    ((path, _),) = ask(tree, "SELECT * FROM unreadable")
+    assert path == names.tile_verdict(TILES[0])
 
 
 def test_an_image_has_the_place_and_time_of_its_measurement_set(tree):
@@ -163,7 +229,7 @@ def test_a_registry_cannot_be_written_through_its_file_mode(tree):
 def test_a_sidecar_that_cannot_be_read_is_listed_and_the_rest_is_there(tree):
     (tree / names.image_dir(TILES[0]) / "status.json").write_text('{"status": "ok"')
     write_json(tree / names.image_dir(TILES[1]) / "status.json", {"status": "rejected", "reason": None})
-    assert rebuild(tree, keep=3) == {"products": 7, "caltables": 1, "unreadable": 2}
+    assert rebuild(tree, keep=3) == {"products": 7, "caltables": 1, "verdicts": 2, "unreadable": 2}
     found = dict(ask(tree, "SELECT path, problem FROM unreadable"))
     assert "expected a readable JSON file" in found[names.image_dir(TILES[0])]
     assert found[names.image_dir(TILES[1])] == "expected status ok, or rejected with a reason"
@@ -205,12 +271,18 @@ def test_a_foreign_key_that_leads_nowhere_is_a_problem(tree):
 
 def test_the_state_of_others_changes_with_their_products_only(tree):
     own = {names.image_dir(TILES[0]), names.science_ms(TILES[0]), f"ms/science/{DAY}/{TILES[0]}.json"}
+    own |= {names.tile_verdict(TILES[0]), names.receipt(DAY, "0830+55")}
     before = state_of_others(tree, own)
+    (tree / names.tile_verdict(TILES[0])).touch()
+    publish(tree, 3)
     write_json(tree / names.science_sidecar(TILES[0]), converted(TILES[0], dec_deg=54.0))
     write_json(tree / "images" / DAY / f"{TILES[0]}.part.1" / "status.json", status())
     assert state_of_others(tree, own) == before
+    publish(tree, 3, withdrawn="wrong")
+    after = state_of_others(tree, own)
+    assert after != before
     shutil.rmtree(tree / MOSAIC)
-    assert state_of_others(tree, own) != before
+    assert state_of_others(tree, own) not in (before, after)
 
 
 def test_numbers_of_metrics_leave_out_what_has_a_row_for_each_antenna():
@@ -234,6 +306,9 @@ def test_numbers_of_metrics_leave_out_what_has_a_row_for_each_antenna():
         (["tiles", "--rms-above", "0.5"], "2 found"),
         (["products", "--calibrator", "0834+555"], "6 found"),
         (["rejected"], "no solution"),
+        (["gates", "--date", DAY], "3 found"),
+        (["gates", "--date", "2025-10-31"], "0 found"),
+        (["published"], "withdrawn"),
     ],
 )
 def test_the_usual_questions(tree, capsys, question, said):

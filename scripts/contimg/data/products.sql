@@ -58,6 +58,41 @@ CREATE TABLE mosaic_tile (
     PRIMARY KEY (mosaic_id, tile)
 ) WITHOUT ROWID;
 
+CREATE TABLE verdict (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    product TEXT NOT NULL,
+    product_id INTEGER REFERENCES product (id),
+    date TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('pass', 'fail')),
+    reason TEXT
+);
+
+CREATE TABLE gate (
+    verdict_id INTEGER NOT NULL REFERENCES verdict (id),
+    name TEXT NOT NULL,
+    value REAL,
+    low REAL,
+    high REAL,
+    unit TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('pass', 'fail', 'not evaluated')),
+    reason TEXT,
+    advisory INTEGER NOT NULL,
+    PRIMARY KEY (verdict_id, name)
+) WITHOUT ROWID;
+
+CREATE TABLE publication (
+    path TEXT PRIMARY KEY,
+    product TEXT NOT NULL,
+    product_id INTEGER REFERENCES product (id),
+    date TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('current', 'superseded', 'withdrawn')),
+    published TEXT NOT NULL,
+    reason TEXT
+) WITHOUT ROWID;
+
 CREATE TABLE unreadable (
     path TEXT PRIMARY KEY,
     problem TEXT NOT NULL

@@ -10,12 +10,23 @@ CREATE INDEX source_by_path ON source (path);
 CREATE INDEX source_by_source ON source (source_id);
 CREATE INDEX mosaic_tile_by_tile ON mosaic_tile (tile);
 CREATE INDEX mosaic_tile_by_image ON mosaic_tile (image_id);
+CREATE INDEX verdict_by_date ON verdict (date, verdict);
+CREATE INDEX verdict_by_product ON verdict (product_id);
+CREATE INDEX gate_failed ON gate (name, verdict_id) WHERE verdict = 'fail';
+CREATE INDEX publication_by_date ON publication (date);
+CREATE INDEX publication_by_product ON publication (product_id);
 
 UPDATE source
 SET source_id = (SELECT id FROM product WHERE product.path = source.path);
 
 UPDATE mosaic_tile
 SET image_id = (SELECT id FROM product WHERE product.tile = mosaic_tile.tile AND kind = 'image');
+
+UPDATE verdict
+SET product_id = (SELECT id FROM product WHERE product.path = verdict.product);
+
+UPDATE publication
+SET product_id = (SELECT id FROM product WHERE product.path = publication.product);
 
 UPDATE product
 SET (mjd_start, mjd_end, ra_deg, dec_deg) = (
@@ -43,3 +54,9 @@ WHERE kind = 'mosaic';
 
 CREATE VIEW rejected AS
 SELECT path, kind, date, tile, calibrator, reason FROM product WHERE status = 'rejected';
+
+CREATE VIEW gates AS
+SELECT verdict.product, verdict.date, gate.name AS gate, gate.value, gate.low, gate.high, gate.unit, gate.verdict,
+    gate.reason, gate.advisory
+FROM gate
+JOIN verdict ON verdict.id = gate.verdict_id;
