@@ -1,6 +1,6 @@
 """What the rules share: the shape of names, and resources as functions of input size and attempt."""
 
-from contimg import jobs, names, registry_sidecars
+from contimg import jobs, names, qa_options, registry_sidecars
 from contimg.resources import needs
 
 # A job of a cluster is tried once: the run submits it again, with more memory. Otherwise it would try again inside its

@@ -9,7 +9,7 @@ rule qa_tile:
         sources="qa/{date}/{tile}.sources.parquet",
     params:
         pointing=lambda wildcards: NIGHT.pointing(wildcards.tile),
-        qa=CONFIG.qa.model_dump(mode="json"),
+        qa=CONFIG.qa.model_dump(mode="json", exclude=qa_options.NOT_JUDGED_BY),
         catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: jobs.given_up(output.verdict),
     log:
@@ -39,7 +39,7 @@ rule qa_mosaic:
         verdict="qa/{date}/{product}.json",
         sources="qa/{date}/{product}.sources.parquet",
     params:
-        qa=CONFIG.qa.model_dump(mode="json"),
+        qa=CONFIG.qa.model_dump(mode="json", exclude=qa_options.NOT_JUDGED_BY),
         catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: jobs.given_up(output.verdict),
     log:
@@ -78,7 +78,7 @@ rule inject_tile:
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
         catalog=CONFIG.catalog_params,
-        qa=CONFIG.qa.model_dump(mode="json"),
+        qa=CONFIG.qa.model_dump(mode="json", include=qa_options.INJECTED_BY),
         gave_up=lambda wildcards, output: jobs.given_up(output.record),
     log:
         "logs/inject_tile/{date}/{tile}.log",

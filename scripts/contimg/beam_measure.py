@@ -7,6 +7,7 @@ beam file, a plot and a recommendation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,9 +51,9 @@ class BeamTile(Calibrated):
         from contimg.beam_apparent import apparent
         from contimg.ms import read_meta
 
-        reason = read_json(Path(self.image) / STATUS)["reason"]
-        if reason is not None:
-            raise Rejected(f"image: {reason}")
+        imaged = read_json(Path(self.image) / STATUS)
+        if imaged["reason"] is not None:
+            raise Rejected(f"image: {imaged['reason']}")
         between = self.choose_gains()
         fitted = Path(self.image) / f"{self.tile}.sources.parquet"
         if not fitted.is_file():
@@ -62,22 +63,51 @@ class BeamTile(Calibrated):
             part.mkdir()
             calibrated = work / f"{self.tile}.ms"
             self.apply(between, calibrated, plan.freq_average)
-            cells = apparent(
-                calibrated,
-                pd.read_parquet(fitted),
-                beam=load_beam(self.beam),
-                freq_average=plan.freq_average,
-                threads=self.threads,
-            )
+            sources, beam = pd.read_parquet(fitted), load_beam(self.beam)
+            model: dict[str, Any] = {
+                "beam": beam,
+                "freq_average": plan.freq_average,
+                "threads": self.threads,
+            }
+            far = without_far(calibrated, sources, imaged["metrics"], **model)
+            cells = apparent(calibrated, sources, **model)
             cells.to_parquet(part / f"{self.tile}.cells.parquet")
             n_sources = len(cells[["ra_deg", "dec_deg"]].drop_duplicates())
-            metrics = {"n_sources": n_sources, "n_cells": len(cells)}
+            metrics = {"n_sources": n_sources, "n_cells": len(cells), "outside": far}
             write_json(part / STATUS, self.record(between, metrics))
         return f"{n_sources} sources in {len(cells)} cells"
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why the tile does not show the beam."""
         reject_directory(Path(self.directory), status(reason, inputs=[self.ms, self.image]))
+
+
+def without_far(
+    ms: Path, sources: pd.DataFrame, imaged: Mapping[str, Any], **model: Any
+) -> dict[str, Any] | None:
+    """Take out of a private, calibrated set what was taken out of the data of its image, if anything was.
+
+    Parameters
+    ----------
+    ms : Path
+        In scratch: changed in place.
+    sources : DataFrame
+        The field's, as fitted for the image.
+    imaged : mapping
+        Metrics of the image.
+    **model
+        `beam`, `freq_average`, `threads` of `contimg.outside.remove_outside`.
+
+    Returns
+    -------
+    dict or None
+        What `remove_outside` says; None if nothing was to be taken out.
+    """
+    from contimg.outside import remove_outside
+
+    if not any(entry["removed"] for entry in (imaged.get("outside") or {}).values()):
+        return None
+    return remove_outside(ms, sources, **model)
 
 
 @dataclass(frozen=True)

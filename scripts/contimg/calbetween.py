@@ -10,28 +10,27 @@ linear in time, as are the amplitude and what is left of the bandpass, delays in
 
 That is only meant where φ is unambiguous: with a rms above `MAX_TURN_DEG` over the antennas the better table is
 used alone.
-An antenna whose amplitude changed by more than `MAX_CHANGE` has a gain that nobody knows, and is left out.
+An antenna whose amplitude departs by more than `MAX_CHANGE` from what the other good transits among the candidates
+found has a gain that nobody knows, and is left out, whether or not gains are interpolated (`contimg.caldepart`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.caldepart import MAX_CHANGE, changed
 from contimg.caltable import STATUS, TABLES, Gains, choose_tables, read_gains, read_solutions
 from contimg.ms import MsMeta, times_mjd_s
 from contimg.products import read_json
 
 MAX_TURN_DEG = 60.0
 """At 60 deg rms one antenna in 400 turned by more than half a turn, and goes the wrong way."""
-
-MAX_CHANGE = 0.3
-"""Of an amplitude, between two transits. Gains of a healthy receiver hold to a few per cent."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,9 @@ class Between:
     tables : tuple of Path
         The best, and the one on the other side of the tile if it has a part in the gains.
     metrics : dict
-        `weight` of the second table, `turn_deg` (rms φ), `n_changed` (antennas left out), or why there is no second
-        table: for a sidecar.
+        For a sidecar: `weight` of the second table, `turn_deg` (rms φ), `n_changed` (antennas left out), or why there
+        is no second table; `departed` (antennas that other transits contradict, by name) and `compared` (how many
+        other transits there were).
     """
 
     gains: Gains
@@ -77,15 +77,28 @@ def gains_of(candidates: Sequence[Path], meta: MsMeta, *, interpolate: bool) -> 
     """
     best = choose_tables(candidates)
     gains = read_gains(best, meta)
+    good = [path for path in candidates if read_json(path / STATUS)["status"] == "ok"]
+    others = {path: read_gains(path, meta) for path in good if path != best}
+    departed = changed(gains, list(others.values()))
+    gains = replace(gains, good=gains.good & ~departed[:, np.newaxis, :])
+    chosen = _between(best, gains, others, meta, interpolate=interpolate)
+    told = [meta.antenna_names[k] for k in np.flatnonzero(departed.any(axis=1))]
+    return replace(chosen, metrics={**chosen.metrics, "departed": told, "compared": len(others)})
+
+
+def _between(
+    best: Path, gains: Gains, others: dict[Path, Gains], meta: MsMeta, *, interpolate: bool
+) -> Between:
+    """The gains of the best table, or between it and the nearest good one on the other side of the tile."""
     if not interpolate:
         return Between(gains, (best,), {"alone": "calibration.interpolate is false"})
     middle = float(times_mjd_s(meta.times_jd).mean())
-    when = {path: _when(path) for path in candidates if read_json(path / STATUS)["status"] == "ok"}
+    when = {path: _when(path) for path in (best, *others)}
     other_side = [path for path in when if (when[path] - middle) * (when[best] - middle) < 0]
     if not other_side:
         return Between(gains, (best,), {"alone": "no good transit on the other side of the tile"})
     other = min(other_side, key=lambda path: abs(when[path] - middle))
-    between = interpolated(gains, read_gains(other, meta), (when[best], when[other]))
+    between = interpolated(gains, others[other], (when[best], when[other]))
     if between is None:
         reason = f"the antennas turned by more than {MAX_TURN_DEG:g} deg rms from {best.name} to {other.name}"
         return Between(gains, (best,), {"alone": reason})

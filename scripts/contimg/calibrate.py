@@ -14,6 +14,8 @@ solves on that small set with its default model, a point source of 1 Jy at the p
    one time; never normalised: it carries the flux scale. Gaps of up to `fillgaps_channels` are interpolated.
 4. G: amplitude and phase over the whole transit, on the data with K and BP taken out and averaged to one channel:
    the mean phase, and an amplitude near 1.
+5. Antennas that depart from the others are flagged and 2 to 4 done again without them; then channels that depart
+   from their neighbours are flagged (`contimg.caldepart`).
 
 A tile is corrected by K, BP and G together (`contimg.caltable`).
 """
@@ -22,10 +24,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from contimg import caldepart
 from contimg.beam import describe_beam, load_beam
 from contimg.calaverage import CalibratorData, average
 from contimg.calibrators import Calibrator, others_in_field
@@ -125,8 +128,22 @@ def solve_transit(
             shutil.rmtree(data.path)
             model, data = divided(found)
     phases = solver.finish(data, out_dir)
+    departed = caldepart.antennas(data, out_dir, options)
+    if departed.bad.any():
+        data = caldepart.flag_antennas(data, departed.bad)
+        for table in ("BP", "G"):
+            shutil.rmtree(out_dir / table)
+        (scratch / "again").mkdir()
+        solver = replace(solver, scratch=scratch / "again")
+        if departed.bad[refant.index].any():
+            refant = choose_refant(data, options.refant, options.min_baselines_per_antenna)
+            solver = replace(solver, refant=refant.name)
+            shutil.rmtree(out_dir / "K")
+            solver.delay(data, out_dir / "K")
+        phases = solver.finish(data, out_dir)
     for table in (*(out_dir / name for name in TABLES), phases):
         restore_names(table, cal_ms)
+    n_channels = caldepart.flag_channels(out_dir / "BP", options.max_channel_departure)
     verdict = judge(data, meta, out_dir, options, refant.index)
     title = f"{calibrator.name} in {meta.tile}: {'ok' if verdict.reason is None else verdict.reason}"
     plot_solutions(out_dir, phases, out_dir / "solutions.png", title=f"{title}; reference {refant.name}")
@@ -147,6 +164,7 @@ def solve_transit(
                 for source, apparent in zip(model.neighbours, model.mean_apparent_jy[1:], strict=True)
             },
             "n_time_bins": data.meta.n_times,
+            "departed": {"antennas": departed.reasons, "n_channels": n_channels},
             **verdict.metrics,
         },
     )

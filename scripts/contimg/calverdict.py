@@ -45,10 +45,10 @@ class Verdict:
     metrics: dict[str, Any]
 
 
-def residuals(data: CalibratorData, gains: Gains) -> Residuals:
-    """Calibrate the averaged data with their own solutions and measure what is not 1 + 0i."""
+def calibrated(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
+    """The averaged data's long baselines with gains taken out, averaged over the band, (nt, nbl, 2); NaN without."""
     meta = data.meta
-    n_ant, n_bl = len(meta.antenna_names), meta.n_baselines
+    n_bl = meta.n_baselines
     mean = np.full((meta.n_times, n_bl, 2), np.nan, complex)
     good = gains.good[meta.ant1] & gains.good[meta.ant2] & data.long[:, np.newaxis, np.newaxis]
     with tables.table(str(data.path), ack=False) as table:
@@ -61,6 +61,14 @@ def residuals(data: CalibratorData, gains: Gains) -> Residuals:
             power = np.where(use, np.abs(product) ** 2, 0.0).sum(axis=1)
             total = np.where(use, visibility * product.conj(), 0.0).sum(axis=1)
             np.divide(total, power, out=mean[i], where=power > 0)
+    return mean
+
+
+def residuals(data: CalibratorData, gains: Gains) -> Residuals:
+    """Calibrate the averaged data with their own solutions and measure what is not 1 + 0i."""
+    meta = data.meta
+    n_ant, n_bl = len(meta.antenna_names), meta.n_baselines
+    mean = calibrated(data, gains)
     flat = mean.reshape(-1, n_bl * 2)
     ok = np.isfinite(flat)
     if not ok.any():

@@ -110,6 +110,23 @@ class CalibrationOptions(Options):
         "A tile between two transits with good solutions gets gains between theirs, linear in time; false: those of "
         "the best transit alone.",
     )
+    max_channel_departure: Sigmas = key(
+        7.0,
+        "A channel of a bandpass that is off by more than this, and by 10 %, from the medians of the channels below, "
+        "above and round it is flagged. Of solutions that scatter normally 2 in 10¹¹ are.",
+        unit="σ",
+    )
+    max_antenna_departure: Annotated[float, Field(gt=1), NUMBER] = key(
+        3.0,
+        "An antenna stronger or weaker than the median one by more than this factor is left out, hand by hand: the "
+        "limit for a reference antenna.",
+    )
+    max_unsteady_deg: Annotated[float, Field(gt=0, le=180), NUMBER] = key(
+        20.0,
+        "An antenna whose calibrated phases scatter by more than this (rms) within the transit, and three times as "
+        "much as the median antenna's, is left out: at 20 deg it loses 6 % of its amplitude.",
+        unit="deg",
+    )
     max_flagged_fraction: Fraction = key(
         0.5,
         "A transit whose solutions are flagged beyond this fraction of antennas and channels is rejected.",

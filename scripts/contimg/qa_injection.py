@@ -24,7 +24,7 @@ from contimg.errors import Rejected
 from contimg.measure import PixelBeam
 from contimg.products import building, read_json, status, write_json
 from contimg.qa_gates import mad_scatter
-from contimg.qa_options import QaOptions
+from contimg.qa_options import INJECTED_BY, QaOptions
 from contimg.stages import STATUS, ImageTile
 
 SNR_STEPS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 14.0, 20.0, 30.0, 50.0)
@@ -207,7 +207,7 @@ class InjectTile:
                 inputs=[self.image.ms, self.image.directory],
                 caltables=made["caltables"],
                 parameters={
-                    "qa": self.options.model_dump(mode="json"),
+                    "qa": self.options.model_dump(mode="json", include=INJECTED_BY),
                     "imaging": made["parameters"]["imaging"],
                 },
                 metrics={**metrics, "rms_jy": made["metrics"]["rms_jy"]},

@@ -14,7 +14,7 @@ from contimg import qa, qa_gates
 from contimg.errors import InputError
 from contimg.noise_check import uniformity
 from contimg.products import building, read_json, write_json
-from contimg.qa_options import QaOptions
+from contimg.qa_options import NOT_JUDGED_BY, QaOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ class _Judged:
 
     def _parameters(self) -> dict[str, Any]:
         return {
-            "qa": self.options.model_dump(mode="json"),
+            "qa": self.options.model_dump(mode="json", exclude=NOT_JUDGED_BY),
             "catalog": None if self.catalog is None else self.catalog.path.name,
         }
 

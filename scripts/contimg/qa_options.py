@@ -28,6 +28,13 @@ GateName = Literal[
 ]
 
 
+INJECTED_BY = {"injection_pb", "detection_snr", "completeness_snr", "flux_snr", "match_beams", "min_sources"}
+"""What changes injected sources or what is said of them: a changed limit of a gate images no tile once more."""
+
+NOT_JUDGED_BY = {"injection_minutes", "injection_pb"}
+"""What no verdict depends on."""
+
+
 class QaOptions(Options):
     """When a tile or a mosaic is good enough to go on: the limits of its gates (docs/qa.md)."""
 

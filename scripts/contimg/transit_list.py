@@ -15,6 +15,7 @@ from contimg.errors import InputError
 from contimg.index import Index, Tile
 from contimg.options import BeamOptions
 from contimg.products import read_json
+from contimg.retired import NOTHING, Retired, merge, records
 
 STATUS = "status.json"
 
@@ -165,14 +166,18 @@ def run(args: argparse.Namespace) -> int:
     calibrator = _entry(catalogued(wanted, config.calibrators), config.calibrators)
     margin = config.mosaic.width_minutes / 1440.0
     state = config.products / "state"
+    reach = {
+        "start_mjd": None if config.start_mjd is None else config.start_mjd - margin,
+        "end_mjd": None if config.end_mjd is None else config.end_mjd + margin,
+    }
     index = build_index(
         config.incoming,
-        start_mjd=None if config.start_mjd is None else config.start_mjd - margin,
-        end_mjd=None if config.end_mjd is None else config.end_mjd + margin,
+        **reach,
         min_subbands=config.min_subbands,
         exclude=config.exclude,
         cache=state / "index" if state.is_dir() else None,
     )
+    index, gone = merge(index, records(config.products, **reach), config.products, exclude=config.exclude)
     listed = passages(
         index,
         calibrator,
@@ -181,13 +186,15 @@ def run(args: argparse.Namespace) -> int:
         window_minutes=config.mosaic.width_minutes,
         beam=config.beam,
     )
-    for line in table(listed, calibrator, config.products):
+    for line in table(listed, calibrator, config.products, gone):
         print(line)
     return 0
 
 
-def table(listed: Sequence[Passage], calibrator: Calibrator, products: Path) -> list[str]:
-    """Lines of text: a heading, one for each transit, and a sum."""
+def table(
+    listed: Sequence[Passage], calibrator: Calibrator, products: Path, gone: Retired = NOTHING
+) -> list[str]:
+    """Lines of text: a heading, one for each transit, and a sum; of tiles whose files are `gone` it says so."""
     line = "{:20} {:19} {:>8} {:>8} {:>6} {:>9} {:>6}  {}".format
     lines = [line("transit (UTC)", "tile", "subbands", "ddec/deg", "beam", "apparent", "tiles", "made of it")]
     for passage in listed:
@@ -198,6 +205,8 @@ def table(listed: Sequence[Passage], calibrator: Calibrator, products: Path) -> 
         slots = passage.tile.slots
         subbands = f"{len(slots) - len(passage.missing)}/{len(slots)}"
         lacks = [f"lacks sb{','.join(f'{n:02d}' for n in passage.missing)}"] if passage.missing else []
+        lost = {"raw files retired": gone.raw, "Measurement Set retired": gone.sets}
+        went = [what for what, tiles in lost.items() if passage.tile.name in tiles]
         lines.append(
             line(
                 when,
@@ -207,7 +216,7 @@ def table(listed: Sequence[Passage], calibrator: Calibrator, products: Path) -> 
                 f"{passage.beam:.3f}",
                 f"{calibrator.flux_jy * passage.beam:.2f} Jy",
                 passage.tiles,
-                "; ".join([*made(passage, calibrator.name, products), *lacks]) or "nothing",
+                "; ".join([*made(passage, calibrator.name, products), *lacks, *went]) or "nothing",
             )
         )
     observed = sum(passage.tile is not None for passage in listed)

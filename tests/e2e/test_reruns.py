@@ -72,6 +72,16 @@ def test_a_changed_mosaic_key_remakes_mosaics_only(night):
     }
 
 
+def test_a_changed_gate_judges_again_and_settings_of_injected_sources_do_not(night):
+    tile = night.truth.tiles[2].name
+    verdict = f"qa/{tile[:10]}/{tile}.json"
+    told = night.snakemake("-n", verdict, settings=("qa={injection_pb: 0.4, injection_minutes: 60}",)).stdout
+    assert "Nothing to be done" in told
+    told = night.snakemake("-n", verdict, settings=("qa={max_rms: 2.5}",)).stdout
+    assert re.search(r"contimg: qa_tile\s+1\s", told)
+    assert "image_tile" not in told
+
+
 def test_a_product_can_be_asked_for_by_its_directory(night):
     tile = night.truth.tiles[2].name
     assert "Nothing to be done" in night.snakemake("-n", f"images/{tile[:10]}/{tile}").stdout

@@ -15,6 +15,8 @@ from casacore import tables
 
 from contimg import geometry
 from contimg.beam import AiryBeam
+from contimg.beam_apparent import apparent
+from contimg.beam_measure import without_far
 from contimg.drift_fit import fit
 from contimg.image import choose, image_tile
 from contimg.ms import read_meta
@@ -60,6 +62,7 @@ def pair(tmp_path_factory):
     with_it = average(simulated_ms(folder / "with", FIELD, **TILE, **far), folder / "with.ms", 2)
     shutil.copytree(with_it, folder / "imaged.ms")
     before = visibilities(with_it)[0] - visibilities(without)[0]
+    shutil.copytree(with_it, folder / "far.ms")
     fluxes = fit(without, table_of(FIELD), beam=BEAM, freq_average=2, threads=2).table
     untouched = digest(without)
     # a fit through Cas A's fringes: what the field's sources are first taken for
@@ -92,6 +95,28 @@ def test_the_fluxes_of_the_field_are_those_without_it(pair):
     found = fit(with_it, table_of(FIELD), beam=BEAM, freq_average=2, threads=2).table
     # the same noise is in both; of Cas A 1 % is left, 0.2 Jy, which couples to the field by some 10⁻³ at most
     np.testing.assert_allclose(found["flux_jy"], expected["flux_jy"], atol=1e-3)
+
+
+def test_the_measured_beam_is_that_without_a_far_source(pair, tmp_path):
+    without, _, _, sources, _, _ = pair
+    far = without.with_name("far.ms")
+    shutil.copytree(far, tmp_path / "taken.ms")
+    model = {"beam": BEAM, "freq_average": 2, "threads": 2}
+    imaged = {"outside": {"Cas A": {"removed": True}, "Sun": {"removed": False}}}
+    told = without_far(tmp_path / "taken.ms", sources, imaged, **model)
+    assert told["Cas A"]["removed"]
+    true, wrong, taken = (apparent(ms, sources, **model) for ms in (without, far, tmp_path / "taken.ms"))
+    # sigma of a cell is that of the noise, which is the same in all three: what differs is Cas A's
+    left, before = (((cells["ratio"] - true["ratio"]) / true["ratio_err"]).std() for cells in (taken, wrong))
+    assert left < 0.5
+    assert before > 2 * left
+
+
+def test_a_set_is_not_touched_where_its_image_had_nothing_taken_out(pair):
+    without, _, _, _, untouched, _ = pair
+    for outside in (None, {"Cas A": {"removed": False}}):
+        assert without_far(without, pd.DataFrame(), {"outside": outside}) is None
+    assert digest(without) == untouched
 
 
 def test_without_a_far_source_nothing_changes_bit_for_bit(pair):

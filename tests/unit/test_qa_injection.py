@@ -1,14 +1,18 @@
 """Injected sources: where they go, what is counted of them, and that they enter the data as the sky would."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
 
+from contimg import qa_injection
 from contimg.errors import Rejected
 from contimg.measure import find
 from contimg.qa_injection import APART_BEAMS, PER_STEP, SNR_STEPS, draw, recover, summary
-from contimg.qa_options import QaOptions
+from contimg.qa_options import INJECTED_BY, QaOptions
 from contimg.windows import holds_multiple
 
 from .tile_images import Beam, beam_noise, write_tile
@@ -113,3 +117,8 @@ def test_the_same_tiles_of_every_night_hold_a_multiple():
         minutes = tile.ra_icrs_deg * 4.0
         assert abs(minutes - 120.0 * round(minutes / 120.0)) < 2.6  # half a tile
     assert [tile for tile in tiles if holds_multiple(tile, None)] == []
+
+
+def test_the_rule_watches_the_settings_that_injection_uses():
+    used = set(re.findall(r"\boptions\.(\w+)", Path(qa_injection.__file__).read_text()))
+    assert used - {"model_dump"} == INJECTED_BY

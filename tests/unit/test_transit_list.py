@@ -9,6 +9,7 @@ from contimg.cli import main
 from contimg.index import Index, LeftOut, Slot
 from contimg.options import BeamOptions
 from contimg.products import status, write_json
+from contimg.retired import merge
 from contimg.transit_list import made, passages, table
 
 from .tiles import strip_of_tiles
@@ -49,6 +50,19 @@ def test_missing_subbands_are_named(tmp_path):
     assert passage.missing == (1,)
     assert "1/2" in table([passage], SOURCE, products=tmp_path)[1]
     assert table([passage], SOURCE, products=tmp_path)[1].endswith("lacks sb01")
+
+
+def test_a_transit_whose_files_are_retired_says_so_and_is_no_gap(tmp_path):
+    whole = strip_of_tiles(count=1)[0]
+    record = {"tile": Index((whole,), ()).to_json()["tiles"][0], "raw": "2025-12-01", "science": "2025-12-02"}
+    index, gone = merge(Index((), ()), {whole.name: record}, tmp_path)
+    (passage,) = listed(index)
+    assert passage.tile == whole
+    line = table([passage], SOURCE, tmp_path, gone)[1]
+    assert line.endswith("raw files retired; Measurement Set retired")
+    (tmp_path / names.science_ms(whole.name)).mkdir(parents=True)
+    line = table([passage], SOURCE, tmp_path, merge(Index((), ()), {whole.name: record}, tmp_path)[1])[1]
+    assert line.endswith("raw files retired")
 
 
 def test_a_group_that_was_left_out_says_why_there_is_no_transit():
