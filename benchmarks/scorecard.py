@@ -67,7 +67,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
     ]
     for night in nights:
         measured = parts[night.name]
-        rejected = measured.tiles[measured.tiles["reason"].notna()] if len(measured.tiles) else measured.tiles
+        rejected = measured.tiles[measured.tiles["reason"].notna()]
         lines += [
             "",
             f"### {night.name}",
@@ -76,6 +76,11 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
             f"{skies.EPOCHS}; {len(measured.tiles)} tiles, {len(rejected)} rejected.",
             "",
             *scorecard.table(measured),
+            *(["", "Rejected:"] if len(rejected) else []),
+            *(
+                f"- {tile}: {reason}"
+                for tile, reason in zip(rejected["tile"], rejected["reason"], strict=True)
+            ),
         ]
     return "\n".join([*lines, *(["", "## What failed", ""] + notes if notes else [])]) + "\n"
 

@@ -20,6 +20,13 @@ BRIGHT_SIGMA = 50.0
 FOUND_SIGMA = 5.0
 MATCH_BEAMS = 1.0
 _DRAWS = 300
+_COLUMNS = {
+    "fluxes": ("name", "flux_jy", "ratio", "ratio_scaled", "snr", "offset_major_beam", "offset_minor_beam"),
+    "found": ("snr", "real"),
+    "expected": ("name", "found"),
+    "tiles": ("tile", "rms_jy", "thermal_jy", "reason"),
+}
+"""Of each table, also of one without rows: a night that gave nothing is a line of the scorecard."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ def measure_night(truth: Truth, products: Path, night: Night, epoch: int) -> Mea
         {"tile": status.parent.name, **_tile(read_json(status)), **label}
         for status in sorted(products.glob("images/*/*/status.json"))
     ]
-    return Measured(**{name: _joined(found) for name, found in tables.items()}, tiles=pd.DataFrame(tiles))
+    measured = {name: _joined(name, found) for name, found in tables.items()}
+    return Measured(**measured, tiles=_joined("tiles", [pd.DataFrame(tiles)]))
 
 
 def _tile(record: dict[str, Any]) -> dict[str, Any]:
@@ -94,14 +102,16 @@ def _tile(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def _joined(kind: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    there = [table for table in tables if len(table)]
+    if not there:
+        return pd.DataFrame(columns=[*_COLUMNS[kind], "night", "epoch"])
+    return pd.concat(there, ignore_index=True)
 
 
 def together(parts: Sequence[Measured]) -> Measured:
     """All days in one."""
-    names = ("fluxes", "found", "expected", "tiles")
-    return Measured(**{name: _joined([getattr(part, name) for part in parts]) for name in names})
+    return Measured(**{kind: _joined(kind, [getattr(part, kind) for part in parts]) for kind in _COLUMNS})
 
 
 def blind(directory: Path, truth: Truth, bright: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -137,13 +147,14 @@ def numbers(measured: Measured) -> list[Number]:
     """The lines of the scorecard."""
     fluxes, tiles = measured.fluxes, measured.tiles
     bright = fluxes[fluxes["snr"] > BRIGHT_SIGMA]
-    offset = np.hypot(bright["offset_major_beam"], bright["offset_minor_beam"]).to_numpy()
+    offset = np.hypot(bright["offset_major_beam"], bright["offset_minor_beam"]).to_numpy(dtype=float)
     pairs = repeats(bright)
     good = tiles[tiles["reason"].isna()]
-    ratio = (good["rms_jy"] / good["thermal_jy"]).to_numpy()
+    ratio = (good["rms_jy"] / good["thermal_jy"]).to_numpy(dtype=float)
     strong = measured.found[measured.found["snr"] > SIGMA]
-    ratios, above = bright["ratio"].to_numpy(), fluxes["ratio"].to_numpy()
-    scaled = bright["ratio_scaled"].to_numpy()
+    ratios, above, scaled = (
+        column.to_numpy(dtype=float) for column in (bright["ratio"], fluxes["ratio"], bright["ratio_scaled"])
+    )
     complete, real = measured.expected["found"].to_numpy(), measured.found["real"].to_numpy()
     places = "3–5″ rms; 1/30 beam (LoTSS DR2)"
     return [
@@ -170,6 +181,7 @@ def numbers(measured: Measured) -> list[Number]:
         _share("complete at 10 σ", complete, "≥ 95 %", "45 % of ≥ 50 mJy; 95 % (RACS-mid)"),
         _share("reliable above 10 σ", strong["real"].to_numpy(), "≥ 99.5 %", "≥ 99 %"),
         _share("reliable above 5 σ", real, "", ""),
+        _share("tiles with an image", tiles["reason"].isna().to_numpy(), "", ""),
         _drawn("rms of a tile over thermal, median", ratio, np.median, "%.3f", "≤ 1.5", "25–60"),
     ]
 

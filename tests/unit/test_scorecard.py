@@ -9,6 +9,7 @@ from astropy.io import fits
 from benchlib import scorecard, skies
 
 from contimg.measure import PixelBeam
+from contimg.products import status, write_json
 from contimg.simulate.gains import draw
 from contimg.simulate.options import Source, preset
 from contimg.simulate.truth import Truth
@@ -73,6 +74,22 @@ def test_shares_have_binomial_errors():
 def test_what_was_not_measured_is_said_so():
     nothing = replace(measured(), found=pd.DataFrame({"snr": [], "real": []}))
     assert "**not measured** (0)" in number(nothing, "reliable above 10").cells()
+
+
+def test_a_night_without_a_mosaic_is_a_line_and_no_failure(tmp_path):
+    night = NIGHTS[0]
+    truth = Truth(night.options, 60000.0, (), (), ())
+    write_json(
+        tmp_path / "images" / "2025-10-30" / "2025-10-30T13:00:00" / "status.json", status("CLEAN diverged")
+    )
+    alone = scorecard.measure_night(truth, tmp_path, night, 0)
+    assert number(alone, "tiles with an image").value == 0.0
+    assert "**not measured** (0)" in number(alone, "complete").cells()
+    both = scorecard.together([alone, measured()])
+    assert number(both, "complete").value == number(measured(), "complete").value
+    assert number(both, "tiles with an image").count == 1 + len(measured().tiles)
+    nothing = scorecard.measure_night(truth, tmp_path / "none", night, 0)
+    assert number(nothing, "tiles with an image").count == 0
 
 
 def test_a_source_of_one_day_repeats_nothing():
