@@ -4,9 +4,9 @@
     make scorecard SIZE=quick                  smaller tiles, to try it
     python benchmarks/scorecard.py --nights south sick
 
-Every night is observed on two days. The pipeline is given a calibrator catalogue with an error in the calibrator's flux
-and a reference catalogue whose fluxes scatter by 3 %. Nights and products are kept in bench/scorecard, and a second run
-makes only what is missing.
+Two of the five nights are observed on two days, which tell how well fluxes repeat. The pipeline is given a calibrator
+catalogue with an error in the calibrator's flux and a reference catalogue whose fluxes scatter by 3 %. Nights and
+products are kept in bench/scorecard, and a second run makes only what is missing.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
             f"### {night.name}",
             f"Declination {night.options.dec_deg:+.1f}°: {night.says}; the calibrator's flux is stated "
             f"{100 * night.calibrator_error:+.0f} % wrong. Days with tiles: {_days({night.name: measured})} of "
-            f"{skies.EPOCHS}; {len(measured.tiles)} tiles, {len(rejected)} rejected.",
+            f"{night.days}; {len(measured.tiles)} tiles, {len(rejected)} rejected.",
             "",
             *scorecard.table(measured),
             *(["", "Rejected:"] if len(rejected) else []),
@@ -109,7 +109,7 @@ def main() -> None:
     parts, notes = {}, []
     for night in nights:
         days = []
-        for epoch in range(skies.EPOCHS):
+        for epoch in range(night.days):
             folder = arguments.folder.resolve() / arguments.size / f"{night.name}{epoch}"
             cost = make(night, epoch, folder, arguments.threads)
             print(

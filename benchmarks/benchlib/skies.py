@@ -10,14 +10,13 @@ import numpy as np
 
 from contimg.simulate.options import SimOptions, Source, preset
 
-EPOCHS = 2
 CATALOGUE_SCATTER = 0.03
 CATALOGUE_FLUX_MIN_JY = 0.02
 
 
 @dataclass(frozen=True)
 class Night:
-    """One condition, observed on `EPOCHS` days in a row.
+    """One condition, observed on one day or more in a row.
 
     Attributes
     ----------
@@ -28,12 +27,15 @@ class Night:
         Of the first day.
     calibrator_error : float
         The catalogue states the calibrator's flux too high by this part.
+    days : int
+        Two tell how well fluxes repeat; the rest is known from one.
     """
 
     name: str
     says: str
     options: SimOptions
     calibrator_error: float
+    days: int = 1
 
     def epoch(self, number: int) -> SimOptions:
         """The options of a later day: the same sky and array, other noise, interference and drift of phases."""
@@ -90,9 +92,13 @@ def nights(size: str) -> list[Night]:
     outside = replace(far_north, sources=(*far_north.sources, *strong))
     return [
         Night(
-            "north", "linear drift of phases, narrow interference and a burst, one dead antenna", north, 0.02
+            "north",
+            "linear drift of phases, narrow interference and a burst, one dead antenna",
+            north,
+            0.02,
+            days=2,
         ),
-        Night("south", "across RA 0h; phases wander by 10 deg an hour", south, -0.03),
+        Night("south", "across RA 0h; phases wander by 10 deg an hour", south, -0.03, days=2),
         Night("crowded", "four times as many sources, some only 3 arcmin apart", crowded, 0.01),
         Night(
             "sick",

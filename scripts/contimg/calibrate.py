@@ -131,8 +131,8 @@ def solve_transit(
     departed = caldepart.antennas(data, out_dir, options)
     if departed.bad.any():
         data = caldepart.flag_antennas(data, departed.bad)
-        for table in ("BP", "G"):
-            shutil.rmtree(out_dir / table)
+        for name in ("BP", "G"):
+            shutil.rmtree(out_dir / name)
         (scratch / "again").mkdir()
         solver = replace(solver, scratch=scratch / "again")
         if departed.bad[refant.index].any():

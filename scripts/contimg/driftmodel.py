@@ -28,8 +28,8 @@ MIN_NEIGHBOUR = 0.002
 """A neighbour enters the model if its apparent flux reaches this part of the calibrator's."""
 
 MAX_NEIGHBOURS = 100
-"""At most so many, the brightest. What is left out, N antennas' gains take up by 2/N, and every tile with the calibrator
-in its beam shows it weaker by that."""
+"""At most so many, the brightest. What is left out, N antennas' gains take up by 2/N, and every tile with the
+calibrator in its beam shows it weaker by that."""
 
 
 class DriftModel:

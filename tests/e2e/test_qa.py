@@ -4,10 +4,12 @@ import os
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from contimg import names
 from contimg.products import read_json
+from contimg.qa_gates import CATALOGUE_GATES
 from contimg.simulate.options import preset
 
 
@@ -68,6 +70,50 @@ def test_a_tile_that_fails_a_gate_is_in_no_mosaic_and_nothing_else_changes(night
     assert held == len(other.directories("mosaics"))
     page = (other.products / "qa/2025-10-30.html").read_text()
     assert f"{worst.rsplit('/', 1)[-1]}: {found[worst]['reason']}" in page
+
+
+def catalogue(source, target, scale):
+    """A reference catalogue with its fluxes off by a factor."""
+    table = pd.read_csv(source)
+    table["flux_jy"] *= scale
+    table.to_csv(target, index=False)
+    return target
+
+
+def test_a_night_passes_the_gates_of_a_right_catalogue(south):
+    for product, record in verdicts(south, "tile").items():
+        assert record["verdict"] == "pass", f"{product}: {record['reason']}"
+        gates = record["gates"]
+        assert all(gates[name]["verdict"] == "pass" for name in CATALOGUE_GATES if name != "counterparts")
+        # medians of five sources or more above 20 sigma: 1.25 x 5 % / sqrt(5) = 3 % and less; and a fiftieth of a beam
+        assert gates["flux_ratio"]["value"] == pytest.approx(1.0, abs=0.03)
+        assert gates["position_offset"]["value"] < 0.03
+
+
+def test_with_a_catalogue_of_another_scale_every_tile_fails_and_no_mosaic_is_made(south, tmp_path):
+    other = replace(south, products=linked(south.products, tmp_path / "products"))
+    wrong = catalogue(south.incoming / "sources.csv", tmp_path / "wrong.csv", 1.25)
+    # images stay: what is asked is what the gates say of them
+    judging = ("--allowed-rules", "qa_tile", "mosaic_window", "qa_mosaic")
+    asked = [path.relative_to(other.products) for path in other.directories("mosaics")]
+    stems = [next(south.products.joinpath(path).glob("*.weights.fits")).name for path in asked]
+    targets = [
+        names.mosaic_verdict(str(path), stem.removesuffix(".weights.fits"))
+        for path, stem in zip(asked, stems, strict=True)
+    ]
+    other.snakemake(*targets, *judging, "--cores", "2", settings=(f"catalog={wrong}",))
+    for record in verdicts(other, "tile").values():
+        gate = record["gates"]["flux_ratio"]
+        assert gate["value"] == pytest.approx(1 / 1.25, abs=0.03)
+        assert (gate["verdict"], record["verdict"]) == ("fail", "fail")
+        assert record["reason"].startswith("flux_ratio 0.")
+    for record in verdicts(other, "mosaic").values():
+        assert record["verdict"] == "fail"
+        assert record["reason"].startswith("rejected: 0 good tiles")
+    for path in other.directories("mosaics"):
+        made = read_json(path / "status.json")
+        assert made["status"] == "rejected"
+        assert all("qa: flux_ratio" in tile["reason"] for tile in made["tiles"])
 
 
 def test_injected_sources_come_back_with_their_flux_where_they_should_and_not_where_they_cannot(
