@@ -66,7 +66,16 @@ def make_meta(
 
 def table_of(sources: list[Source] | tuple[Source, ...]) -> pd.DataFrame:
     """The simulator's sources as the fit wants them."""
-    columns = ("name", "ra_deg", "dec_deg", "flux_jy", "spectral_index")
+    columns = (
+        "name",
+        "ra_deg",
+        "dec_deg",
+        "flux_jy",
+        "spectral_index",
+        "major_arcsec",
+        "minor_arcsec",
+        "angle_deg",
+    )
     return pd.DataFrame([{name: getattr(source, name) for name in columns} for source in sources])
 
 

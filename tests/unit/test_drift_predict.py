@@ -143,12 +143,13 @@ def test_prediction_is_what_the_simulator_puts_into_a_converted_tile(tmp_path):
         Source("a", 130.0, 55.4, 8.8, -0.5),
         Source("b", 128.4, 54.2, 3.0, 0.7),
         Source("c", 131.5, 56.3, 1.0, -1.0),
+        Source("wide", 129.2, 55.0, 2.0, -0.7, 60.0, 25.0, 130.0),
     )
     # channels as wide as the telescope's
     band = {"n_channels": 48, "band_low_hz": 1400e6, "band_high_hz": 1446.875e6, "antennas": ANTENNAS[::2]}
     ms = simulated_ms(tmp_path, sources, noise=False, **band)
     found = PointSources.from_table(table_of(sources))
-    # The simulator follows smearing across the band to first order: 1e-5 of 12.8 Jy, as is single precision's share.
+    # The simulator follows smearing across the band to first order: 1e-5 of 14.8 Jy, as is single precision's share.
     for path, step, tolerance in ((ms, 1, 2e-4), (average(ms, tmp_path / "avg.ms", 4), 4, 2e-4)):
         meta = read_meta(path)
         cross = meta.ant1 != meta.ant2
