@@ -17,7 +17,9 @@ _VARIABLES = (
 def limit(threads: int) -> None:
     """Set the variables that OpenMP, BLAS, numexpr, numba and ducc0 read when they are first imported.
 
-    Must run before numpy is imported; processes started later inherit it.
+    Processes started later inherit it. A script may have imported numpy before: Snakemake gives the process of a
+    script the variables of OpenMP and BLAS itself, and what is loaded only when a job is made (numba, ducc0) is not
+    there yet.
     """
     for name in _VARIABLES:
         os.environ[name] = str(threads)

@@ -1,9 +1,12 @@
+import ast
 import errno
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -178,3 +181,18 @@ def test_a_job_that_is_told_to_end_leaves_in_good_order(tree):
         run(make)
     assert left == ["in good order"]
     assert jobs.killed() == ["images/t"]
+
+
+def test_no_script_has_loaded_what_reads_its_threads_before_they_are_set():
+    """Of numpy's BLAS Snakemake takes care, before the script starts; numba and ducc0 are told by the job."""
+    scripts = sorted((Path(__file__).parents[2] / "scripts").glob("*_*.py"))
+    heads = [
+        ast.unparse(line)
+        for script in scripts
+        for line in ast.parse(script.read_text()).body
+        if isinstance(line, ast.Import | ast.ImportFrom)
+    ]
+    code = [*heads, "import sys", "print({'numba', 'ducc0', 'casatools', 'aoflagger'} & {*sys.modules})"]
+    env = {**os.environ, "PYTHONPATH": str(scripts[0].parent)}
+    call = [sys.executable, "-c", "\n".join(code)]
+    assert subprocess.run(call, env=env, capture_output=True, text=True, check=True).stdout == "set()\n"
