@@ -310,7 +310,8 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: R
     if config.calibrator is not None:
         selected, windows = _round_transit(config, index.tiles, calibrators)
     else:
-        selected = [tile for tile in index.tiles if _in_range(tile.start_mjd, config)]
+        # by their names, which are rounded: `start: NAME` includes the tile of that name, `end: NAME` does not
+        selected = [tile for tile in index.tiles if _in_range(names.tile_mjd(tile.name), config)]
         windows = _windows(config, index.tiles, selected)
     needed = {name for window in windows for name in window.tiles} | {tile.name for tile in selected}
     candidates = {

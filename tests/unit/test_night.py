@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from contimg.calibrators import Calibrator
@@ -5,6 +7,7 @@ from contimg.config import Config
 from contimg.errors import ConfigError
 from contimg.index import Index, LeftOut
 from contimg.manifest import freeze, thaw
+from contimg.names import tile_mjd
 from contimg.night import arrange
 
 from .tiles import strip_of_tiles
@@ -34,6 +37,14 @@ def test_registries_come_after_a_publication_and_bring_none_about():
     assert receipts
     assert receipts <= set(planned.registered({"registry", "publish"}))
     assert not receipts & set(planned.registered({"registry"}))
+
+
+def test_a_range_from_one_tiles_name_to_the_next_ones_is_that_tile_however_the_names_are_rounded():
+    tiles = strip_of_tiles(count=12, minutes=0.859)  # 51.54 s
+    early = [tile.start_mjd < tile_mjd(tile.name) for tile in tiles]
+    assert 3 < sum(early) < 9  # names of both kinds
+    for tile, following in pairwise(tiles):
+        assert night(tiles, start=tile.name, end=following.name).selected == (tile.name,)
 
 
 def test_left_out_groups_of_the_range_are_told():
