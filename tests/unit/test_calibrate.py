@@ -341,6 +341,21 @@ def test_faint_neighbours_are_left_out_of_the_model(tmp_path):
     assert model.mean_apparent_jy.shape == (2,)
 
 
+def test_a_crowded_field_is_in_the_model_as_a_whole(tmp_path):
+    # eighty sources of 0.1 Jy within half power, each 2 % of the calibrator: what is left out of a model is taken up
+    # by the gains, 2/N of each
+    rng = np.random.default_rng(4)
+    others = [(float(x), float(y), 0.1) for x, y in rng.uniform(-0.8, 0.8, (80, 2))]
+    truth = make_calibrator_ms(
+        tmp_path / "a.ms", n_ant=3, n_times=2, n_chan=2, sky=Sky(flux_jy=5.0, others=others)
+    )
+    model = DriftModel(truth.meta, truth.calibrator, truth.others, AiryBeam(4.65))
+    assert len(model.neighbours) == 80
+    power = model.mean_apparent_jy[1:] / 0.1
+    assert power.max() <= 1.02  # of flux at 1.4 GHz, with index -0.7
+    assert power.min() > 0.3
+
+
 @pytest.fixture(scope="module")
 def health(tmp_path_factory):
     """What the average says of ten healthy antennas, 103 and 104 among them."""
