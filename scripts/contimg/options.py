@@ -122,9 +122,9 @@ class CalibrationOptions(Options):
         "limit for a reference antenna.",
     )
     max_unsteady_deg: Annotated[float, Field(gt=0, le=180), NUMBER] = key(
-        20.0,
+        15.0,
         "An antenna whose calibrated phases scatter by more than this (rms) within the transit, and three times as "
-        "much as the median antenna's, is left out: at 20 deg it loses 6 % of its amplitude.",
+        "much as the median antenna's, is left out: at 15 deg it loses 3 % of its amplitude.",
         unit="deg",
     )
     max_flagged_fraction: Fraction = key(
