@@ -63,7 +63,11 @@ def save_picture(
     shown = axes.imshow(small, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
     middle = slice(factor // 2, None, factor)
     contours = axes.contour(
-        pb[middle, middle][:ny, :nx], levels=sorted(pb_levels), colors="tab:red", linewidths=0.8, alpha=0.8
+        pb[middle, middle][:ny, :nx],
+        levels=sorted(set(pb_levels)),
+        colors="tab:red",
+        linewidths=0.8,
+        alpha=0.8,
     )
     axes.clabel(contours, fmt=lambda level: f"PB {level:g}", fontsize=8)
     if len(sources):

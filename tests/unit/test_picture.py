@@ -53,3 +53,15 @@ def test_a_large_image_with_one_bright_pixel_shows_it_within_three_seconds(tmp_p
     assert columns.min() > 0.1 * width
     assert columns.max() < 0.5 * width
     assert height > 0.5 * width
+
+
+def test_a_beam_level_given_twice_is_drawn_once(tmp_path):
+    # imaging.pb_limit may be the half-power level, which is drawn anyway
+    y, x = np.indices((120, 160), dtype=np.float32)
+    pb = np.exp(-((x - 80) ** 2 + (y - 60) ** 2) / 3000).astype(np.float32)
+    image = np.random.default_rng(0).normal(0, 1e-3, pb.shape).astype(np.float32)
+    for name, levels in (("once", (0.5,)), ("twice", (0.5, 0.5))):
+        save_picture(
+            tmp_path / f"{name}.png", image, make_header(160, 120), pb=pb, rms_jy=1e-3, pb_levels=levels
+        )
+    np.testing.assert_array_equal(*(imread(tmp_path / f"{name}.png") for name in ("once", "twice")))
