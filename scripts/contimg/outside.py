@@ -13,8 +13,9 @@ itself is not disturbed: over a part of the band a far source turns by many turn
 at most, which takes 10⁻⁴ of a field source.
 
 A source is significant if its power, summed over cells, exceeds that of noise by `DETECT_SIGMA`, and `CONTRAST` times
-that at the mirrored place (the same fringes turned the other way round): what the field's sidelobes, interference and
-wrong weights give. Only what is significant is subtracted, with gains interpolated between cells; without any, the
+that at the mirrored place (the same fringes turned the other way round, in what is left without the sources: on the
+short baselines that see the Sun, fringes and their mirror images are alike): what the field's sidelobes, interference
+and wrong weights give. Only what is significant is subtracted, with gains interpolated between cells; without any, the
 data are not touched. What a Gaussian of that size does not describe, fine structure on long baselines, stays.
 
 References: Thompson, Moran & Swenson (2017), section 10.2 (size), 6.4 (smearing); sizes: Perley & Butler (2017).
@@ -88,6 +89,7 @@ class _Sums:
     normal: Array  # (..., nsrc, nsrc), complex128
     rhs: Array  # (..., nsrc)
     mirror: Array  # (..., nsrc), with the conjugate model
+    overlap: Array  # (..., nsrc, nsrc), of the sources with the conjugates of all
 
     def grouped(self, times: int, blocks: int) -> _Sums:
         """Sums over runs of integrations and of parts of the band."""
@@ -97,12 +99,15 @@ class _Sums:
             values = np.add.reduceat(values, np.arange(0, n_times, times), axis=1)
             return np.add.reduceat(values, np.arange(0, n_blocks, blocks), axis=2)
 
-        return _Sums(summed(self.normal), summed(self.rhs), summed(self.mirror))
+        return _Sums(summed(self.normal), summed(self.rhs), summed(self.mirror), summed(self.overlap))
 
     def take(self, chosen: Array) -> _Sums:
         """Those of some sources."""
         return _Sums(
-            self.normal[..., chosen, :][..., chosen], self.rhs[..., chosen], self.mirror[..., chosen]
+            self.normal[..., chosen, :][..., chosen],
+            self.rhs[..., chosen],
+            self.mirror[..., chosen],
+            self.overlap[..., chosen, :][..., chosen],
         )
 
     def solve(self) -> tuple[Array, Array]:
@@ -276,7 +281,7 @@ def _accumulate(table: tables.table, meta: MsMeta, model: _Model, field: DriftVi
     hands = parallel_hands(meta)
     n_src, n_blocks = len(model.sky.names), min(BLOCKS, n_chan)
     shape = (len(hands), n_times, n_blocks, n_src)
-    sums = _Sums(np.zeros((*shape, n_src), np.complex128), np.zeros(shape, complex), np.zeros(shape, complex))
+    sums = _Sums(*(np.zeros(size, complex) for size in ((*shape, n_src), shape, shape, (*shape, n_src))))
     edges = [k * n_chan // n_blocks for k in range(n_blocks + 1)]
     for i in range(n_times):
         data, flag, weight = (
@@ -295,6 +300,7 @@ def _accumulate(table: tables.table, meta: MsMeta, model: _Model, field: DriftVi
                 sums.normal[h, i, k] = design.conj() @ design.T
                 sums.rhs[h, i, k] = design.conj() @ values
                 sums.mirror[h, i, k] = design @ values
+                sums.overlap[h, i, k] = design @ design.T
     return sums
 
 
@@ -304,6 +310,7 @@ def _judge(sums: _Sums, sky: _Sky, model: _Model, report: dict[str, Any]) -> Arr
     gain, variance = cells.solve()
     some = np.isfinite(variance)
     size = np.einsum("...ss->...s", cells.normal).real
+    mirrored = cells.mirror - np.einsum("...st,...t->...s", cells.overlap, gain)
     significant = np.zeros(len(sky.names), bool)
     for s, name in enumerate(sky.names):
         here = some[..., s]
@@ -313,11 +320,11 @@ def _judge(sums: _Sums, sky: _Sky, model: _Model, report: dict[str, Any]) -> Arr
             continue
         # |a|² / 2σ² of noise is exponential: mean 1, standard deviation 1 in a cell
         power = float(np.mean(np.abs(gain[here, s]) ** 2 / (2.0 * variance[here, s])))
-        mirror = float(np.mean(np.abs(cells.mirror[here, s]) ** 2 / (2.0 * size[here, s])))
+        mirror = float(np.mean(np.abs(mirrored[here, s]) ** 2 / (2.0 * size[here, s])))
         sigma, contrast = (power - 1.0) * np.sqrt(n), power / max(mirror, 1.0)
         significant[s] = sigma > DETECT_SIGMA and contrast > CONTRAST
         report[name] |= {
-            "significance": round(sigma, 1),
+            "significance": round(float(sigma), 1),
             "contrast": round(contrast, 2),
             "mean_jy": round(float(np.mean(np.abs(gain[here, s]))), 4),
             "baselines": int(model.solvable[s].sum()),

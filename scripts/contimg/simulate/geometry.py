@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import HADec, SkyCoord
+from astropy.coordinates import HADec, SkyCoord, get_body
 from astropy.time import Time
 from astropy.utils import iers
 
@@ -52,6 +52,15 @@ def hour_angle_dec(
     sky = sky.transform_to(frame)
     hour_angle = (sky.ha.to_value(u.rad) + np.pi) % (2.0 * np.pi) - np.pi
     return hour_angle, sky.dec.to_value(u.rad)
+
+
+def sun_hour_angle_dec(times_jd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return hour angle and declination of the Sun, both (nt,), rad, as `hour_angle_dec` those of stars."""
+    times = Time(times_jd, format="jd", scale="utc")
+    place = reference_location()
+    sun = get_body("sun", times, place).transform_to(HADec(obstime=times, location=place))
+    hour_angle = (sun.ha.to_value(u.rad) + np.pi) % (2.0 * np.pi) - np.pi
+    return hour_angle, sun.dec.to_value(u.rad)
 
 
 def direction(hour_angle_rad: np.ndarray, dec_rad: np.ndarray) -> np.ndarray:

@@ -99,6 +99,9 @@ class SimOptions:
         20.0, "standard deviation of the rate of their gains' phases, deg/min"
     )
     far_size_arcmin: float = _opt(0.0, "their width at half power, arcmin")
+    sun_jy: float = _opt(
+        0.0, "what comes through of the Sun by day, Jy at 1.4 GHz; it moves, and is 30' wide"
+    )
     catalogue: str = _opt("", "CSV of sources: name,ra_deg,dec_deg,flux_jy[,spectral_index]")
     field_density_per_deg2: float = _opt(0.0, "random field sources per square degree of the strip")
     field_half_width_deg: float = _opt(1.5, "field sources lie within this declination of the pointing, deg")
