@@ -13,7 +13,9 @@ signal-to-noise ratio.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,13 @@ SIDELOBE_MARGIN = 1.2
 RESIDUE = 0.003
 """What errors of the gains leave of a source that was taken out, in the first rounds, as a part of its sidelobes.
 Fainter peaks in its sidelobes are left to CLEAN."""
+
+EXCESS = 1.2
+"""Variance of the first rounds' residuals over what the weights promise, above which gains may be what is wrong."""
+
+TRUSTED = (0.2, 0.05, 0.0125)
+"""Sources by which gains are corrected in the first rounds, as a part of the brightest: fainter ones may be what the
+errors of the gains make of it."""
 
 SAME_BEAMS = 0.8
 """A peak this near to a source (FWHM along the beam's axes) is that source."""
@@ -104,6 +113,7 @@ def find_sources(
     beam: PowerBeam | None,
     freq_average: int = 1,
     known: pd.DataFrame | None = None,
+    correct: Callable[[pd.DataFrame], StokesI | None] | None = None,
     threads: int = 1,
 ) -> Fit | None:
     """Find the sources of a tile and fit them to its visibilities.
@@ -119,6 +129,9 @@ def find_sources(
         Raw channels in each channel of `data`.
     known : DataFrame, optional
         Sources to begin with (``ra_deg, dec_deg, flux_jy``, …).
+    correct : callable, optional
+        Called in the first rounds with the brightest sources fitted, where residuals are above what the weights promise
+        (`EXCESS`): may return better data of the same shape, with which the search goes on.
     threads : int
 
     Returns
@@ -134,10 +147,18 @@ def find_sources(
     logger.info("sidelobes: %.3f near, %.4f far", *imager.envelope[[len(imager.envelope) // 20, -1]])
     sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
     dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]
-    seen = 0
+    taken = set(PointSources.from_table(sources).names)
+    trusted = list(TRUSTED)
+    names = (name for name in map("S{:03d}".format, count()) if name not in taken)
     for number in range(1, MAX_ROUNDS + 1):
         if len(sources):
             fitted = fit_data(coarse, array, sources, options=options, threads=threads)
+            if correct is not None and trusted and fitted.noise_scale > EXCESS:
+                apparent = fitted.table["flux_jy"] * fitted.table["beam"]
+                better = correct(fitted.table[apparent > trusted.pop(0) * apparent.max()])
+                if better is not None:
+                    coarse = imager.data = AveragedI(better, step)
+                    fitted = fit_data(coarse, array, sources, options=options, threads=threads)
             significant = fitted.table["snr"] >= search.sigma
             sources = fitted.table[significant].reset_index(drop=True)
             if not significant.all():
@@ -146,8 +167,7 @@ def find_sources(
         logger.info("round %d: %d sources, %d more peaks", number, len(sources), len(new))
         if new.empty or len(sources) >= MAX_SOURCES:
             break
-        seen += len(new)
-        new.insert(0, "name", [f"S{k:03d}" for k in range(seen - len(new), seen)])
+        new.insert(0, "name", list(islice(names, len(new))))
         sources = pd.concat([sources, new], ignore_index=True)
     if sources.empty:
         return None

@@ -70,7 +70,8 @@ def image_tile(
     Parameters
     ----------
     ms : Path
-        Calibrated Measurement Set written by `contimg.apply`, with weights; only read.
+        Calibrated Measurement Set written by `contimg.apply`, with weights; a private copy if `outside` or `selfcal`
+        of the options is not none.
     out_dir : Path
         Existing directory.
     plan : ImagingPlan
@@ -133,7 +134,7 @@ def image_tile(
     rest_folder = scratch / f"rest.{ms.stem}"
     rest_folder.mkdir()
     try:
-        fitted, outside = None, None
+        fitted, outside, selfcal = None, None, None
         if options.sky_model == "drift":
             known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
             rest = skymodel.take_out(
@@ -145,9 +146,11 @@ def image_tile(
                 loss=options.smearing_loss,
                 known=known,
                 outside=options.outside == "auto",
+                selfcal=options.selfcal,
                 threads=threads,
+                log=log,
             )
-            fitted, outside = rest.fit, rest.outside
+            fitted, outside, selfcal = rest.fit, rest.outside, rest.selfcal
             if options.multiscale == "auto" and fitted is not None and fitted.n_resolved:
                 why = f"{fitted.n_resolved} of the sources fitted are resolved"
                 plan = replace(plan, multiscale=True, why={**plan.why, "multiscale": why})
@@ -215,6 +218,7 @@ def image_tile(
         "backend": used.backend,
         "sky_model": None if fitted is None else fitted.summary(),
         "outside": outside,
+        "selfcal": selfcal,
         "seconds_weights": weighed - started,
         "seconds_sky_model": found - weighed,
         "seconds_imager": imaged - found,

@@ -224,6 +224,11 @@ class ImagingOptions(Options):
         "auto: the Sun, Cas A, Cyg A, Tau A and Vir A are looked for in far sidelobes and taken out where significant; "
         "none: they are left. With sky_model drift.",
     )
+    selfcal: Annotated[Literal["auto", "phase", "none"], BeforeValidator(values.none_is_a_word)] = key(
+        "auto",
+        "auto: what the gains have changed by since their transit is solved for with the sources fitted, phases then "
+        "amplitudes, and taken out where χ² says that it helps; phase: phases alone; none. With sky_model drift.",
+    )
     keep: Annotated[tuple[Literal["residual", "model"], ...], BeforeValidator(values.listed)] = key(
         (),
         "Further images of a tile: residual is what CLEAN left (Jy/beam), model its components (Jy/pixel); fitted "

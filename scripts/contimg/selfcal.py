@@ -6,20 +6,24 @@ band,
     D = Σ w V m* / Σ w |m|²,   of weight Σ w |m|²,
 
 each baseline shows the product of two antennas' remaining gains, g₁ g₂*, like a source of 1 Jy at the phase centre, and
-CASA's gaincal solves for them: phases first, then amplitude and phase where the signal-to-noise ratio allows. The
-interval is as short as an antenna's signal-to-noise ratio of `ANTENNA_SNR` allows. Amplitudes are divided by their
-geometric mean over the antennas of a hand, so that the flux scale stays that of the calibrator.
+CASA's gaincal solves for them: phases first, then amplitude and phase where the signal-to-noise ratio allows.
+Amplitudes are divided by their geometric mean over the antennas of a hand, so that the flux scale stays that of the
+calibrator; phases by their mean, so that antennas without a solution stay with the rest. Places are those of the
+fit: what a gradient of phases over the array moves all sources by is in them, and stays.
 
-A solution is accepted only if it lowers χ² = Σ W |D − g₁ g₂*|², the noise that the weights promise taken for granted,
-by more than its free parameters do by themselves, with `SIGNIFICANT` standard deviations to spare; otherwise nothing is
-changed.
+Solution intervals are tried from the whole tile down to the shortest that an antenna's signal-to-noise ratio of
+`ANTENNA_SNR` allows. By what a solution lowers χ² = Σ W |D − g₁ g₂*|² is compared with its number of free parameters,
+in units of the χ² per degree of freedom that it leaves (never less than 1, the noise that the weights promise). It is
+accepted only if it gains as much as it costs (the noise that it adds, once more its free parameters: Akaike's
+criterion), and by `SIGNIFICANT` standard deviations more than noise alone would; otherwise nothing is changed.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,8 +33,8 @@ from numpy.typing import NDArray
 
 from contimg.beam import PowerBeam
 from contimg.calaverage import NAME_PREFIX
-from contimg.caltable import evaluate
-from contimg.casa import casatasks
+from contimg.caltable import Gains, evaluate
+from contimg.casa import CasaTasks, casatasks
 from contimg.drift_data import parallel_hands
 from contimg.drift_predict import DriftArray, PointSources
 from contimg.ms import MsMeta, MsWriter, read_meta
@@ -39,11 +43,12 @@ Array = NDArray[Any]
 
 logger = logging.getLogger(__name__)
 
-ANTENNA_SNR = {"p": 10.0, "ap": 100.0}
-"""Signal-to-noise ratio that an antenna's solution must reach in an interval: 6 deg of phase; 1 % of amplitude, a
-third of what receivers drift by in hours."""
+ANTENNA_SNR = {"p": 20.0, "ap": 100.0}
+"""Signal-to-noise ratio that an antenna's solution must reach in an interval: 3 deg of phase, which take 0.3 % of the
+flux of a source that is not in the model; 1 % of amplitude, a third of what receivers drift by in hours."""
 
 SIGNIFICANT = 6.0
+RESOLVED_SHARE = 0.01
 MIN_ANTENNAS = 5
 MIN_SNR, MIN_BASELINES = 3.0, 4  # of a solution that CASA keeps
 
@@ -61,43 +66,79 @@ class Solution:
         Why it was not tried or not accepted; empty if it was.
     n_intervals : int
         Solution intervals in the tile; 0 if it was not tried.
-    chi2_fall, chi2_expected : float
-        By how much χ² fell, and by how much it falls with noise alone (the number of free parameters).
+    chi2_fall, free : float
+        By how much χ² fell, in units of `chi2_left` where that is above 1; and by how much it falls with noise alone:
+        the number of free parameters.
+    chi2_left : float
+        χ² per degree of freedom that the solution leaves.
     phase_deg, amplitude : float
         rms of the phases and of the relative amplitudes that were found.
     """
 
     mode: str
-    accepted: bool
+    accepted: bool = False
     reason: str = ""
     n_intervals: int = 0
     chi2_fall: float = 0.0
-    chi2_expected: float = 0.0
+    free: float = 0.0
+    chi2_left: float = 0.0
     phase_deg: float = 0.0
     amplitude: float = 0.0
 
+    def describe(self) -> dict[str, Any]:
+        """Plain values for a sidecar."""
+        if not self.n_intervals:
+            return {"accepted": False, "reason": self.reason}
+        return {name: value for name, value in asdict(self).items() if name != "mode"}
 
-def selfcal(
+
+@dataclass(frozen=True)
+class Divided:
+    """A tile's data over what its sources should show, averaged over the band: D and its weight.
+
+    Attributes
+    ----------
+    meta : MsMeta
+        Of the tile.
+    ratio, weight : (nt, nbl, nhands)
+        The weight is 0 for autocorrelations.
+    """
+
+    meta: MsMeta
+    ratio: Array
+    weight: Array
+
+    def over(self, gains: Array) -> Divided:
+        """The same without gains (nt, nant, 2)."""
+        product = gains[:, self.meta.ant1] * gains[:, self.meta.ant2].conj()
+        return replace(self, ratio=self.ratio / product, weight=self.weight * np.abs(product) ** 2)
+
+
+def calibrate(
     ms: Path,
     sources: pd.DataFrame,
     *,
-    mode: str,
+    amplitudes: bool = True,
+    whole_tile: bool = False,
     beam: PowerBeam | None,
     freq_average: int = 1,
     scratch: Path,
     threads: int = 1,
     log: Path,
-) -> Solution:
-    """Solve for what is left of the gains of a calibrated tile, and take it out if that is significant.
+) -> dict[str, Solution]:
+    """Solve for phases, then for amplitudes and phases, and take out what is significant.
 
     Parameters
     ----------
     ms : Path
-        As `contimg.apply` writes it, a private copy: DATA and weights are changed if the solution is accepted.
+        As `contimg.apply` writes it, a private copy: DATA and weights are changed if a solution is accepted.
     sources : DataFrame
         The table of `contimg.drift_fit.fit`.
-    mode : str
-        ``p``: phases; ``ap``: amplitudes and phases.
+    amplitudes : bool
+        Whether amplitudes are solved for. They are not where a resolved source, which lacks flux on long baselines as
+        if their gains were low, has more than `RESOLVED_SHARE` of the power.
+    whole_tile : bool
+        One interval only: for a sky of which some is not in the model yet, and would pass for changes in time.
     beam : PowerBeam or None
         Power pattern of a dish; None: no beam.
     freq_average : int
@@ -110,20 +151,85 @@ def selfcal(
 
     Returns
     -------
-    Solution
+    dict
+        ``phase`` and, if asked for, ``amplitude``.
     """
-    meta = read_meta(ms)
-    array = DriftArray(meta, beam=beam, freq_average=freq_average)
-    ratio, weight = _divided(ms, meta, array, sources)
-    bins = _intervals(meta, weight, ANTENNA_SNR[mode])
-    if bins is None:
-        return Solution(
-            mode, accepted=False, reason=f"no antenna reaches S/N {ANTENNA_SNR[mode]:g} over the tile"
+    divided = divide(ms, sources, beam=beam, freq_average=freq_average)
+    gains, solutions = None, {}
+    for name, mode in (("phase", "p"), ("amplitude", "ap"))[: 1 + amplitudes]:
+        if mode == "ap" and _resolved_share(sources) > RESOLVED_SHARE:
+            solutions[name] = Solution(mode, reason="a bright source is resolved")
+            break
+        solutions[name], found = solve(
+            ms, divided, mode=mode, whole_tile=whole_tile, scratch=scratch, threads=threads, log=log
         )
-    small_ms, table = scratch / f"selfcal.{mode}.ms", scratch / f"selfcal.{mode}.table"
-    small, mean, total = _write_bins(ms, small_ms, meta, bins, ratio, weight)
-    casatasks(threads, log).gaincal(
-        vis=str(small_ms),
+        if found is not None:
+            divided = divided.over(found)
+            gains = found if gains is None else gains * found
+    if gains is not None:
+        _take_out(ms, divided.meta, gains)
+    return solutions
+
+
+def _resolved_share(sources: pd.DataFrame) -> float:
+    """Part of the power (apparent flux squared) that is in resolved sources."""
+    power = (sources["flux_jy"] * sources["beam"]) ** 2
+    resolved = sources["flags"].str.contains("resolved", regex=False)
+    return float(power[resolved].sum() / power.sum())
+
+
+def solve(
+    ms: Path,
+    divided: Divided,
+    *,
+    mode: str,
+    whole_tile: bool = False,
+    scratch: Path,
+    threads: int = 1,
+    log: Path,
+) -> tuple[Solution, Array | None]:
+    """Solve for what is left of the gains of a tile.
+
+    Parameters
+    ----------
+    ms : Path
+        The set that was divided; only read.
+    divided : Divided
+    mode : str
+        ``p``: phases; ``ap``: amplitudes and phases.
+    whole_tile, scratch, threads, log
+        As for `calibrate`.
+
+    Returns
+    -------
+    solution : Solution
+    gains : (nt, nant, 2) complex128, or None
+        None if they were not accepted.
+    """
+    meta = divided.meta
+    most = _most_intervals(divided, ANTENNA_SNR[mode])
+    if not most:
+        return Solution(mode, reason=f"no antenna reaches S/N {ANTENNA_SNR[mode]:g} over the tile"), None
+    best, chosen = Solution(mode, reason="no solution is good"), None
+    for count in sorted({1} if whole_tile else {1, round(np.sqrt(most)), most}):
+        with TemporaryDirectory(dir=scratch) as folder:
+            path, table = Path(folder, "selfcal.ms"), Path(folder, "gains")
+            spans = np.array_split(np.arange(meta.n_times), count)
+            small, mean, total = _write_bins(ms, path, divided, spans)
+            _gaincal(path, table, mode, small, total, casatasks(threads, log))
+            if not table.exists():
+                continue
+            trial = _judge(mode, small, mean, total, *_held(evaluate(small, gain=table)))
+            if chosen is None or trial.chi2_fall - 2 * trial.free > best.chi2_fall - 2 * best.free:
+                named = replace(meta, antenna_names=small.antenna_names)
+                best, chosen = trial, _held(evaluate(named, gain=table))[0]
+    return best, chosen if best.accepted else None
+
+
+def _gaincal(ms: Path, table: Path, mode: str, small: MsMeta, total: Array, casa: CasaTasks) -> None:
+    """Solve for gains with gaincal; without any good solution there is no table."""
+    casa.gaincal(
+        vis=str(ms),
         caltable=str(table),
         refant=small.antenna_names[int(np.argmax(_by_antenna(total.sum(axis=(0, 2)), small)))],
         gaintype="G",
@@ -132,44 +238,42 @@ def selfcal(
         minsnr=MIN_SNR,
         minblperant=MIN_BASELINES,
     )
-    if not table.exists():
-        return Solution(mode, accepted=False, reason="no solution is good", n_intervals=len(bins))
-    found = _held(evaluate(small, gain=table).varying)
-    return _judge(ms, meta, mode, small, (mean, total), found, table)
 
 
-def _judge(
-    ms: Path, meta: MsMeta, mode: str, small: MsMeta, data: tuple[Array, Array], found: Array, table: Path
-) -> Solution:
-    """Accept a solution and take it out of the data, or not."""
-    mean, total = data
+def _judge(mode: str, small: MsMeta, mean: Array, total: Array, found: Array, solved: Array) -> Solution:
+    """Whether gains (nt, nant, 2), of antennas and hands with a solution, explain D better than noise would."""
     product = found[:, small.ant1] * found[:, small.ant2].conj()
     before, after = (float(np.sum(total * np.abs(mean - model) ** 2)) for model in (1.0, product))
-    solved = np.abs(found - 1) > 0
-    # one phase of each interval and hand is the reference's, and so is the ensemble's amplitude
-    free = float(len(mode) * max(np.count_nonzero(solved) - found.shape[0] * found.shape[2], 0))
-    fall = before - after
-    accepted = fall > free + SIGNIFICANT * np.sqrt(2.0 * max(free, 1.0))
-    phases = np.angle(found[solved]) if solved.any() else np.zeros(1)
-    logger.info("self-calibration (%s): chi2 %.0f -> %.0f with %.0f parameters", mode, before, after, free)
-    if accepted:
-        named = replace(meta, antenna_names=[NAME_PREFIX + name for name in meta.antenna_names])
-        _take_out(ms, meta, _held(evaluate(named, gain=table).varying))
+    # of every interval and hand one phase is the reference's, and one amplitude the ensemble's
+    free = float(len(mode) * len(found) * np.maximum(solved.sum(axis=0) - 1, 0).sum())
+    left = after / max(2 * np.count_nonzero(total) - free, 1.0)
+    fall = (before - after) / max(left, 1.0)
+    accepted = fall > max(2 * free, free + SIGNIFICANT * np.sqrt(2.0 * max(free, 1.0)))
+    some = found[:, solved]
+    logger.info(
+        "self-calibration (%s), %d intervals: chi2 falls by %.0f, %.0f parameters",
+        mode,
+        len(found),
+        fall,
+        free,
+    )
     return Solution(
         mode,
-        accepted=accepted,
+        accepted=bool(accepted),
         reason="" if accepted else "chi2 does not fall by more than the noise lets it",
-        n_intervals=found.shape[0],
-        chi2_fall=fall,
-        chi2_expected=free,
-        phase_deg=float(np.degrees(np.sqrt(np.mean(phases**2)))),
-        amplitude=float(np.std(np.abs(found[solved]))) if solved.any() else 0.0,
+        n_intervals=len(found),
+        chi2_fall=float(fall),
+        free=float(free),
+        chi2_left=float(left),
+        phase_deg=float(np.degrees(np.sqrt(np.mean(np.angle(some) ** 2)))) if some.size else 0.0,
+        amplitude=float(np.std(np.abs(some))) if some.size else 0.0,
     )
 
 
-def _divided(ms: Path, meta: MsMeta, array: DriftArray, sources: pd.DataFrame) -> tuple[Array, Array]:
-    """D and its weight, (nt, nbl, nhands), band-averaged; the weight is 0 for autocorrelations."""
-    view = array.view(PointSources.from_table(sources))
+def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_average: int = 1) -> Divided:
+    """Divide the data of a set by what its sources should show; arguments as for `calibrate`."""
+    meta = read_meta(ms)
+    view = DriftArray(meta, beam=beam, freq_average=freq_average).view(PointSources.from_table(sources))
     hands = parallel_hands(meta)
     n_bl = meta.n_baselines
     ratio = np.zeros((meta.n_times, n_bl, len(hands)), complex)
@@ -184,24 +288,21 @@ def _divided(ms: Path, meta: MsMeta, array: DriftArray, sources: pd.DataFrame) -
             model = view.predict(i)[..., np.newaxis]
             weight[i] = (w * np.abs(model) ** 2).sum(axis=1)
             ratio[i] = (w * data[..., hands] * model.conj()).sum(axis=1)
-    return np.divide(ratio, weight, out=ratio, where=weight > 0), weight
+    return Divided(meta, np.divide(ratio, weight, out=ratio, where=weight > 0), weight)
 
 
-def _intervals(meta: MsMeta, weight: Array, wanted_snr: float) -> list[Array] | None:
-    """Integrations of each solution interval: as many intervals as the median antenna's S/N bears; None for none."""
-    per_baseline = weight.mean(axis=2).sum(axis=0)
-    power = _by_antenna(per_baseline, meta)
+def _most_intervals(divided: Divided, wanted_snr: float) -> int:
+    """As many solution intervals as the median antenna's S/N bears; 0 for none."""
+    power = _by_antenna(divided.weight.mean(axis=2).sum(axis=0), divided.meta)
     power = power[power > 0]
     if len(power) < MIN_ANTENNAS:
-        return None
-    count = int(np.median(power) / wanted_snr**2)
-    return np.array_split(np.arange(meta.n_times), min(count, meta.n_times)) if count else None
+        return 0
+    return min(int(np.median(power) / wanted_snr**2), divided.meta.n_times)
 
 
-def _write_bins(
-    ms: Path, path: Path, meta: MsMeta, bins: list[Array], ratio: Array, weight: Array
-) -> tuple[MsMeta, Array, Array]:
+def _write_bins(ms: Path, path: Path, divided: Divided, bins: list[Array]) -> tuple[MsMeta, Array, Array]:
     """Write D averaged over the intervals; its metadata, D and the weights, (nbins, nbl cross, nhands)."""
+    meta, ratio, weight = divided.meta, divided.ratio, divided.weight
     cross = np.flatnonzero(meta.ant1 != meta.ant2)
     total = np.stack([weight[span][:, cross].sum(axis=0) for span in bins])
     mean = np.stack([(ratio * weight)[span][:, cross].sum(axis=0) for span in bins])
@@ -232,15 +333,18 @@ def _by_antenna(per_baseline: Array, meta: MsMeta) -> Array:
     return np.bincount(meta.ant1, per_baseline, n_ant) + np.bincount(meta.ant2, per_baseline, n_ant)
 
 
-def _held(gains: Array) -> Array:
-    """Gains (nt, nant, 2) with the geometric mean of the amplitudes of an interval and hand at 1.
+def _held(gains: Gains) -> tuple[Array, Array]:
+    """Gains (nt, nant, 2) over their mean of an interval and hand, and which antennas and hands have any, (nant, 2).
 
-    An antenna without a solution has a gain of exactly 1 and does not count.
+    The mean is that of the logarithms of the amplitudes, and of the phasors. Without a solution a gain is 1.
     """
-    solved = np.abs(gains - 1) > 0
-    count = np.maximum(solved.sum(axis=1, keepdims=True), 1)
-    logs = np.where(solved, np.log(np.maximum(np.abs(gains), 1e-12)), 0.0)
-    return np.where(solved, gains / np.exp(logs.sum(axis=1, keepdims=True) / count), 1.0)
+    solved = gains.good[:, 0, :]
+    values = gains.varying
+    size = np.maximum(np.abs(values), 1e-12)
+    logs = np.where(solved, np.log(size), 0.0).sum(axis=1, keepdims=True)
+    turned = np.where(solved, values / size, 0.0).sum(axis=1, keepdims=True)
+    mean = np.exp(logs / np.maximum(solved.sum(axis=0), 1) + 1j * np.angle(turned))
+    return np.where(solved, values / mean, 1.0), solved
 
 
 def _take_out(ms: Path, meta: MsMeta, gains: Array) -> None:

@@ -29,6 +29,7 @@ from contimg.ms import MsMeta, read_meta
 from contimg.options import ImagingOptions
 from contimg.outside import remove_outside
 from contimg.primary_beam import beam_map
+from contimg.selfcal import calibrate
 from contimg.uvweights import DataWeights
 
 FIT_SIGMA = 7.0
@@ -62,11 +63,15 @@ class Rest:
         Measurement Sets of the residuals, to be imaged together.
     outside : dict or None
         What `contimg.outside.remove_outside` says of far sources; None where they were not looked for.
+    selfcal : dict or None
+        What `contimg.selfcal` did: ``search`` (a list, where the first rounds of the search left more than noise), and
+        ``phase``, ``amplitude`` with all sources; None where it was not asked for or there is no source.
     """
 
     fit: Fit | None
     sets: tuple[Path, ...]
     outside: dict[str, Any] | None = None
+    selfcal: dict[str, Any] | None = None
 
 
 def take_out(
@@ -79,14 +84,16 @@ def take_out(
     loss: float,
     known: pd.DataFrame | None = None,
     outside: bool = False,
+    selfcal: str = "none",
     threads: int = 1,
+    log: Path,
 ) -> Rest:
     """Find the bright sources of a calibrated tile, fit them, and write the data without them.
 
     Parameters
     ----------
     ms : Path
-        Calibrated Measurement Set; a private copy if `outside`.
+        Calibrated Measurement Set; a private copy if `outside` or `selfcal`.
     folder : Path
         Existing scratch directory for the residuals.
     search : Search
@@ -100,7 +107,12 @@ def take_out(
         Sources to begin with, from `catalogued`.
     outside : bool
         Whether far sources are taken out of its DATA; if there is one, the field is searched again without it.
+    selfcal : str
+        ``auto``: what gains have changed by since their transit is solved for with the sources that were found, and
+        taken out of its DATA; ``phase``: their phases alone; ``none``. See `contimg.selfcal`.
     threads : int
+    log : Path
+        CASA's log is appended.
 
     Returns
     -------
@@ -108,19 +120,37 @@ def take_out(
     """
     array = DriftArray(read_meta(ms), beam=beam, freq_average=freq_average)
     model: dict[str, Any] = {"beam": beam, "freq_average": freq_average, "threads": threads}
-    report = None
+    own: dict[str, Any] = {"scratch": folder, "log": log, **model}
+    report, steps = None, dict[str, Any]()
     with ExitStack() as stack:
         data = stack.enter_context(StokesI(ms))
-        found = find_sources(data, search, known=known, **model)
+
+        def read() -> StokesI:
+            nonlocal data
+            stack.close()  # what was read before is no longer what the set holds
+            data = stack.enter_context(StokesI(ms))
+            return data
+
+        def correct(sources: pd.DataFrame) -> StokesI | None:
+            solutions = calibrate(ms, sources, amplitudes=selfcal == "auto", whole_tile=True, **own)
+            steps.setdefault("search", []).append({name: step.describe() for name, step in solutions.items()})
+            return read() if any(step.accepted for step in solutions.values()) else None
+
+        first = None if selfcal == "none" else correct
+        found = find_sources(data, search, known=known, correct=first, **model)
         if outside:
             report = remove_outside(ms, None if found is None else found.table, **model)
             if any(entry["removed"] for entry in report.values()):
-                data = stack.enter_context(StokesI(ms))
-                found = find_sources(data, search, known=known, **model)
+                found = find_sources(read(), search, known=known, **model)
+        if selfcal != "none" and found is not None:
+            solutions = calibrate(ms, found.table, amplitudes=selfcal == "auto", **own)
+            steps |= {name: solution.describe() for name, solution in solutions.items()}
+            if any(solution.accepted for solution in solutions.values()):
+                found = find_sources(read(), search, known=found.table, **model) or found
         radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
         groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)
         sets = write_residuals(data, array, None if found is None else found.table, groups, folder)
-    return Rest(found, tuple(sets), report)
+    return Rest(found, tuple(sets), report, steps or None)
 
 
 def search(

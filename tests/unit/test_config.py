@@ -486,6 +486,7 @@ def test_the_shipped_tiers_leave_only_size_and_cell_open():
         assert {name for name, value in filled.items() if value == "auto"} == {
             "backend",
             "outside",
+            "selfcal",
             "multiscale",
             "imsize",
             "cell_arcsec",

@@ -1,0 +1,63 @@
+"""Gains that drifted between the transit and the tile, through the whole image job: fluxes and noise of the image."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from contimg.image import choose, image_tile
+from contimg.measure import measure
+from contimg.options import BeamOptions, ImagingOptions
+
+from .imaging_sky import bright_field, make_tile
+from .test_selfcal import put_gains_off
+
+ARMS = (*range(1, 52, 4), *range(68, 103, 3))
+
+
+@pytest.fixture(scope="module", params=["drifted", "perfect"])
+def imaged(request, tmp_path_factory):
+    """An 8.8 Jy source and twelve others; gains off by 30 deg and 3 % rms, or not at all."""
+    root = tmp_path_factory.mktemp(request.param)
+    truth = make_tile(root / "t.ms", bright_field(), dec_deg=37.0, antennas=ARMS, n_times=6, n_channels=48)
+    if request.param == "drifted":
+        put_gains_off(root / "t.ms")
+    options = ImagingOptions(backend="wsclean", outside="none")
+    metrics = image_tile(
+        root / "t.ms",
+        root,
+        plan=choose(truth.meta, options),
+        options=options,
+        beam=BeamOptions(),
+        scratch=root,
+        threads=2,
+        log=root / "log",
+    )
+    return request.param, root, truth, metrics
+
+
+def test_gains_are_corrected_where_they_drifted_and_only_there(imaged):
+    kind, _, _, metrics = imaged
+    found = metrics["selfcal"]
+    if kind == "drifted":
+        # of 48 gains: good to 1 / sqrt(2 * 46) = 10 %, three of them; 30 deg are found before faint sources are
+        assert found["search"][0]["phase"]["phase_deg"] == pytest.approx(30.0, rel=0.3)
+        amplitudes = [step["amplitude"] for step in found["search"] if step["amplitude"]["accepted"]]
+        assert amplitudes[0]["amplitude"] == pytest.approx(0.03, rel=0.3)
+    else:
+        steps = [*found.pop("search", []), found]
+        assert not any(solution["accepted"] for step in steps for solution in step.values())
+
+
+def test_the_noise_is_thermal_and_fluxes_are_right_to_one_per_cent(imaged):
+    kind, root, truth, metrics = imaged
+    # gains off by 3 % would leave 0.03 * 8.8 Jy / sqrt(276 baselines * 2 hands) = 11 mJy: ten times the noise
+    assert metrics["rms_jy"] < (1.5 if kind == "drifted" else 1.15) * metrics["thermal_from_weights_jy"]
+    image, header = fits.getdata(root / f"{truth.meta.tile}.pbcor.fits", header=True)
+    rms = fits.getdata(root / f"{truth.meta.tile}.rms.fits")
+    table = measure(image, header, truth.positions, rms=rms)
+    true = truth.flux_at(header["RESTFRQ"])
+    miss = table["flux_jy"] - true
+    # 3.5 sigma of the noise: one of 26 is beyond in 1 % of all skies
+    assert (np.abs(miss) < 3.5 * table["flux_err_jy"] + 0.01 * true).all()
+    assert abs(np.median(table["flux_jy"] / true) - 1) < 0.01
+    assert abs(table["flux_jy"].iloc[0] / true[0] - 1) < 0.01
