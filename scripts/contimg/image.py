@@ -199,6 +199,7 @@ def image_tile(
     metrics: dict[str, Any] = {
         "rms_jy": centre_rms,
         "thermal_from_weights_jy": data.thermal_jy,
+        "noise_over_natural": data.noise_over_natural,
         "residual_rms_jy": robust_rms(planes.residual[_central(planes.residual.shape)]),
         "peak_jy": peak,
         "dynamic_range": peak / centre_rms,

@@ -19,7 +19,13 @@ from contimg.config import Tier, load_tiers, resolve_imaging
 from contimg.errors import Rejected
 from contimg.ms import MsMeta
 from contimg.options import BeamOptions, ImagingOptions
-from contimg.uvweights import SPEED_OF_LIGHT_M_S, UvPlane, synthesised_beam
+from contimg.uvweights import (
+    ROBUST_TRIED,
+    SPEED_OF_LIGHT_M_S,
+    UvPlane,
+    choose_weighting,
+    synthesised_beam,
+)
 
 PIXELS_PER_BEAM = 3.0  # across the minor axis; fluxes of sources between pixels are then right to 0.3 %
 SIDEREAL_RATE = 1.0027379
@@ -132,7 +138,18 @@ def choose(
             f"none of {np.count_nonzero(meta.ant1 != meta.ant2)} baselines is longer than imaging.uvmin_klambda, "
             f"{said.uvmin_klambda:g} klambda"
         )
-    major, minor, angle = synthesised_beam(plane, float(said.robust))
+    robust = float(said.robust)
+    if options.robust == "auto":
+        chosen, best = choose_weighting(plane, robust)
+        origin = f"tier {options.quality_tier}" if chosen.robust == robust else "least noise x beam"
+        tried = ", ".join(f"{value:g}" for value in ROBUST_TRIED)
+        why["robust"] = (
+            f"{origin}: noise (over natural) x beam is {chosen.cost_arcsec:.1f} arcsec; of the tier's and {tried} the "
+            f"least is {best.cost_arcsec:.1f} at {best.robust:g}"
+        )
+        robust, (major, minor, angle) = chosen.robust, chosen.beam_rad
+    else:
+        major, minor, angle = synthesised_beam(plane, robust)
     beam_arcsec = (float(np.degrees(major)) * 3600, float(np.degrees(minor)) * 3600, float(np.degrees(angle)))
     if said.cell_arcsec == "auto":
         cell = _round_down(beam_arcsec[1] / PIXELS_PER_BEAM)
@@ -150,9 +167,7 @@ def choose(
     else:
         nx = ny = int(said.imsize)
     offsets = _half_power_offsets(meta, pattern)
-    average, loss = _averaging(
-        meta, baselines, plane, sampled, float(said.robust), offsets, said.smearing_loss
-    )
+    average, loss = _averaging(meta, baselines, plane, sampled, robust, offsets, said.smearing_loss)
     why["freq_average"] = (
         f"{average} channels of {meta.channel_width_hz / 1e3:.0f} kHz: a source at half power loses {loss:.2%} of its "
         f"peak (weighted mean over baselines), {said.smearing_loss:.2%} allowed"
@@ -168,7 +183,7 @@ def choose(
         ny=ny,
         cell_arcsec=cell,
         freq_average=average,
-        robust=float(said.robust),
+        robust=robust,
         uvmin_klambda=float(said.uvmin_klambda),
         channels_out=int(said.channels_out),
         niter=int(said.niter),

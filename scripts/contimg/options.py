@@ -242,7 +242,12 @@ class ImagingOptions(Options):
     cell_arcsec: Cell | Auto = key(
         "auto", "Side of a pixel; auto: from the synthesised beam.", unit="arcsec", example=3.0
     )
-    robust: Robust | Auto = key("auto", "Briggs weighting, from -2 (uniform) to 2 (natural).", example=0.0)
+    robust: Robust | Auto = key(
+        "auto",
+        "Briggs weighting, from -2 (uniform) to 2 (natural); auto: the tier's, unless another value "
+        "has 10 % less noise × beam.",
+        example=0.0,
+    )
     niter: Iterations | Auto = key("auto", "Most CLEAN iterations.", example=20000)
     mgain: MajorGain | Auto = key(
         "auto",

@@ -25,6 +25,10 @@ LOBE_LEVEL = 0.6
 """The Gaussian is fitted to the lobe above this. CLEAN puts its components on pixels, so that a source between two
 is right only if the restoring beam falls off like the lobe over the first pixels."""
 
+ROBUST_TRIED = (-1.0, -0.5, 0.0, 0.5, 1.0)
+WORTH = 0.1
+"""See `choose_weighting`."""
+
 
 @dataclass
 class UvPlane:
@@ -74,6 +78,11 @@ class UvPlane:
         f_squared = (5 * 10.0**-robust) ** 2 / (np.sum(self.density**2) / total)
         return 1 / (1 + f_squared * self.density.ravel())
 
+    def noise(self, robust: float) -> float:
+        """Noise of an image over that of natural weighting: sqrt(sum W B^2 sum W) / sum W B, B the Briggs factor."""
+        weights, factor = self.density.ravel(), self.briggs(robust)
+        return float(np.sqrt(np.sum(weights * factor**2) * weights.sum()) / np.sum(weights * factor))
+
 
 def synthesised_beam(plane: UvPlane, robust: float) -> tuple[float, float, float]:
     """Gaussian fitted to the main lobe of the point spread function.
@@ -90,8 +99,10 @@ def synthesised_beam(plane: UvPlane, robust: float) -> tuple[float, float, float
         FWHM of the axes and position angle of the major one, north through east.
     """
     weights = (plane.density.ravel() * plane.briggs(robust)).reshape(plane.density.shape)
-    u = (np.arange(2 * plane.half) - plane.half) * plane.cell_u
-    v = np.arange(plane.half) * plane.cell_v
+    rows, columns = weights.any(axis=1), weights.any(axis=0)
+    u = ((np.arange(2 * plane.half) - plane.half) * plane.cell_u)[columns]
+    v = (np.arange(plane.half) * plane.cell_v)[rows]
+    weights = weights[np.ix_(rows, columns)]
     total = weights.sum()
     uu, vv = (weights * u**2).sum() / total, (weights * v[:, None] ** 2).sum() / total
     uv = (weights * u * v[:, None]).sum() / total
@@ -101,8 +112,9 @@ def synthesised_beam(plane: UvPlane, robust: float) -> tuple[float, float, float
     for _ in range(6):  # widen the patch until the lobe lies inside
         offset = (np.arange(129) - 64) * step
         # the plane holds half of the visibilities: the pattern is the real part of the sum
-        rows = np.exp(2j * np.pi * np.outer(offset, v)) @ weights
-        pattern = (rows @ np.exp(2j * np.pi * np.outer(u, offset))).real / total
+        along_v, along_u = 2 * np.pi * np.outer(offset, v), 2 * np.pi * np.outer(u, offset)
+        even, odd = np.cos(along_v) @ weights, np.sin(along_v) @ weights
+        pattern = (even @ np.cos(along_u) - odd @ np.sin(along_u)) / total
         lobe, _ = ndimage.label(pattern > LOBE_LEVEL)
         inside = lobe == lobe[64, 64]
         if not (inside[0].any() or inside[-1].any() or inside[:, 0].any() or inside[:, -1].any()):
@@ -123,6 +135,52 @@ def synthesised_beam(plane: UvPlane, robust: float) -> tuple[float, float, float
 
 
 @dataclass(frozen=True)
+class Weighting:
+    """What a Briggs weighting makes of a uv plane.
+
+    Attributes
+    ----------
+    robust : float
+    noise : float
+        Over that of natural weighting.
+    beam_rad : (major, minor, angle)
+        Of `synthesised_beam`.
+    """
+
+    robust: float
+    noise: float
+    beam_rad: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, plane: UvPlane, robust: float) -> Weighting:
+        """Compute both."""
+        return cls(robust, plane.noise(robust), synthesised_beam(plane, robust))
+
+    @property
+    def cost_arcsec(self) -> float:
+        """Noise times geometric mean FWHM: what the error of a faint source's place is proportional to."""
+        return self.noise * float(np.degrees(np.sqrt(self.beam_rad[0] * self.beam_rad[1]))) * 3600
+
+
+def choose_weighting(plane: UvPlane, preferred: float) -> tuple[Weighting, Weighting]:
+    """Choose Briggs R by noise times beam: `preferred` unless another value of `ROBUST_TRIED` is better by `WORTH`.
+
+    Noise falls and the beam grows with R; their product, with which the error of a source's place goes (FWHM over S/N,
+    Condon 1997), has a broad minimum in between. `WORTH` keeps the tiles of a strip and the nights of a field at one
+    weighting.
+
+    Returns
+    -------
+    chosen, best : Weighting
+        The choice, and the one with the least product.
+    """
+    tried = {robust: Weighting.of(plane, robust) for robust in (*ROBUST_TRIED, preferred)}
+    best = min(tried.values(), key=lambda weighting: weighting.cost_arcsec)
+    keep = tried[preferred].cost_arcsec <= (1 + WORTH) * best.cost_arcsec
+    return (tried[preferred] if keep else best), best
+
+
+@dataclass(frozen=True)
 class DataWeights:
     """How the visibilities of a Measurement Set enter its image.
 
@@ -137,12 +195,15 @@ class DataWeights:
         sqrt(sum W_i^2 / w) / sum W_i, W_i the imaging weights. As meaningful as the weights are.
     n_visibilities : int
         Stokes I visibilities used.
+    noise_over_natural : float
+        `thermal_jy` over that of natural weighting.
     """
 
     time_channel: np.ndarray
     beam_rad: tuple[float, float, float]
     thermal_jy: float
     n_visibilities: int
+    noise_over_natural: float
 
     @property
     def beam_arcsec(self) -> tuple[float, float, float]:
@@ -201,7 +262,7 @@ def weigh(
             noise += float(np.sum(weights * share**2))
             count += int(np.count_nonzero(weights))
     thermal = float(np.sqrt(noise) / time_channel.sum())
-    return DataWeights(time_channel, synthesised_beam(plane, robust), thermal, count)
+    return DataWeights(time_channel, synthesised_beam(plane, robust), thermal, count, plane.noise(robust))
 
 
 def _integrations(

@@ -21,7 +21,14 @@ from contimg.ms import read_meta
 from contimg.noise import local_rms, robust_rms
 from contimg.options import BeamOptions, ImagingOptions
 from contimg.primary_beam import beam_map
-from contimg.uvweights import UvPlane, synthesised_beam, weigh
+from contimg.uvweights import (
+    ROBUST_TRIED,
+    UvPlane,
+    Weighting,
+    choose_weighting,
+    synthesised_beam,
+    weigh,
+)
 
 from .imaging_sky import SITE, clean_alone, make_tile
 
@@ -72,7 +79,7 @@ def test_pixels_follow_from_the_beam_and_the_size_from_the_field(tile):
     assert height <= plan.ny * plan.cell_arcsec / 3600 < 1.08 * height
     assert not plan.no_small_inversion
     assert "minor axis" in plan.why["cell_arcsec"]
-    assert plan.why["robust"] == "tier standard"
+    assert plan.why["robust"].startswith("tier standard: ")
 
 
 def test_explicit_values_win_and_say_so(tile):
@@ -274,12 +281,50 @@ def test_the_beam_lies_across_the_longer_baselines():
     assert np.degrees(angle) == pytest.approx(150, abs=1.5)
 
 
+def test_where_the_plane_is_evenly_filled_every_weighting_is_the_same():
+    plane = UvPlane.empty((0.02, 0.02), 6000)
+    v, u = np.indices(plane.density.shape)
+    plane.density[np.hypot(u - plane.half, v) * plane.cell_u < 5000] = 3.0
+    for robust in (-2.0, 0.0, 2.0):
+        assert plane.noise(robust) == pytest.approx(1.0, abs=1e-12)
+        chosen, _ = choose_weighting(plane, robust)
+        assert chosen.robust == robust
+
+
+def test_noise_times_beam_decides_where_the_preferred_weighting_is_far_from_the_least():
+    # a core of 150 wavelengths beside sparse long baselines: near-natural weighting sees the core's beam alone
+    rng = np.random.default_rng(1)
+    plane = UvPlane.empty((0.02, 0.02), 6000)
+    for scale, weight, number in ((150, 1.0, 400_000), (1500, 1.0, 40_000)):
+        u_lambda, v_lambda = rng.normal(0, scale, (2, number))
+        plane.add(plane.cells(u_lambda, v_lambda), np.full(number, weight))
+    natural = Weighting.of(plane, 2.0)
+    # 10 of 11 visibilities in the core: its beam, hardly sharpened, at the noise of natural weighting
+    assert natural.noise == pytest.approx(1.0, abs=0.01)
+    chosen, best = choose_weighting(plane, 2.0)
+    assert chosen == best
+    assert chosen.cost_arcsec < 0.7 * natural.cost_arcsec
+    assert all(chosen.cost_arcsec <= Weighting.of(plane, robust).cost_arcsec for robust in ROBUST_TRIED)
+    # and what is within 10 % of the least stands
+    near = next(
+        w
+        for r in np.arange(-1, 1, 0.05)
+        if (w := Weighting.of(plane, r)).cost_arcsec < 1.09 * best.cost_arcsec
+    )
+    assert choose_weighting(plane, near.robust)[0].robust == near.robust
+
+
 def test_natural_weights_give_the_thermal_noise_and_flat_shares(tile):
     path, truth = tile
     data = weigh(path, read_meta(path), fields_rad=(0.09, 0.07), robust=2.0, uvmin_klambda=0.0)
     assert data.thermal_jy == pytest.approx(truth.thermal_jy, rel=0.02)
     uniform = weigh(path, read_meta(path), fields_rad=(0.09, 0.07), robust=-2.0, uvmin_klambda=0.0)
     assert uniform.thermal_jy > 1.05 * data.thermal_jy
+    natural_jy = data.thermal_jy / data.noise_over_natural
+    assert natural_jy == pytest.approx(
+        truth.thermal_jy, rel=1e-3
+    )  # 1 / sqrt(sum of weights), in single precision
+    assert uniform.thermal_jy / uniform.noise_over_natural == pytest.approx(natural_jy, rel=1e-5)
     assert data.n_visibilities == 4 * 16 * 24 * 23 // 2
     assert data.effective_freq_hz(truth.meta.freq_hz) == pytest.approx(1.405e9, rel=2e-3)
 
