@@ -1,7 +1,7 @@
 """Imaging settings compared: noise over thermal, dynamic range, fluxes, time and memory. Writes docs/imaging_report.md.
 
-    python benchmarks/bench_imaging.py                       full tiles
-    python benchmarks/bench_imaging.py --size demo           28 antennas, half the time, a quarter of the channels
+    python benchmarks/bench_imaging.py                       48 antennas, half the time, a quarter of the channels
+    python benchmarks/bench_imaging.py --size full-tile
     python benchmarks/bench_imaging.py --cases faint --settings default
 
 Every tile is simulated, converted and calibrated once with the defaults, then imaged with each of the settings by
@@ -22,7 +22,6 @@ from benchlib import imaging, noise_mosaic, report, rivals, tile
 
 from contimg import names
 from contimg.simulate.night import simulate
-from contimg.simulate.options import preset
 from contimg.simulate.truth import read_truth
 
 PAGE = tile.CLONE / "docs" / "imaging_report.md"
@@ -63,12 +62,12 @@ def images(
 
 def page(cases: list[imaging.Case], rows: list[dict[str, Any]], size: str, gains: dict[int, float]) -> str:
     """The report."""
-    asked, versions, host = preset(size), report.versions(rivals.wsclean_version()), report.machine()
+    asked, versions, host = imaging.shape(size), report.versions(rivals.wsclean_version()), report.machine()
     lines = [
         "# Imaging report",
         "",
         "Settings compared on simulated tiles of known truth: "
-        f"`python benchmarks/bench_imaging.py{'' if size == 'full-tile' else f' --size {size}'}`",
+        f"`python benchmarks/bench_imaging.py{'' if size == 'reduced' else f' --size {size}'}`",
         f"({datetime.now(UTC):%Y-%m-%d}; {host['cpu']}, {host['cores']} cores, load {host['load_before']}; WSClean "
         f"{versions['wsclean']}). {len(asked.antennas) or asked.n_antennas} antennas,",
         f"{asked.n_integrations} integrations, {asked.n_subbands} × {asked.n_channels} channels. Times are of "
@@ -101,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=("full-tile", "demo"), default="full-tile")
+    parser.add_argument("--size", choices=imaging.SIZES, default="reduced")
     parser.add_argument("--cases", nargs="+", help="only these")
     parser.add_argument(
         "--settings", nargs="+", default=[""], help="only those whose name holds one of these words"

@@ -25,8 +25,8 @@ SETTINGS = {
 }
 """Settings, by name, as they are given to the workflow."""
 
-HOUR = 12
-"""Tiles from a transit to one an hour later, whose calibrator is out of the beam."""
+HOUR_S = 3711.0
+"""From a transit to a tile an hour later, whose calibrator is out of the beam."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,38 @@ class Case:
     target: int
 
 
+SIZES = ("full-tile", "reduced", "demo")
+
+
+def shape(size: str) -> SimOptions:
+    """Array, integrations and channels of a size.
+
+    `reduced` is half the array within 1.5 km: a beam, and so pixels, twice as wide as the full array's, so that all
+    cases are done in minutes.
+    """
+    if size == "reduced":
+        return replace(
+            preset("full-tile"), n_antennas=48, max_radius_m=1500.0, n_integrations=12, n_channels=12
+        )
+    return preset(size)
+
+
 def cases(size: str) -> list[Case]:
-    """The cases, with `full-tile`'s array and band or those of `demo`."""
-    shape = preset(size)
+    """The cases, with the array and band of a size."""
+    asked = shape(size)
+    hour = round(HOUR_S / (asked.n_integrations * asked.integration_s))
     quiet = replace(
         preset("full-tile"),
-        n_integrations=shape.n_integrations,
-        n_channels=shape.n_channels,
-        antennas=shape.antennas,
+        n_integrations=asked.n_integrations,
+        n_channels=asked.n_channels,
+        antennas=asked.antennas,
+        n_antennas=asked.n_antennas,
+        max_radius_m=asked.max_radius_m,
         phase_drift="off",
         rfi_lines_mhz=(),
         rfi_bursts=0,
     )
-    later = replace(quiet, n_tiles=HOUR + 1, faults=tuple(Fault("missing_tile", k) for k in range(1, HOUR)))
+    later = replace(quiet, n_tiles=hour + 1, faults=tuple(Fault("missing_tile", k) for k in range(1, hour)))
     south = replace(
         quiet,
         dec_deg=-5.0,
@@ -81,7 +100,7 @@ def cases(size: str) -> list[Case]:
             "faint",
             "nothing above 0.5 Jy, an hour after the transit",
             replace(later, field_flux_max_jy=0.5),
-            HOUR,
+            hour,
         ),
         Case("south", "declination -5 deg, 7 Jy in the beam", south, 0),
         Case(
@@ -89,7 +108,7 @@ def cases(size: str) -> list[Case]:
             "an hour after the transit, phases off by 3 deg rms (5 % of a gain) since, five lines and two bursts of "
             "interference, sources up to 1.5 Jy",
             disturbed,
-            HOUR,
+            hour,
         ),
     ]
 

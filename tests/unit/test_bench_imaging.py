@@ -42,8 +42,9 @@ def test_a_setting_that_failed_or_was_rejected_is_a_line_with_its_reason():
     assert failed["note"] == "exit status 1"
 
 
-def test_an_hour_lies_between_the_transit_and_the_tiles_that_must_do_without_it():
-    for case in imaging.cases("full-tile"):
+@pytest.mark.parametrize("size", imaging.SIZES)
+def test_an_hour_lies_between_the_transit_and_the_tiles_that_must_do_without_it(size):
+    for case in imaging.cases(size):
         missing = [fault.tile for fault in case.options.faults]
         assert missing == list(range(1, case.target))
         assert case.options.n_tiles == case.target + 1
