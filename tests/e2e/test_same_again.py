@@ -1,0 +1,72 @@
+"""Products made once more, by the command that `contimg rerun` prints, in the environment they were made in."""
+
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from contimg.names import image_dir, science_ms, science_sidecar
+from contimg.products import read_json
+
+from .conftest import CLONE
+
+# Threads add in any order. Each of some thousand additions into a pixel, in single precision, rounds by 6e-8 of its
+# peak at most, as often up as down: 2e-6 together.
+ROUNDING = np.sqrt(1000) * 2.0**-24
+
+
+def contimg(*words):
+    """What a command prints, which ends well."""
+    call = [sys.executable, "-m", "contimg.cli", *map(str, words)]
+    done = subprocess.run(call, cwd=CLONE / "scripts", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def remake(product):
+    """Run the call of Snakemake that `contimg rerun` prints, as it stands."""
+    (line,) = [line for line in contimg("rerun", product).splitlines() if "snakemake" in line]
+    done = subprocess.run(shlex.split(line), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
+@pytest.fixture(scope="module")
+def again(clean):
+    """The pixels and the fingerprints of a tile, before and after both of its products were made once more."""
+    tile = clean.truth.tiles[0].name
+    image, sidecar = clean.products / image_dir(tile), clean.products / science_sidecar(tile)
+
+    def now():
+        pixels = {path.name: fits.getdata(path).copy() for path in image.glob("*.fits")}
+        made = {path: path.stat().st_mtime_ns for path in (sidecar, image / "status.json")}
+        return pixels, read_json(sidecar)["contents"], made
+
+    before = now()
+    remake(clean.products / science_ms(tile))
+    remake(image)
+    return image, before, now()
+
+
+def test_what_rerun_prints_makes_the_product_again(again):
+    image, (_, _, first), (_, _, second) = again
+    assert all(second[path] > made for path, made in first.items())
+    assert "as it was" in contimg("verify", image)
+
+
+def test_the_same_visibilities_come_out_to_the_bit(again):
+    _, (_, first, _), (_, second, _) = again
+    assert first == second
+
+
+def test_the_same_images_come_out_but_for_the_order_of_additions(again):
+    _, (first, _, _), (second, _, _) = again
+    assert first.keys() == second.keys()
+    differences = {
+        name: np.nanmax(np.abs(second[name] - pixels)) / np.nanmax(np.abs(pixels))
+        for name, pixels in first.items()
+    }
+    print("largest differences, of the peak:", differences)
+    assert max(differences.values()) < ROUNDING
