@@ -63,10 +63,12 @@ def test_drifted_gains_are_found_and_the_fluxes_come_back(perfect, tmp_path):
     wrong = fitted(ms)
     # exp(-(30°)²) of the flux is left by phases of 30° rms on both ends of every baseline: 0.76
     assert wrong.table["flux_jy"].iloc[0] < 0.9 * SOURCES[0].flux_jy
-    found = corrected(ms, wrong.table, tmp_path)
-    assert found["phase"].accepted
+    phases = corrected(ms, wrong.table, tmp_path)["phase"]
+    assert phases.accepted
     # 30 deg of 28 gains, less their mean: good to 1 / sqrt(2 * 26) = 14 %, three of them
-    assert found["phase"].phase_deg == pytest.approx(30.0, rel=0.4)
+    assert phases.phase_deg == pytest.approx(30.0, rel=0.4)
+    # the fluxes that the phases had lowered hide the amplitudes until they are fitted again, as the image job does
+    found = corrected(ms, fitted(ms).table, tmp_path)
     assert found["amplitude"].accepted
     assert found["amplitude"].amplitude == pytest.approx(0.03, abs=0.015)
     right, best = fitted(ms), fitted(perfect)
