@@ -137,11 +137,7 @@ def average(
             for i in range(span.start, span.stop):
                 for column, array in (("DATA", data), ("FLAG", flag), ("WEIGHT", weight)):
                     table.getcolnp(column, array, i * meta.n_baselines, meta.n_baselines)
-                _accumulate(
-                    keep, hands, meta.ant1, meta.ant2, data, flag, weight,
-                    model.apparent_jy[:, i].astype(np.float32), model.fringes(i, meta.freq_hz),
-                    total, norm, count,
-                )  # fmt: skip
+                _accumulate(keep, hands, data, flag, weight, model.predict(i), total, norm, count)
             bad = _finish(total, norm, statistics)
             row_uvw = uvw[number, small.ant1] - uvw[number, small.ant2]
             writer.write_time(number, row_uvw, total, bad, _row_weight(norm, bad))
@@ -208,13 +204,10 @@ def _small_meta(meta: MsMeta, keep: NDArray[np.int64], hands: NDArray[np.int64],
 def _accumulate(
     keep: Array,
     hands: Array,
-    ant1: Array,
-    ant2: Array,
     data: Array,
     flag: Array,
     weight: Array,
-    apparent: Array,
-    fringes: Array,
+    model: Array,
     total: Array,
     norm: Array,
     count: Array,
@@ -222,18 +215,15 @@ def _accumulate(
     """Add w V m* to `total` and w |m|² to `norm` for the baselines kept; count what is not flagged."""
     for k in numba.prange(keep.size):
         b = keep[k]
-        one, two = ant1[b], ant2[b]
         used = 0
         for c in range(data.shape[1]):
-            model = np.complex64(apparent[0, c])
-            for s in range(fringes.shape[0]):
-                model += apparent[s + 1, c] * fringes[s, one, c] * np.conj(fringes[s, two, c])
-            power = model.real * model.real + model.imag * model.imag
+            m = model[b, c]
+            power = m.real * m.real + m.imag * m.imag
             for p in range(hands.size):
                 q = hands[p]
                 w = weight[b, q]
                 if not flag[b, c, q] and w > 0:
-                    total[k, c, p] += w * np.conj(model) * data[b, c, q]
+                    total[k, c, p] += w * np.conj(m) * data[b, c, q]
                     norm[k, c, p] += w * power
                     used += 1
         count[k] += used

@@ -36,6 +36,10 @@ WINDOW_CHANNELS = 17
 LEAST_CHANNEL = 0.1
 """A channel nearer than this part to its neighbours stays: ripple of 20 % in 128 channels makes 5 % in 5 channels."""
 
+ROLL_OFF = 0.88
+"""Where the median antenna falls below this part of what it has half a window further in, the band rolls off: by more
+than 1.5 % a channel, so that a channel's neighbours do not say what it should be."""
+
 LEAST_ABOVE_OTHERS = 3.0
 """An antenna is unsteady only if it is this much worse than the median one: a bad night is no bad antenna."""
 
@@ -153,7 +157,8 @@ def channels(bandpass: Solutions, max_sigma: float) -> Flags:
     few), real and imaginary part apart. From all three it must be off by more than `max_sigma` times the robust scatter
     of the antenna's channels (from second differences, which a slope does not enter), and by more than
     `LEAST_CHANNEL`: a channel beside a step between subbands agrees with one side. Beyond its edges the band is
-    continued by reflection in its outermost channels, so that a slope is none; these themselves are not judged.
+    continued by reflection in its outermost channels, so that a slope is none; these themselves are not judged, nor are
+    those where the whole array rolls off.
     """
     values, good = bandpass.values[0].astype(np.complex128), ~bandpass.flags[0]
     n_chan = values.shape[1]
@@ -174,7 +179,21 @@ def channels(bandpass: Solutions, max_sigma: float) -> Flags:
         [np.abs(filled - median) for median in (centre, side[:, :n_chan], side[:, half + 1 :])], axis=0
     )
     with np.errstate(invalid="ignore"):
-        return np.asarray(good & (distance > limit))
+        return np.asarray(good & (distance > limit) & _level(filled, half)[:, np.newaxis])
+
+
+def _level(values: NDArray[np.complex128], half: int) -> Flags:
+    """Which channels lie inside the roll-off at either end of the band, (nchan,)."""
+    size = np.abs(values)
+    usual = np.median(size, axis=1, keepdims=True)
+    shape = np.median(
+        (size / np.where(usual > 0, usual, np.inf)).swapaxes(0, 1).reshape(size.shape[1], -1), axis=1
+    )
+    level = np.ones(len(shape), bool)
+    for side, inside in ((shape, level), (shape[::-1], level[::-1])):
+        steep = side[:-half] < ROLL_OFF * side[half:]
+        inside[: int(np.argmin(steep)) if not steep.all() else len(steep)] = False
+    return level
 
 
 def _running_median(values: NDArray[np.complex128], length: int) -> NDArray[np.complex128]:

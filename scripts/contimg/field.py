@@ -222,7 +222,7 @@ class _Coarse:
         data = average(
             self.ms,
             solver.scratch / "bins.ms",
-            DriftModel(self.meta, self.field.calibrator, known, beam),
+            DriftModel(self.meta, self.field.calibrator, known, beam, freq_average=self.step),
             uvmin_klambda=solver.options.uvmin_klambda,
             time_average_s=solver.options.time_average_s,
             threads=solver.threads,

@@ -46,6 +46,24 @@ def test_no_channel_of_a_healthy_bandpass_departs(noise, n_chan):
     assert found == [0, 0, 0]
 
 
+def test_the_edges_of_a_filter_are_no_sick_channels():
+    # the lowest and highest channels of a VLA subband at L band: 0.13, 0.47, 0.72, 0.85, 0.93 of the middle, and
+    # phases that turn with them, by an antenna's own amount
+    clean = bandpass(0.003)
+    edge = np.array([0.13, 0.47, 0.72, 0.85, 0.93])
+    turn = (
+        np.random.default_rng(2).uniform(-1, 1, (N_ANT, 1, 2))
+        * np.array([1.0, 0.4, 0.15, 0.05, 0.02])[:, None]
+    )
+    values = clean.values.copy()
+    values[0, :, :5] *= edge[:, None] * np.exp(1j * turn)
+    values[0, :, :-6:-1] *= edge[:, None] * np.exp(1j * turn)
+    sick = np.zeros(clean.flags[0].shape, bool)
+    sick[3, 20, 0] = sick[5, 700, 1] = True
+    values[0][sick] *= 1.4  # beside them, what is sick is still found
+    np.testing.assert_array_equal(channels(replace(clean, values=values), SIGMA), sick)
+
+
 def test_sick_channels_are_flagged_and_nothing_beside_them():
     clean = bandpass(0.01)
     sick = np.zeros(clean.flags[0].shape, bool)

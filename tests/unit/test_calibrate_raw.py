@@ -71,14 +71,12 @@ def simulated(tmp_path_factory):
         dec_deg=55.2,
         n_integrations=12,
         n_subbands=4,
-        n_channels=6,
+        n_channels=24,
         antennas=("3", "7", "15", "24", "33", "42", "51", "70", "80", "90", "102", "103", "104", "105"),
         sources=(Source("CAL", 128.7287, 55.5725, 8.8, -0.4), Source("N", 129.6, 55.1, 1.5, -0.8)),
         dead_antennas=("15",),
         dead_mode="zeros",
         phase_drift="linear",
-        # Channels 32 times as wide as the telescope's would smear a calibrator 0.4° from the meridian's stop.
-        smearing=False,
         seed=5,
     )
     truth = simulate(options, folder / "raw", threads=2)
@@ -112,10 +110,10 @@ def test_gains_of_a_simulated_night_come_back_within_the_noise(simulated):
     ratio = found / expected
     ratio *= np.exp(-1j * np.angle(ratio[reference]))
     ratio = ratio[good]
-    # SEFD 6500 Jy, channels of 7.8 MHz, 12 × 12.9 s: 0.13 Jy on a baseline; over 12 partners (some baselines are
-    # below 1 kλ) and 8.7 Jy 0.44 % of a gain, as much again in phase for the reference antenna. 1.5 times the
-    # noise for the rms, 6 for the worst of 600.
-    noise = 6500 / np.sqrt(2 * 7.8125e6 * 12 * 12.9) / 8.7 / np.sqrt(12)
+    # SEFD 6500 Jy, channels of 1.95 MHz, 12 × 12.9 s: 0.26 Jy on a baseline; over 12 partners (some baselines are
+    # below 1 kλ) and 8.7 Jy 0.88 % of a gain, as much again in phase for the reference antenna. 1.5 times the
+    # noise for the rms, 6 for the worst of 2400.
+    noise = 6500 / np.sqrt(2 * 1.953125e6 * 12 * 12.9) / 8.7 / np.sqrt(12)
     assert np.std(np.abs(ratio)) < 1.5 * noise
     assert np.std(np.angle(ratio)) < 1.5 * np.sqrt(2) * noise
     assert np.abs(np.abs(ratio) - 1).max() < 6 * noise
@@ -132,7 +130,7 @@ def test_without_a_catalogue_the_neighbour_is_found_with_its_flux(simulated, tmp
     assert blind["status"] == "ok"
     apparent = record["metrics"]["neighbours"]["N"]
     # Thirteen antennas would take up 2/13 = 15 % of it; what is left is within the noise of 78 baselines,
-    # 6500 / √(2 · 187.5e6 · 12 · 12.9 · 2 · 78) = 2.2 mJy, and 1 % for smearing, which the data do not have.
+    # 6500 / √(2 · 187.5e6 · 12 · 12.9 · 2 · 78) = 2.2 mJy, and 1 % for the second order of the smearing.
     (found,) = blind["metrics"]["neighbours"].values()
     assert found == pytest.approx(apparent, rel=0.01, abs=3 * 0.0022)
     # The gains are as good as with the neighbour's true flux.
