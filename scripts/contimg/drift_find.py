@@ -69,6 +69,10 @@ in the model."""
 
 IMAGE_ACCURACY = 1e-3  # of the gridder; the noise is far above it, and what is brighter is gone by then
 
+FLAT_RAD = 0.1
+"""Where the array is so flat that w, less its slant over u and v, turns a source at the edge of what is searched by no
+more than this (rms), the images are made without w: the source loses half of the square of it, 0.5 %, of its peak."""
+
 TO_GRIDDER = np.array([1.0, -1.0, 1.0])
 """From the UVW of a set, V = exp(2πi (u l + v m + w (n - 1)) ν / c), to those of ducc0, whose sign is the opposite and
 whose w has another; l is turned round, so that x grows toward the west as in FITS images."""
@@ -81,7 +85,8 @@ class Search:
     Attributes
     ----------
     header : Header
-        2-D, with the synthesised beam: the grid of the images.
+        2-D, with the synthesised beam: the grid of the images. With PV2_1 and PV2_2 of `contimg.fitsimage.slant`
+        it is slanted along the array's plane, which leaves little of w.
     pb : (ny, nx) float32
         Drift-averaged power beam.
     sigma : float
@@ -238,7 +243,7 @@ def _count_near(found: pd.DataFrame, others: pd.DataFrame, header: Header) -> Ar
 
 
 class _DirtyImager:
-    """Dirty images of the residuals of data in memory, Briggs-weighted, by ducc0's w-gridder."""
+    """Dirty images of the residuals of data in memory, Briggs-weighted, by ducc0's gridder."""
 
     def __init__(self, data: AveragedI, search: Search, threads: int) -> None:
         self.data, self.threads = data, threads
@@ -247,7 +252,9 @@ class _DirtyImager:
         meta = data.meta
         self.cross = np.flatnonzero(meta.ant1 != meta.ant2)
         uvw = np.concatenate([data.uvw(i)[self.cross] for i in range(meta.n_times)])
+        uvw[:, 2] += uvw[:, :2] @ [search.header.get(key, 0.0) for key in ("PV2_1", "PV2_2")]
         self.uvw = uvw * TO_GRIDDER
+        self.wide = bool(self._turn_rad(search) > FLAT_RAD)
         self.weights = self._briggs(search)
         self.total = float(self.weights.sum(dtype=np.float64))
         self.envelope = self._envelope(search.header)
@@ -274,10 +281,18 @@ class _DirtyImager:
             pixsize_x=self.cell_rad,
             pixsize_y=self.cell_rad,
             epsilon=IMAGE_ACCURACY,
-            do_wgridding=True,
+            do_wgridding=self.wide,
             nthreads=self.threads,
         )
         return np.ascontiguousarray(image.T) / np.float32(self.total)
+
+    def _turn_rad(self, search: Search) -> float:
+        """What w turns the phase of the farthest source that can be found by, rms, at the upper end of the band."""
+        rows, columns = np.nonzero(search.pb >= search.pb_limit)
+        x, y = columns - search.header["CRPIX1"] + 1, rows - search.header["CRPIX2"] + 1
+        farthest = self.cell_rad * float(np.hypot(x, y).max(initial=0.0))
+        w = float(np.sqrt(np.mean(self.uvw[:, 2] ** 2))) * self.data.meta.freq_hz[-1] / SPEED_OF_LIGHT_M_S
+        return float(2 * np.pi * w * (1 - np.sqrt(max(1 - farthest**2, 0.0))))
 
     def _briggs(self, search: Search) -> Array:
         meta = self.data.meta

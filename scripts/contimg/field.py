@@ -276,7 +276,7 @@ class _Coarse:
 def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
     """Make the coarse copy, and choose where to look: over the whole beam, down to what matters in a model."""
     from contimg.drift_find import Search
-    from contimg.fitsimage import imager_axes, tile_header
+    from contimg.fitsimage import imager_axes, slant, tile_header
     from contimg.imageplan import choose
     from contimg.primary_beam import beam_map
 
@@ -289,6 +289,7 @@ def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
         meta,
         plan,
         axes=imager_axes(path, meta),
+        slope=slant(path, meta),
         beam_arcsec=plan.beam_arcsec,
         freq_hz=float(meta.freq_hz.mean()),
         n_visibilities=int(np.prod(meta.shape[:3])),

@@ -186,6 +186,7 @@ def search(
         meta,
         grid,
         axes=fitsimage.imager_axes(ms, meta),
+        slope=fitsimage.slant(ms, meta),
         beam_arcsec=data.beam_arcsec,
         freq_hz=data.effective_freq_hz(meta.freq_hz),
         n_visibilities=data.n_visibilities,
