@@ -25,7 +25,9 @@ LOBE_LEVEL = 0.6
 """The Gaussian is fitted to the lobe above this. CLEAN puts its components on pixels, so that a source between two
 is right only if the restoring beam falls off like the lobe over the first pixels."""
 
-ROBUST_TRIED = (-1.0, -0.5, 0.0, 0.5, 1.0)
+ROBUST_TRIED = (-1.0, -0.5, 0.0, 0.5)
+"""Not beyond 0.5: near natural weighting the sidelobes of the short baselines stand as a plateau round every source.
+CLEAN of a field of thirteen sources on 24 antennas left 5 mJy/beam with R = 0, 6 with 0.5, and dug a bowl with 1."""
 WORTH = 0.1
 """See `choose_weighting`."""
 
