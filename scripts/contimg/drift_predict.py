@@ -25,7 +25,6 @@ Sources are unpolarised: the same in both parallel hands, nothing in the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from contimg import drift_kernels, drift_shape, geometry
 from contimg.beam import SPEED_OF_LIGHT_M_S, PowerBeam, drift_power
-from contimg.calibrators import REFERENCE_HZ, Calibrator
+from contimg.calibrators import REFERENCE_HZ
 from contimg.errors import InputError
 from contimg.ms import MsMeta
 
@@ -118,19 +117,6 @@ class PointSources:
             widths=drift_shape.widths_of(
                 *(column(name, 0.0) for name in ("major_arcsec", "minor_arcsec", "angle_deg"))
             ),
-        )
-
-    @classmethod
-    def points(cls, sources: Sequence[Calibrator]) -> PointSources:
-        """Return points with the fluxes and spectral indices of calibrators."""
-        place = np.radians([[source.ra_deg, source.dec_deg] for source in sources]).reshape(-1, 2)
-        return cls(
-            names=[source.name for source in sources],
-            ra_rad=place[:, 0],
-            dec_rad=place[:, 1],
-            flux_jy=np.array([source.flux_jy for source in sources]),
-            spectral_index=np.array([source.spectral_index for source in sources]),
-            widths=np.zeros((len(sources), 3)),
         )
 
     def to_table(self) -> pd.DataFrame:

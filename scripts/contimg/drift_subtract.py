@@ -93,9 +93,8 @@ def restore(
     x, y = wcs.world_to_pixel(places)
     flux = seen.flux_jy * seen.spectrum(header["RESTFRQ"])[:, 0]
     to_beam = PixelBeam.from_header(header).to_beam
-    beam = np.linalg.inv(
-        to_beam.T @ to_beam
-    )  # widths add up when Gaussians are convolved (`contimg.drift_shape`)
+    # widths add up when Gaussians are convolved (`contimg.drift_shape`)
+    beam = np.linalg.inv(to_beam.T @ to_beam)
     widths = beam + _pixel_widths(wcs, places, seen.widths)
     peak = flux * np.sqrt(np.linalg.det(beam) / np.linalg.det(widths))
     restored = image.copy()

@@ -9,8 +9,10 @@ not separate into antennas, so no gains take it up: left out of the model, it st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from contimg.beam import PowerBeam
@@ -71,7 +73,7 @@ class DriftModel:
         kept = [s for s in np.argsort(-mean[1:]) + 1 if mean[s] >= MIN_NEIGHBOUR * mean[0]][:MAX_NEIGHBOURS]
         self.apparent_jy = apparent[[0, *kept]]
         self.neighbours = [sources[s] for s in kept]
-        self._view = array.view(PointSources.points([calibrator, *self.neighbours]))
+        self._view = array.view(PointSources.from_table(source_table([calibrator, *self.neighbours])))
 
     @property
     def mean_apparent_jy(self) -> NDArray[np.float64]:
@@ -81,3 +83,9 @@ class DriftModel:
     def predict(self, i: int) -> NDArray[np.complex64]:
         """Visibilities of integration `i`, (nbl, nchan), Jy, in the sign of a Measurement Set."""
         return self._view.predict(i)
+
+
+def source_table(sources: Sequence[Calibrator]) -> pd.DataFrame:
+    """Table of sources as `PointSources.from_table` reads it, one row a source; without any it has its columns."""
+    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
+    return pd.DataFrame([asdict(source) for source in sources], columns=[*columns, "origin"])[columns]

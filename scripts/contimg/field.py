@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from contimg.beam import load_beam
 from contimg.calaverage import average
 from contimg.calibrators import Calibrator
 from contimg.calsolve import Solver, without_delays
-from contimg.driftmodel import MIN_NEIGHBOUR, DriftModel
+from contimg.driftmodel import MIN_NEIGHBOUR, DriftModel, source_table
 from contimg.ms import MsMeta, read_meta
 from contimg.options import BeamOptions, ImagingOptions
 from contimg.scratch import working_folder
@@ -232,15 +232,15 @@ class _Coarse:
         apply_gains(self.ms, gains, calibrated, threads=solver.threads, origin="the first solutions")
         settings: dict[str, Any] = {"beam": beam, "freq_average": self.step, "threads": solver.threads}
         # The gains were made to show the calibrator as it is in the model: it need not be fitted.
-        subtract(calibrated, _table([self.field.calibrator]), **settings)
+        subtract(calibrated, source_table([self.field.calibrator]), **settings)
         if not search:
             options = FitOptions(uvmin_klambda=self.search.uvmin_klambda, max_passes=REFIT_PASSES)
-            return fit(calibrated, _table(known), options=options, **settings).table
+            return fit(calibrated, source_table(known), options=options, **settings).table
         with StokesI(calibrated) as visibilities:
             found = find_sources(
-                visibilities, self.search, known=_table(known) if known else None, **settings
+                visibilities, self.search, known=source_table(known) if known else None, **settings
             )
-        return _table([]) if found is None else found.table
+        return source_table([]) if found is None else found.table
 
     def hidden(self, neighbours: Sequence[Neighbour], found: pd.DataFrame) -> bool:
         """Whether the last gains took up more of a source than the faintest flux that is looked for."""
@@ -307,10 +307,3 @@ def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
         least_jy=MIN_NEIGHBOUR * float(calibrator.mean_apparent_jy[0]),
     )
     return _Coarse(field, path, meta, step, search)
-
-
-def _table(sources: Sequence[Calibrator]) -> pd.DataFrame:
-    import pandas as pd
-
-    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
-    return pd.DataFrame([asdict(source) for source in sources], columns=[*columns, "origin"])[columns]

@@ -182,18 +182,15 @@ class Night:
         """Verdicts on tiles, in their order."""
         return [names.tile_verdict(tile) for tile in tiles]
 
+    @cached_property
     def mosaic_verdicts(self) -> dict[str, Window]:
         """Verdicts on the mosaics of the range, each with its mosaic."""
-        return self._mosaic_verdicts
-
-    @cached_property
-    def _mosaic_verdicts(self) -> dict[str, Window]:
         # asked for by every job of every mosaic: made each time, it would cost the square of their number
         return {names.mosaic_verdict(path, window.name): window for path, window in self.windows.items()}
 
     def judged(self, date: str, product: str) -> Window:
         """The mosaic that a verdict is on."""
-        found = self.mosaic_verdicts()
+        found = self.mosaic_verdicts
         path = names.verdict(date, product)
         if path not in found:
             raise ConfigError(f"{path}: no such tile or mosaic; expected one of {_some(found)}")
@@ -206,13 +203,13 @@ class Night:
 
     def verdicts(self) -> list[str]:
         """Verdicts on every tile that is needed and every mosaic."""
-        return [*self.tile_verdicts(self._wanted()), *self.mosaic_verdicts()]
+        return [*self.tile_verdicts(self._wanted()), *self.mosaic_verdicts]
 
     def dates(self) -> list[str]:
         """UTC dates of the range's tiles, groups left out and mosaics: one page each."""
         tiles = [*self.selected, *(entry.tile for entry in self.left_out)]
         dates = {names.tile_date(tile) for tile in tiles}
-        return sorted(dates | {path.split("/")[1].removesuffix("b") for path in self.mosaic_verdicts()})
+        return sorted(dates | {path.split("/")[1].removesuffix("b") for path in self.mosaic_verdicts})
 
     def verdicts_of(self, date: str) -> list[str]:
         """Verdicts of a date, and what became of the sources injected."""
@@ -227,13 +224,13 @@ class Night:
         """Receipts of the publication of the range's mosaics of a date."""
         return [
             names.receipt(date, window.name)
-            for verdict, window in self.mosaic_verdicts().items()
+            for verdict, window in self.mosaic_verdicts.items()
             if names.verdict(date, window.name) == verdict
         ]
 
     def publication_records(self) -> list[str]:
         """Receipts of the range's mosaics, and the lists of their dates."""
-        dates = sorted({Path(verdict).parent.name for verdict in self.mosaic_verdicts()})
+        dates = sorted({Path(verdict).parent.name for verdict in self.mosaic_verdicts})
         receipts = [receipt for date in dates for receipt in self.receipts(date)]
         return [*receipts, *(names.published_list(date) for date in dates)]
 

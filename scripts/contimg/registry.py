@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from contimg.names import caltable_dir, strip_dec, tile_mjd
 from contimg.registry_sidecars import Sidecar
-from contimg.registry_verdicts import Record, Rows, record_rows
+from contimg.registry_verdicts import Record, Rows, add_row, record_rows
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def build(
             for sidecar in batch:
                 if sidecar.content is None:
                     counts["unreadable"] += 1
-                    _add(of_products, "unreadable", (sidecar.product.path, sidecar.problem))
+                    add_row(of_products, "unreadable", (sidecar.product.path, sidecar.problem))
                     continue
                 counts["products"] += 1
                 product_rows(sidecar, counts["products"], of_products, metric_names)
@@ -89,7 +89,7 @@ def product_rows(sidecar: Sidecar, number: int, rows: Rows, metric_names: dict[s
     pointing, centre = metrics.get("pointing", {}), metrics.get("phase_centre", {})
     inputs = [*content.get("inputs", ()), *(_table_dir(path) for path in content.get("caltables", ()))]
     inside = sorted({path for path in inputs if _in_tree(path)})
-    _add(
+    add_row(
         rows,
         "product",
         (
@@ -116,12 +116,12 @@ def product_rows(sidecar: Sidecar, number: int, rows: Rows, metric_names: dict[s
     for name, value in numbers(metrics):
         if name not in metric_names:
             metric_names[name] = len(metric_names) + 1
-            _add(rows, "metric_name", (metric_names[name], name))
-        _add(rows, "metric_value", (number, metric_names[name], value))
+            add_row(rows, "metric_name", (metric_names[name], name))
+        add_row(rows, "metric_value", (number, metric_names[name], value))
     for path in inside:
-        _add(rows, "source", (number, path, None))
+        add_row(rows, "source", (number, path, None))
     for tile in content.get("tiles", ()):
-        _add(
+        add_row(
             rows,
             "mosaic_tile",
             (number, tile["tile"], None, tile["status"], tile.get("reason"), tile.get("weight")),
@@ -133,7 +133,7 @@ def caltable_rows(sidecar: Sidecar, number: int, rows: Rows) -> None:
     product, content = sidecar.product, sidecar.content or {}
     metrics, software = content.get("metrics", {}), content.get("versions", {})
     if product.kind == "caltable" and product.tile is not None:
-        _add(
+        add_row(
             rows,
             "caltable",
             (
@@ -154,15 +154,17 @@ def caltable_rows(sidecar: Sidecar, number: int, rows: Rows) -> None:
             ),
         )
         for name, antenna in metrics.get("antennas", {}).items():
-            _add(rows, "antenna", (number, name, *(antenna.get(key) for key in _ANTENNA)))
+            add_row(rows, "antenna", (number, name, *(antenna.get(key) for key in _ANTENNA)))
     elif product.kind == "calibrator_ms" and "pointing" in metrics and product.tile and product.calibrator:
         pointing = metrics["pointing"]
         middle = 0.5 * (pointing["mjd_start"] + pointing["mjd_end"])
         dec = pointing["dec_deg"]
-        _add(rows, "pointing", (caltable_dir(product.tile, product.calibrator), middle, dec, strip_dec(dec)))
+        add_row(
+            rows, "pointing", (caltable_dir(product.tile, product.calibrator), middle, dec, strip_dec(dec))
+        )
     elif product.kind in ("image", "calibrated_ms") and content["status"] == "ok" and content["caltables"]:
         borrowed = bool(content.get("parameters", {}).get("borrowed"))
-        _add(rows, "application", (_table_dir(content["caltables"][0]), None, product.path, borrowed))
+        add_row(rows, "application", (_table_dir(content["caltables"][0]), None, product.path, borrowed))
 
 
 _QUALITY = (
@@ -198,10 +200,6 @@ def _table_dir(path: str) -> str:
 
 def _in_tree(path: str) -> bool:
     return "/" in path and not path.startswith("/") and not path.startswith("../")
-
-
-def _add(rows: Rows, table: str, row: tuple[Any, ...]) -> None:
-    rows.setdefault(table, []).append(row)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

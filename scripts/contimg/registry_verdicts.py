@@ -51,26 +51,26 @@ def read_records(tree: Path) -> Iterator[Record]:
             yield _judged(str(path.relative_to(tree)), path)
 
 
+def add_row(rows: Rows, table: str, row: tuple[Any, ...]) -> None:
+    """Add a row of a table."""
+    rows.setdefault(table, []).append(row)
+
+
 def record_rows(record: Record, number: int, rows: Rows) -> None:
     """Add the rows that a record gives; a verdict is row `number` of its table."""
-
-    def add(table: str, *row: Any) -> None:
-        rows.setdefault(table, []).append(row)
-
     if record.problem:
-        add("unreadable", record.path, record.problem)
+        add_row(rows, "unreadable", (record.path, record.problem))
     for version in record.versions:
         path = f"{record.path}/v{version['version']}"
         told = (version[key] for key in ("version", "state", "published", "reason"))
-        add("publication", path, version["product"], None, record.date, *told)
+        add_row(rows, "publication", (path, version["product"], None, record.date, *told))
     if record.verdict is not None:
         found = record.verdict
-        head = (found[key] for key in ("product", "kind", "verdict", "reason"))
-        product, kind, verdict, reason = head
-        add("verdict", number, record.path, product, None, record.date, kind, verdict, reason)
+        told = (found[key] for key in ("kind", "verdict", "reason"))
+        add_row(rows, "verdict", (number, record.path, found["product"], None, record.date, *told))
         for name, gate in found["gates"].items():
             told = (gate[key] for key in ("value", "low", "high", "unit", "verdict", "reason", "advisory"))
-            add("gate", number, name, *told)
+            add_row(rows, "gate", (number, name, *told))
 
 
 def _published(name: str, folder: Path) -> Record:

@@ -148,7 +148,7 @@ def made_of(night: Night) -> Iterator[Made]:
         one, two = mosaic.split("/")[1:]
         rule = "mosaic_window" if one[:4].isdigit() and one[4:5] == "-" else "mosaic_transit"
         yield directory(mosaic, rule, f"{one}/{two}")
-    for verdict in night.mosaic_verdicts():
+    for verdict in night.mosaic_verdicts:
         yield record(verdict, "qa_mosaic", verdict.removeprefix("qa/").removesuffix(".json"))
     for tile, where in tiles.items():
         yield directory(names.beam_dir(tile), "beam_tile", where)

@@ -118,7 +118,7 @@ class Run:
         sidecars += [Path(path) / "status.json" for path in self.night.needed_cal_dirs()]
         sidecars += [
             Path(path)
-            for path in (*self.night.tile_verdicts(self.night.selected), *self.night.mosaic_verdicts())
+            for path in (*self.night.tile_verdicts(self.night.selected), *self.night.mosaic_verdicts)
         ]
         sidecars += [Path(path) for path in self.night.publication_records()]
         found = jobs.errors(sidecars)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def snakemake(
     if check and done.returncode:
         pytest.fail(f"snakemake ended with {done.returncode}:\n{done.stdout[-6000:]}")
     return done
+
+
+@contextmanager
+def running(words: list[str], terminal: Path, path: str = os.environ["PATH"]):
+    """A run in the background; killed at the end if it still lives."""
+    with terminal.open("w") as sink:
+        run = subprocess.Popen(
+            words,
+            cwd=CLONE,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"},
+        )
+        try:
+            yield run
+        finally:
+            run.kill()
+            run.wait()
 
 
 def write_calibrators(path: Path, sources: tuple[Source, ...]) -> Path:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 
 from contimg import jobs
 
-from .conftest import CLONE, Made, command, expect_same_pixels, make_night
+from .conftest import CLONE, Made, command, expect_same_pixels, make_night, running
 
 CLUSTER = CLONE / "tests" / "slurm" / "cluster.sh"
 # The workflow is what is tested here, not the images: small ones, without models of other sources, that no gate stops.
@@ -53,24 +52,6 @@ def through_slurm(made: Made, products: Path) -> list[str]:
     """The command of a night through SLURM; short jobs want to be asked soon."""
     words = ("--profile", "slurm", "mosaic", "--slurm-init-seconds-before-status-checks", "1")
     return command(*words, incoming=made.incoming, products=products, settings=made.settings)
-
-
-@contextmanager
-def running(words: list[str], terminal: Path, path: str = os.environ["PATH"]):
-    """A run in the background; killed at the end if it still lives."""
-    with terminal.open("w") as sink:
-        run = subprocess.Popen(
-            words,
-            cwd=CLONE,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"},
-        )
-        try:
-            yield run
-        finally:
-            run.kill()
-            run.wait()
 
 
 def at_work(products: Path, kind: str, run: subprocess.Popen) -> dict:

@@ -17,7 +17,7 @@ import pytest
 
 from contimg.simulate import simulate
 
-from .conftest import CLONE, QUICK, command, write_calibrators
+from .conftest import QUICK, command, running, write_calibrators
 
 LOOK_S = 0.02
 # One thread more than allowed in one look out of twenty. A thread that wakes another is still running for a moment
@@ -93,14 +93,7 @@ class Watched:
 def watch(words: list[str], threads: int, terminal: Path) -> Watched:
     """Run the workflow and look at its jobs until it ends."""
     watched, jobs = Watched(threads), {}
-    with terminal.open("w") as sink:
-        run = subprocess.Popen(
-            words,
-            cwd=CLONE,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        )
+    with running(words, terminal) as run:
         while run.poll() is None:
             below = children()
             for pid in tree(run.pid, below):

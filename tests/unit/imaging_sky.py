@@ -17,8 +17,9 @@ from astropy.coordinates import EarthLocation, HADec, SkyCoord
 from astropy.time import Time
 from scipy.special import j1
 
+from contimg.image import choose, image_tile
 from contimg.ms import MsMeta, MsWriter
-from contimg.options import ImagingOptions
+from contimg.options import BeamOptions, ImagingOptions
 from contimg.simulate.stations import read_stations
 
 C = 299792458.0
@@ -48,6 +49,23 @@ class Truth:
 def clean_alone(**changes: object) -> ImagingOptions:
     """Imaging options without a sky model: what CLEAN by itself makes of the data."""
     return ImagingOptions(**changes).model_copy(update={"sky_model": "none"})
+
+
+def through_image_job(
+    ms: Path, truth: Truth, out: Path, *, options: ImagingOptions, scratch: Path, log: Path, **more: object
+) -> dict:
+    """Image a tile with what the options choose for it; returns the metrics."""
+    return image_tile(
+        ms,
+        out,
+        plan=choose(truth.meta, options),
+        options=options,
+        beam=BeamOptions(),
+        scratch=scratch,
+        threads=2,
+        log=log,
+        **more,
+    )
 
 
 def bright_field(count: int = 12, seed: int = 3) -> list[tuple[float, float, float, float]]:

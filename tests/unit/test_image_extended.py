@@ -10,11 +10,10 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from contimg.image import choose, image_tile
 from contimg.measure import measure
-from contimg.options import BeamOptions, ImagingOptions
+from contimg.options import ImagingOptions
 
-from .imaging_sky import make_tile
+from .imaging_sky import make_tile, through_image_job
 
 ANTENNAS = (*range(1, 52, 5), *range(68, 103, 4), 103, 105, 109)
 GAUSSIANS = (
@@ -46,16 +45,7 @@ def imaged(request, tile, tmp_path_factory):
     ms, truth = tile
     out, scratch = (tmp_path_factory.mktemp(name) for name in ("out", "scratch"))
     options = ImagingOptions(backend=request.param, pb_limit=0.8, keep=("residual",))
-    metrics = image_tile(
-        ms,
-        out,
-        plan=choose(truth.meta, options),
-        options=options,
-        beam=BeamOptions(),
-        scratch=scratch,
-        threads=2,
-        log=out / "log",
-    )
+    metrics = through_image_job(ms, truth, out, options=options, scratch=scratch, log=out / "log")
     return out, truth, metrics
 
 

@@ -123,4 +123,4 @@ def test_every_tile_and_mosaic_of_a_run_has_a_verdict_of_its_own():
     assert planned.dates() == ["2025-10-30"]
     assert set(planned.verdicts_of("2025-10-30")) | {"qa/2025-10-30.html"} <= set(wanted)
     round_transit = night(strip_of_tiles(count=60), calibrator="0834+555", transit_date="2025-10-30")
-    assert list(round_transit.mosaic_verdicts()) == ["qa/2025-10-30/0834+555_2025-10-30.json"]
+    assert list(round_transit.mosaic_verdicts) == ["qa/2025-10-30/0834+555_2025-10-30.json"]

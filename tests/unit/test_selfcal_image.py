@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from contimg.image import choose, image_tile
 from contimg.measure import measure
-from contimg.options import BeamOptions, ImagingOptions
+from contimg.options import ImagingOptions
 
-from .imaging_sky import bright_field, make_tile
+from .imaging_sky import bright_field, make_tile, through_image_job
 from .test_selfcal import put_gains_off
 
 ARMS = (*range(1, 52, 4), *range(68, 103, 3))
@@ -22,16 +21,7 @@ def imaged(request, tmp_path_factory):
     if request.param == "drifted":
         put_gains_off(root / "t.ms")
     options = ImagingOptions(backend="wsclean", outside="none")
-    metrics = image_tile(
-        root / "t.ms",
-        root,
-        plan=choose(truth.meta, options),
-        options=options,
-        beam=BeamOptions(),
-        scratch=root,
-        threads=2,
-        log=root / "log",
-    )
+    metrics = through_image_job(root / "t.ms", truth, root, options=options, scratch=root, log=root / "log")
     return request.param, root, truth, metrics
 
 

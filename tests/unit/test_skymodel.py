@@ -7,11 +7,10 @@ from astropy.io import fits
 from astropy.table import Table
 
 from contimg.catalog import Catalog
-from contimg.image import choose, image_tile
 from contimg.measure import measure
-from contimg.options import BeamOptions, ImagingOptions
+from contimg.options import ImagingOptions
 
-from .imaging_sky import bright_field, make_tile
+from .imaging_sky import bright_field, make_tile, through_image_job
 
 ARMS = (*range(1, 52, 4), *range(68, 103, 3))
 
@@ -51,16 +50,8 @@ def imaged(request, tile, tmp_path_factory):
         table.write(out / "sources.csv")
         catalog = Catalog(out / "sources.csv")
     options = ImagingOptions(backend="wsclean", keep=("residual", "model"))
-    metrics = image_tile(
-        root / "t.ms",
-        out,
-        plan=choose(truth.meta, options),
-        options=options,
-        beam=BeamOptions(),
-        scratch=scratch,
-        threads=2,
-        log=scratch / "log",
-        catalog=catalog,
+    metrics = through_image_job(
+        root / "t.ms", truth, out, options=options, scratch=scratch, log=scratch / "log", catalog=catalog
     )
     assert [path.name for path in scratch.iterdir()] == ["log"]
     return out, truth, metrics
