@@ -99,6 +99,8 @@ class Search:
         Side of the boxes of the local rms.
     least_jy : float
         Fainter peaks (apparent, Jy/beam) are left alone.
+    shape_snr : float
+        Fainter sources stay points, whatever their residuals suggest.
     """
 
     header: Header
@@ -109,6 +111,7 @@ class Search:
     uvmin_klambda: float
     rms_box_pix: float
     least_jy: float = 0.0
+    shape_snr: float = 0.0
 
 
 def find_sources(
@@ -148,7 +151,7 @@ def find_sources(
     coarse = AveragedI(data, step)
     array = DriftArray(coarse.meta, beam=beam, freq_average=freq_average * step)
     imager = _DirtyImager(coarse, search, threads)
-    options = FitOptions(uvmin_klambda=search.uvmin_klambda)
+    options = FitOptions(uvmin_klambda=search.uvmin_klambda, shape_snr=search.shape_snr)
     logger.info("sidelobes: %.3f near, %.4f far", *imager.envelope[[len(imager.envelope) // 20, -1]])
     sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
     dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]

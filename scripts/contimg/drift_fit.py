@@ -210,7 +210,7 @@ def fit_data(
             sweep, limits, taken, converged = _iterate(problem, state, options)
             passes += taken
             left = _left(problem, state, sweep, limits)
-            new = left.resolved & state.may_widen
+            new = left.resolved & state.may_widen & (state.snr >= options.shape_snr)
             trace = state.sources.widths[:, 0] + state.sources.widths[:, 2]
             doubtful = trace < RESOLVED_SIGMA * np.sqrt(np.maximum(left.reduced, 1.0)) * state.trace_errors()
             if not (new | doubtful).any() or rounds == SIZE_ROUNDS:

@@ -34,6 +34,7 @@ class FitOptions:
 
     slope_snr: float = 60.0  # a spectral index is free above this S/N: its error is then 0.4
     place_snr: float = 30.0  # a place is free above this S/N: its error is then 1/70 of a beam
+    shape_snr: float = 0.0  # what is no point gets a shape above this S/N, as a point
     default_index: float = -0.7  # the spectral index of sources that have none
     clip_sigma: float = 6.0  # visibilities: 1.5e-8 of normal ones are beyond
     clip_row_sigma: float = 8.0  # rows

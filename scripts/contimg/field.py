@@ -58,6 +58,10 @@ SETTLED = 0.002
 
 MAX_ROUNDS = 5
 
+SHAPE_SNR = 30.0
+"""Fainter sources stay points: what gains that are not right yet leave beside the calibrator looks resolved, and the
+fit of a shape to it wanders."""
+
 REFIT_PASSES = 4
 """Passes of a fit that begins with what was fitted before."""
 
@@ -234,7 +238,9 @@ class _Coarse:
         # The gains were made to show the calibrator as it is in the model: it need not be fitted.
         subtract(calibrated, source_table([self.field.calibrator]), **settings)
         if not search:
-            options = FitOptions(uvmin_klambda=self.search.uvmin_klambda, max_passes=REFIT_PASSES)
+            options = FitOptions(
+                uvmin_klambda=self.search.uvmin_klambda, max_passes=REFIT_PASSES, shape_snr=SHAPE_SNR
+            )
             return fit(calibrated, source_table(known), options=options, **settings).table
         with StokesI(calibrated) as visibilities:
             found = find_sources(
@@ -305,5 +311,6 @@ def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
         uvmin_klambda=plan.uvmin_klambda,
         rms_box_pix=options.rms_box_beams * float(np.sqrt(np.prod(plan.beam_arcsec[:2]))) / plan.cell_arcsec,
         least_jy=MIN_NEIGHBOUR * float(calibrator.mean_apparent_jy[0]),
+        shape_snr=SHAPE_SNR,
     )
     return _Coarse(field, path, meta, step, search)

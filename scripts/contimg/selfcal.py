@@ -16,6 +16,9 @@ Solution intervals are tried from the whole tile down to the shortest that an an
 in units of the χ² per degree of freedom that it leaves (never less than 1, the noise that the weights promise). It is
 accepted only if it gains as much as it costs (the noise that it adds, once more its free parameters: Akaike's
 criterion), and by `SIGNIFICANT` standard deviations more than noise alone would; otherwise nothing is changed.
+
+Before anything is solved for, what D departs from 1 by beyond its noise says how far off the gains can be at most. Where
+that costs neither flux (`LEAST_OFF`) nor noise (`LEAST_EXCESS`), they are left alone.
 """
 
 from __future__ import annotations
@@ -46,6 +49,12 @@ logger = logging.getLogger(__name__)
 ANTENNA_SNR = {"p": 20.0, "ap": 100.0}
 """Signal-to-noise ratio that an antenna's solution must reach in an interval: 3 deg of phase, which take 0.3 % of the
 flux of a source that is not in the model; 1 % of amplitude, a third of what receivers drift by in hours."""
+
+LEAST_OFF = 0.01
+"""Gains that are off by less than this (rms; 0.6 deg of phase) take less than 1e-4 of a flux,"""
+
+LEAST_EXCESS = 0.003
+"""and where residuals have less than this part of their variance from them, the image's rms less than half of that."""
 
 SIGNIFICANT = 6.0
 RESOLVED_SHARE = 0.01
@@ -102,16 +111,36 @@ class Divided:
         Of the tile.
     ratio, weight : (nt, nbl, nhands)
         The weight is 0 for autocorrelations.
+    n_visibilities : int
+        That were averaged into D.
     """
 
     meta: MsMeta
     ratio: Array
     weight: Array
+    n_visibilities: int
 
     def over(self, gains: Array) -> Divided:
         """The same without gains (nt, nant, 2)."""
         product = gains[:, self.meta.ant1] * gains[:, self.meta.ant2].conj()
         return replace(self, ratio=self.ratio / product, weight=self.weight * np.abs(product) ** 2)
+
+    def spans(self, count: int) -> list[Array]:
+        """Integrations of each of so many intervals."""
+        return np.array_split(np.arange(self.meta.n_times), count)
+
+    def binned(self, count: int) -> tuple[Array, Array]:
+        """D averaged over so many intervals, and its weight, (count, nbl cross, nhands)."""
+        cross = np.flatnonzero(self.meta.ant1 != self.meta.ant2)
+        spans = self.spans(count)
+        total = np.stack([self.weight[span][:, cross].sum(axis=0) for span in spans])
+        mean = np.stack([(self.ratio * self.weight)[span][:, cross].sum(axis=0) for span in spans])
+        return np.divide(mean, total, out=mean, where=total > 0), total
+
+    def excess(self, count: int) -> float:
+        """χ² of D = 1 in so many intervals, beyond what the weights promise; at least 0."""
+        mean, total = self.binned(count)
+        return max(0.0, float(np.sum(total * np.abs(mean - 1.0) ** 2)) - 2.0 * np.count_nonzero(total))
 
 
 def calibrate(
@@ -210,12 +239,15 @@ def solve(
     most = _most_intervals(divided, ANTENNA_SNR[mode])
     if not most:
         return Solution(mode, reason=f"no antenna reaches S/N {ANTENNA_SNR[mode]:g} over the tile"), None
+    counts = sorted({1} if whole_tile else {1, round(np.sqrt(most)), most})
+    little = _little_to_gain(divided, counts)
+    if little:
+        return Solution(mode, reason=little), None
     best, chosen = Solution(mode, reason="no solution is good"), None
-    for count in sorted({1} if whole_tile else {1, round(np.sqrt(most)), most}):
+    for count in counts:
         with TemporaryDirectory(dir=scratch) as folder:
             path, table = Path(folder, "selfcal.ms"), Path(folder, "gains")
-            spans = np.array_split(np.arange(meta.n_times), count)
-            small, mean, total = _write_bins(ms, path, divided, spans)
+            small, mean, total = _write_bins(ms, path, divided, count)
             _gaincal(path, table, mode, small, total, casatasks(threads, log))
             if not table.exists():
                 continue
@@ -224,6 +256,22 @@ def solve(
                 named = replace(meta, antenna_names=small.antenna_names)
                 best, chosen = trial, _held(evaluate(named, gain=table))[0]
     return best, chosen if best.accepted else None
+
+
+def _little_to_gain(divided: Divided, counts: list[int]) -> str:
+    """Why gains that are off need not be solved for, whatever the intervals; "" if they need to.
+
+    Of gains that are off by σ each, a baseline has 2 σ² W of χ².
+    """
+    excess = max(divided.excess(count) for count in counts)
+    off = np.sqrt(excess / (2.0 * max(float(divided.weight.sum()), 1e-300)))
+    part = excess / (2.0 * max(divided.n_visibilities, 1))
+    if off >= LEAST_OFF or part >= LEAST_EXCESS:
+        return ""
+    return (
+        f"gains are off by {off:.2%} ({np.degrees(off):.2f} deg) at most, which adds {part:.2%} to the variance of the "
+        "residuals: too little to matter"
+    )
 
 
 def _gaincal(ms: Path, table: Path, mode: str, small: MsMeta, total: Array, casa: CasaTasks) -> None:
@@ -278,6 +326,7 @@ def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_aver
     n_bl = meta.n_baselines
     ratio = np.zeros((meta.n_times, n_bl, len(hands)), complex)
     weight = np.zeros(ratio.shape)
+    n_visibilities = 0
     cross = meta.ant1 != meta.ant2
     with tables.table(str(ms), ack=False) as table:
         name = "WEIGHT_SPECTRUM" if "WEIGHT_SPECTRUM" in table.colnames() else "WEIGHT"
@@ -285,10 +334,11 @@ def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_aver
             data, flag, w = (table.getcol(column, i * n_bl, n_bl) for column in ("DATA", "FLAG", name))
             w = w if w.ndim == 3 else np.broadcast_to(w[:, np.newaxis, :], data.shape)
             w = np.where(flag | ~cross[:, np.newaxis, np.newaxis], 0.0, w)[..., hands]
+            n_visibilities += np.count_nonzero(w)
             model = view.predict(i)[..., np.newaxis]
             weight[i] = (w * np.abs(model) ** 2).sum(axis=1)
             ratio[i] = (w * data[..., hands] * model.conj()).sum(axis=1)
-    return Divided(meta, np.divide(ratio, weight, out=ratio, where=weight > 0), weight)
+    return Divided(meta, np.divide(ratio, weight, out=ratio, where=weight > 0), weight, n_visibilities)
 
 
 def _most_intervals(divided: Divided, wanted_snr: float) -> int:
@@ -300,13 +350,12 @@ def _most_intervals(divided: Divided, wanted_snr: float) -> int:
     return min(int(np.median(power) / wanted_snr**2), divided.meta.n_times)
 
 
-def _write_bins(ms: Path, path: Path, divided: Divided, bins: list[Array]) -> tuple[MsMeta, Array, Array]:
-    """Write D averaged over the intervals; its metadata, D and the weights, (nbins, nbl cross, nhands)."""
-    meta, ratio, weight = divided.meta, divided.ratio, divided.weight
+def _write_bins(ms: Path, path: Path, divided: Divided, count: int) -> tuple[MsMeta, Array, Array]:
+    """Write D averaged over so many intervals; its metadata, D and the weights, (count, nbl cross, nhands)."""
+    meta = divided.meta
     cross = np.flatnonzero(meta.ant1 != meta.ant2)
-    total = np.stack([weight[span][:, cross].sum(axis=0) for span in bins])
-    mean = np.stack([(ratio * weight)[span][:, cross].sum(axis=0) for span in bins])
-    mean = np.divide(mean, total, out=mean, where=total > 0)
+    bins = divided.spans(count)
+    mean, total = divided.binned(count)
     small = replace(
         meta,
         antenna_names=[NAME_PREFIX + name for name in meta.antenna_names],

@@ -131,3 +131,18 @@ def test_a_gaussian_beside_a_point_has_its_flux_and_shape_and_the_point_stays_on
     assert point["major_arcsec"] == point["minor_arcsec"] == 0
     assert wide["fwhm_arcsec"] == pytest.approx(np.hypot(40, 15) / np.sqrt(2), rel=0.03)
     assert found.chi2 / (2 * found.n_visibilities) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_faint_source_is_given_a_shape_unless_it_is_to_stay_a_point():
+    meta = make_meta(n_ant=14, n_times=4, n_chan=16, width_hz=10e6)
+    true = table(meta, name="wide", **{**SHAPE, "flux_jy": 0.2})
+    array = DriftArray(meta, beam=None)
+    data = InMemory(meta, true, 0.3, 3)
+    begun = true[["name", "ra_deg", "dec_deg"]].assign(flux_jy=0.1)
+    free, held = (
+        fit_data(data, array, begun, options=FitOptions(shape_snr=least)).table.iloc[0] for least in (0, 30)
+    )
+    assert free["flags"] == "resolved"
+    assert abs(free["flux_jy"] - 0.2) < 3 * free["flux_err_jy"] < 0.06
+    assert held["snr"] < 30
+    assert (held["flags"], held["major_arcsec"]) == ("", 0)
