@@ -13,6 +13,7 @@ from typing import Any
 
 from casacore import tables
 
+from contimg import bandpass
 from contimg.apply import apply_gains
 from contimg.calaverage import NAME_PREFIX, CalibratorData, collapse
 from contimg.caltable import Gains, evaluate, phases_in_time
@@ -69,15 +70,19 @@ class Solver:
 
     def bandpass(self, data: CalibratorData, ms: Path, table: Path, *, delay: Path | None) -> None:
         """One complex bandpass from a set of one time made from `data`; `delay` is applied."""
-        self.casa.bandpass(
-            **self._common(ms),
-            caltable=str(table),
+        bandpass.solve(
+            self.casa,
+            ms,
+            table,
+            fillgaps=self.options.fillgaps_channels,
+            scratch=self.scratch,
+            threads=self.threads,
+            **self._common(),
             bandtype="B",
             solint="inf",
             combine="scan",
             solnorm=False,
             minsnr=self.options.bandpass_minsnr,
-            fillgaps=self.options.fillgaps_channels,
             gaintable=[] if delay is None else [str(delay)],
         )
         _require(table, "bandpass", data)
@@ -92,23 +97,23 @@ class Solver:
 
         `meta` is of the set that `data` were averaged from.
         """
-        phases, bandpass = self.scratch / "coarse.phases", self.scratch / "coarse.bandpass"
+        phases, coarse = self.scratch / "coarse.phases", self.scratch / "coarse.bandpass"
         self.phases(data, data.path, phases)
         collapsed = self.scratch / "coarse_collapsed.ms"
         collapse(data, *phases_in_time(phases, data.meta), collapsed, self.threads)
-        self.bandpass(data, collapsed, bandpass, delay=None)
-        return evaluate(_named_for_casa(meta), bandpass=bandpass, gain=phases)
+        self.bandpass(data, collapsed, coarse, delay=None)
+        return evaluate(_named_for_casa(meta), bandpass=coarse, gain=phases)
 
     def finish(self, data: CalibratorData, folder: Path) -> Path:
         """Make BP and G in `folder`, where K is, and return the table of the phases that were taken out for BP."""
-        delay, bandpass, gain = (folder / name for name in ("K", "BP", "G"))
+        delay, band, gain = (folder / name for name in ("K", "BP", "G"))
         phases = self.scratch / "phases"
         squeezed = self._averaged(data, evaluate(data.meta, delay=delay), "squeezed", COARSE_CHANNELS)
         self.phases(data, squeezed, phases)
         collapsed = self.scratch / "collapsed.ms"
         collapse(data, *phases_in_time(phases, data.meta), collapsed, self.threads)
-        self.bandpass(data, collapsed, bandpass, delay=delay)
-        flat = self._averaged(data, evaluate(data.meta, delay=delay, bandpass=bandpass), "flat", 1)
+        self.bandpass(data, collapsed, band, delay=delay)
+        flat = self._averaged(data, evaluate(data.meta, delay=delay, bandpass=band), "flat", 1)
         self.gain(data, flat, gain)
         return phases
 
@@ -119,10 +124,9 @@ class Solver:
         apply_gains(data.path, gains, path, freq_average=step, threads=self.threads, origin=name)
         return path
 
-    def _common(self, ms: Path) -> dict[str, Any]:
+    def _common(self) -> dict[str, Any]:
         shortest = self.options.uvmin_klambda
         return {
-            "vis": str(ms),
             "refant": NAME_PREFIX + self.refant,
             "minblperant": self.options.min_baselines_per_antenna,
             "uvrange": f">{shortest}klambda" if shortest > 0 else "",
@@ -130,8 +134,9 @@ class Solver:
 
     def _gaincal(self, ms: Path, table: Path, **settings: Any) -> None:
         self.casa.gaincal(
-            **self._common(ms),
+            vis=str(ms),
             caltable=str(table),
+            **self._common(),
             gaintype="G",
             minsnr=self.options.gain_minsnr,
             **settings,

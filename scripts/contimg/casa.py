@@ -29,8 +29,8 @@ class CasaTasks:
 
     def __init__(self, module: ModuleType, threads: int, logfile: Path) -> None:
         self._module = module
-        self._threads = threads
-        self._logfile = logfile
+        self.threads = threads
+        self.logfile = logfile
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a task that runs quietly."""
@@ -39,8 +39,8 @@ class CasaTasks:
         def run(**parameters: object) -> object:
             from threadpoolctl import threadpool_limits
 
-            self._module.casalog.setlogfile(str(self._logfile))
-            with _output_to(self._logfile), threadpool_limits(self._threads):
+            self._module.casalog.setlogfile(str(self.logfile))
+            with _output_to(self.logfile), threadpool_limits(self.threads):
                 return task(**parameters)
 
         return run

@@ -14,7 +14,6 @@ import json
 import mmap
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import contimg
 from contimg import flag_stats, flag_worker
 from contimg.errors import ConfigError, SystemFault
 from contimg.ms import MsMeta, tile_rows
+from contimg.processes import start_module
 
 if TYPE_CHECKING:
     from contimg.options import FlaggingOptions
@@ -336,21 +335,10 @@ class _Worker:
     def __init__(self, job: dict[str, Any]) -> None:
         request_end, self._requests = os.pipe()
         self._replies, reply_end = os.pipe()
-        inherited = (job["memory"], request_end, reply_end)
-        root = str(Path(contimg.__file__).resolve().parents[1])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        request = json.dumps({**job, "requests": request_end, "replies": reply_end})
         try:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "contimg.flag_worker",
-                    json.dumps({**job, "requests": request_end, "replies": reply_end}),
-                ],
-                pass_fds=inherited,
-                env=environment,
-                stdin=subprocess.DEVNULL,
+            self._process = start_module(
+                "contimg.flag_worker", request, inherited=(job["memory"], request_end, reply_end)
             )
         finally:
             os.close(request_end)

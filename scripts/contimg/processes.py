@@ -1,12 +1,16 @@
-"""Processes of this machine, told apart for good by number and start time."""
+"""Processes of this machine: told apart for good by number and start time, and started from this package."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import contimg
 from contimg.errors import SystemFault
 
 _PATIENCE_S = 60.0
@@ -62,3 +66,15 @@ def kill_tree(pid: int) -> None:
                 "start again when they are gone"
             )
         time.sleep(0.02)
+
+
+def start_module(name: str, argument: str, *, inherited: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start ``python -m name argument``, with one thread, nothing to read, and some of our descriptors."""
+    root = str(Path(contimg.__file__).resolve().parents[1])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", name, argument],
+        pass_fds=tuple(inherited),
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+    )
