@@ -118,7 +118,10 @@ def _join(table: Path, other: Path, channels: slice) -> None:
             flag[:, : channels.start] = True
             kept.putcol("FLAG", flag)
         return
-    with tables.table(str(table), readonly=False, ack=False) as kept, tables.table(str(other), ack=False) as new:
+    with (
+        tables.table(str(table), readonly=False, ack=False) as kept,
+        tables.table(str(other), ack=False) as new,
+    ):
         if not np.array_equal(kept.getcol("ANTENNA1"), new.getcol("ANTENNA1")):
             raise SystemFault(f"{table}: the two halves of the bandpass have different antennas")
         for name in COLUMNS:

@@ -17,8 +17,8 @@ in units of the χ² per degree of freedom that it leaves (never less than 1, th
 accepted only if it gains as much as it costs (the noise that it adds, once more its free parameters: Akaike's
 criterion), and by `SIGNIFICANT` standard deviations more than noise alone would; otherwise nothing is changed.
 
-Before anything is solved for, what D departs from 1 by beyond its noise says how far off the gains can be at most. Where
-that costs neither flux (`LEAST_OFF`) nor noise (`LEAST_EXCESS`), they are left alone.
+Before anything is solved for, what D departs from 1 by beyond its noise says how far off the gains can be at most.
+Where that costs neither flux (`LEAST_OFF`) nor noise (`LEAST_EXCESS`), they are left alone.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_aver
             data, flag, w = (table.getcol(column, i * n_bl, n_bl) for column in ("DATA", "FLAG", name))
             w = w if w.ndim == 3 else np.broadcast_to(w[:, np.newaxis, :], data.shape)
             w = np.where(flag | ~cross[:, np.newaxis, np.newaxis], 0.0, w)[..., hands]
-            n_visibilities += np.count_nonzero(w)
+            n_visibilities += int(np.count_nonzero(w))
             model = view.predict(i)[..., np.newaxis]
             weight[i] = (w * np.abs(model) ** 2).sum(axis=1)
             ratio[i] = (w * data[..., hands] * model.conj()).sum(axis=1)

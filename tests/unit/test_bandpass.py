@@ -1,6 +1,5 @@
 """A bandpass solved in two processes is the one that a single process solves, gaps across the cut included."""
 
-import os
 import shutil
 
 import numpy as np
@@ -37,7 +36,13 @@ def solved(ms, folder, threads):
     folder.mkdir()
     tasks = casatasks(threads, folder / "casa.log")
     bandpass.solve(
-        tasks, ms, folder / "BP", fillgaps=FILL, scratch=folder, threads=threads, **{**SETTINGS, **antennas(ms)}
+        tasks,
+        ms,
+        folder / "BP",
+        fillgaps=FILL,
+        scratch=folder,
+        threads=threads,
+        **{**SETTINGS, **antennas(ms)},
     )
     with tables.table(str(folder / "BP"), ack=False) as table:
         return {name: table.getcol(name) for name in bandpass.COLUMNS}
@@ -83,7 +88,7 @@ def test_a_process_that_dies_is_a_fault_with_its_last_words(ms, tmp_path, monkey
     monkeypatch.setattr(bandpass, "WORTH_VISIBILITIES", 0)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
     broken = tmp_path / "broken" / "casaconfig"
-    os.makedirs(broken)
+    broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise SystemExit(7)")
     with pytest.raises(SystemFault, match="ended with code 7"):
         solved(ms, tmp_path / "here", threads=2)
