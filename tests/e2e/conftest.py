@@ -205,6 +205,10 @@ def expect_same_pixels(products: Path, reference: Path) -> None:
     expected = sorted(path.relative_to(reference) for path in reference.glob("[im]*s/*/*/*.fits"))
     assert expected
     assert sorted(path.relative_to(products) for path in products.glob("[im]*s/*/*/*.fits")) == expected
+    largest = 0.0
     for path in expected:
         one, other = in_jy_or_ratio(reference / path), in_jy_or_ratio(products / path)
-        np.testing.assert_allclose(other, one, rtol=0, atol=SINGLE_PRECISION * scale_of(reference / path))
+        scale = scale_of(reference / path)
+        np.testing.assert_allclose(other, one, rtol=0, atol=SINGLE_PRECISION * scale, err_msg=str(path))
+        largest = max(largest, float(np.nanmax(np.abs(other - one))) / scale)
+    print(f"largest difference of {len(expected)} planes of images and mosaics, of the peak: {largest:.2g}")
