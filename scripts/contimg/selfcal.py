@@ -18,7 +18,8 @@ accepted only if it gains as much as it costs (the noise that it adds, once more
 criterion), and by `SIGNIFICANT` standard deviations more than noise alone would; otherwise nothing is changed.
 
 Before anything is solved for, what D departs from 1 by beyond its noise says how far off the gains can be at most.
-Where that costs neither flux (`LEAST_OFF`) nor noise (`LEAST_EXCESS`), they are left alone.
+Where that costs neither flux (`LEAST_OFF`) nor noise (`LEAST_EXCESS`), they are left alone. At the end, antennas that
+have become unsteady are flagged (`contimg.selfcal_depart`).
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ from contimg.calaverage import NAME_PREFIX
 from contimg.caltable import Gains, evaluate
 from contimg.casa import CasaTasks, casatasks
 from contimg.drift_data import parallel_hands
-from contimg.drift_predict import DriftArray, PointSources
-from contimg.ms import MsMeta, MsWriter, read_meta
+from contimg.ms import MsMeta, MsWriter
+from contimg.selfcal_data import Divided, by_antenna, divide
+from contimg.selfcal_depart import coherence, departs, flag
 
 Array = NDArray[Any]
 
@@ -102,45 +104,31 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class Divided:
-    """A tile's data over what its sources should show, averaged over the band: D and its weight.
+class Corrected:
+    """What was done to a tile.
 
     Attributes
     ----------
-    meta : MsMeta
-        Of the tile.
-    ratio, weight : (nt, nbl, nhands)
-        The weight is 0 for autocorrelations.
-    n_visibilities : int
-        That were averaged into D.
+    solutions : dict of str to Solution
+        ``phase`` and, if asked for, ``amplitude``.
+    departed : dict of str to str
+        Antennas of which a hand was flagged, and why.
     """
 
-    meta: MsMeta
-    ratio: Array
-    weight: Array
-    n_visibilities: int
+    solutions: dict[str, Solution]
+    departed: dict[str, str]
 
-    def over(self, gains: Array) -> Divided:
-        """The same without gains (nt, nant, 2)."""
-        product = gains[:, self.meta.ant1] * gains[:, self.meta.ant2].conj()
-        return replace(self, ratio=self.ratio / product, weight=self.weight * np.abs(product) ** 2)
+    @property
+    def changed(self) -> bool:
+        """Whether the set is another one now."""
+        return bool(self.departed) or any(step.accepted for step in self.solutions.values())
 
-    def spans(self, count: int) -> list[Array]:
-        """Integrations of each of so many intervals."""
-        return np.array_split(np.arange(self.meta.n_times), count)
-
-    def binned(self, count: int) -> tuple[Array, Array]:
-        """D averaged over so many intervals, and its weight, (count, nbl cross, nhands)."""
-        cross = np.flatnonzero(self.meta.ant1 != self.meta.ant2)
-        spans = self.spans(count)
-        total = np.stack([self.weight[span][:, cross].sum(axis=0) for span in spans])
-        mean = np.stack([(self.ratio * self.weight)[span][:, cross].sum(axis=0) for span in spans])
-        return np.divide(mean, total, out=mean, where=total > 0), total
-
-    def excess(self, count: int) -> float:
-        """χ² of D = 1 in so many intervals, beyond what the weights promise; at least 0."""
-        mean, total = self.binned(count)
-        return max(0.0, float(np.sum(total * np.abs(mean - 1.0) ** 2)) - 2.0 * np.count_nonzero(total))
+    def describe(self) -> dict[str, Any]:
+        """Plain values for a sidecar."""
+        return {
+            **{name: step.describe() for name, step in self.solutions.items()},
+            "departed": self.departed,
+        }
 
 
 def calibrate(
@@ -154,8 +142,8 @@ def calibrate(
     scratch: Path,
     threads: int = 1,
     log: Path,
-) -> dict[str, Solution]:
-    """Solve for phases, then for amplitudes and phases, and take out what is significant.
+) -> Corrected:
+    """Solve for phases, then for amplitudes and phases; take out what is significant, and flag who departs.
 
     Parameters
     ----------
@@ -180,8 +168,7 @@ def calibrate(
 
     Returns
     -------
-    dict
-        ``phase`` and, if asked for, ``amplitude``.
+    Corrected
     """
     divided = divide(ms, sources, beam=beam, freq_average=freq_average)
     gains, solutions = None, {}
@@ -197,7 +184,21 @@ def calibrate(
             gains = found if gains is None else gains * found
     if gains is not None:
         _take_out(ms, divided.meta, gains)
-    return solutions
+    coherent = coherence(divided)
+    bad = departs(divided, coherent)
+    if bad.any():
+        flag(ms, divided.meta, bad)
+    return Corrected(
+        solutions,
+        {
+            divided.meta.antenna_names[k]: ", ".join(
+                f"{coherent[k, p]:.2f} of the sources left in hand {p}, of the median antenna "
+                f"{np.nanmedian(coherent[:, p]):.2f}"
+                for p in np.flatnonzero(bad[k])
+            )
+            for k in np.flatnonzero(bad.any(axis=1))
+        },
+    )
 
 
 def _resolved_share(sources: pd.DataFrame) -> float:
@@ -279,7 +280,7 @@ def _gaincal(ms: Path, table: Path, mode: str, small: MsMeta, total: Array, casa
     casa.gaincal(
         vis=str(ms),
         caltable=str(table),
-        refant=small.antenna_names[int(np.argmax(_by_antenna(total.sum(axis=(0, 2)), small)))],
+        refant=small.antenna_names[int(np.argmax(by_antenna(total.sum(axis=(0, 2)), small)))],
         gaintype="G",
         calmode=mode,
         solint="int",
@@ -318,32 +319,9 @@ def _judge(mode: str, small: MsMeta, mean: Array, total: Array, found: Array, so
     )
 
 
-def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_average: int = 1) -> Divided:
-    """Divide the data of a set by what its sources should show; arguments as for `calibrate`."""
-    meta = read_meta(ms)
-    view = DriftArray(meta, beam=beam, freq_average=freq_average).view(PointSources.from_table(sources))
-    hands = parallel_hands(meta)
-    n_bl = meta.n_baselines
-    ratio = np.zeros((meta.n_times, n_bl, len(hands)), complex)
-    weight = np.zeros(ratio.shape)
-    n_visibilities = 0
-    cross = meta.ant1 != meta.ant2
-    with tables.table(str(ms), ack=False) as table:
-        name = "WEIGHT_SPECTRUM" if "WEIGHT_SPECTRUM" in table.colnames() else "WEIGHT"
-        for i in range(meta.n_times):
-            data, flag, w = (table.getcol(column, i * n_bl, n_bl) for column in ("DATA", "FLAG", name))
-            w = w if w.ndim == 3 else np.broadcast_to(w[:, np.newaxis, :], data.shape)
-            w = np.where(flag | ~cross[:, np.newaxis, np.newaxis], 0.0, w)[..., hands]
-            n_visibilities += int(np.count_nonzero(w))
-            model = view.predict(i)[..., np.newaxis]
-            weight[i] = (w * np.abs(model) ** 2).sum(axis=1)
-            ratio[i] = (w * data[..., hands] * model.conj()).sum(axis=1)
-    return Divided(meta, np.divide(ratio, weight, out=ratio, where=weight > 0), weight, n_visibilities)
-
-
 def _most_intervals(divided: Divided, wanted_snr: float) -> int:
     """As many solution intervals as the median antenna's S/N bears; 0 for none."""
-    power = _by_antenna(divided.weight.mean(axis=2).sum(axis=0), divided.meta)
+    power = by_antenna(divided.weight.mean(axis=2).sum(axis=0), divided.meta)
     power = power[power > 0]
     if len(power) < MIN_ANTENNAS:
         return 0
@@ -374,12 +352,6 @@ def _write_bins(ms: Path, path: Path, divided: Divided, count: int) -> tuple[MsM
             bad = ~(total[number] > 0)[:, np.newaxis]
             writer.write_time(number, uvw, data, bad, total[number].astype(np.float32))
     return small, mean, total
-
-
-def _by_antenna(per_baseline: Array, meta: MsMeta) -> Array:
-    """Sum over the baselines of each antenna, (nant,)."""
-    n_ant = len(meta.antenna_names)
-    return np.bincount(meta.ant1, per_baseline, n_ant) + np.bincount(meta.ant2, per_baseline, n_ant)
 
 
 def _held(gains: Gains) -> tuple[Array, Array]:

@@ -65,7 +65,7 @@ class Rest:
         What `contimg.outside.remove_outside` says of far sources; None where they were not looked for.
     selfcal : dict or None
         What `contimg.selfcal` did: ``search`` (a list, where the first rounds of the search left more than noise), and
-        ``phase``, ``amplitude`` with all sources; None where it was not asked for or there is no source.
+        ``phase``, ``amplitude``, ``departed`` with all sources; None where it was not asked for or there is no source.
     """
 
     fit: Fit | None
@@ -132,9 +132,9 @@ def take_out(
             return data
 
         def correct(sources: pd.DataFrame) -> StokesI | None:
-            solutions = calibrate(ms, sources, amplitudes=selfcal == "auto", whole_tile=True, **own)
-            steps.setdefault("search", []).append({name: step.describe() for name, step in solutions.items()})
-            return read() if any(step.accepted for step in solutions.values()) else None
+            corrected = calibrate(ms, sources, amplitudes=selfcal == "auto", whole_tile=True, **own)
+            steps.setdefault("search", []).append(corrected.describe())
+            return read() if corrected.changed else None
 
         first = None if selfcal == "none" else correct
         found = find_sources(data, search, known=known, correct=first, **model)
@@ -143,9 +143,9 @@ def take_out(
             if any(entry["removed"] for entry in report.values()):
                 found = find_sources(read(), search, known=known, **model)
         if selfcal != "none" and found is not None:
-            solutions = calibrate(ms, found.table, amplitudes=selfcal == "auto", **own)
-            steps |= {name: solution.describe() for name, solution in solutions.items()}
-            if any(solution.accepted for solution in solutions.values()):
+            corrected = calibrate(ms, found.table, amplitudes=selfcal == "auto", **own)
+            steps |= corrected.describe()
+            if corrected.changed:
                 found = find_sources(read(), search, known=found.table, **model) or found
         radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
         groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)

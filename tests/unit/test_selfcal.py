@@ -10,7 +10,9 @@ from casacore import tables
 from contimg.beam import AiryBeam
 from contimg.drift_fit import fit
 from contimg.ms import read_meta
-from contimg.selfcal import calibrate, divide, solve
+from contimg.selfcal import calibrate, solve
+from contimg.selfcal_data import divide
+from contimg.selfcal_depart import coherence, departs
 from contimg.simulate.options import Source
 
 from .drift_tiles import average, simulated_ms, table_of
@@ -64,14 +66,16 @@ def test_drifted_gains_are_found_and_the_fluxes_come_back(perfect, tmp_path):
     wrong = fitted(ms)
     # exp(-(30°)²) of the flux is left by phases of 30° rms on both ends of every baseline: 0.76
     assert wrong.table["flux_jy"].iloc[0] < 0.9 * SOURCES[0].flux_jy
-    phases = corrected(ms, wrong.table, tmp_path)["phase"]
+    phases = corrected(ms, wrong.table, tmp_path).solutions["phase"]
     assert phases.accepted
     # 30 deg of 28 gains, less their mean: good to 1 / sqrt(2 * 26) = 14 %, three of them
     assert phases.phase_deg == pytest.approx(30.0, rel=0.4)
     # the fluxes that the phases had lowered hide the amplitudes until they are fitted again, as the image job does
-    found = corrected(ms, fitted(ms).table, tmp_path)
-    assert found["amplitude"].accepted
-    assert found["amplitude"].amplitude == pytest.approx(0.03, abs=0.015)
+    corrections = corrected(ms, fitted(ms).table, tmp_path)
+    amplitudes = corrections.solutions["amplitude"]
+    assert corrections.departed == {}
+    assert amplitudes.accepted
+    assert amplitudes.amplitude == pytest.approx(0.03, abs=0.015)
     right, best = fitted(ms), fitted(perfect)
     for k, source in enumerate(SOURCES):
         error = best.table["flux_err_jy"].iloc[k]
@@ -84,7 +88,9 @@ def test_with_nothing_to_correct_nothing_is_changed(perfect, tmp_path):
     ms = tmp_path / "same.ms"
     shutil.copytree(perfect, ms)
     sources = fitted(ms).table
-    for solution in corrected(ms, sources, tmp_path).values():
+    corrections = corrected(ms, sources, tmp_path)
+    assert not corrections.changed
+    for solution in corrections.solutions.values():
         assert not solution.accepted
         assert "too little to matter" in solution.reason
     assert not (
@@ -110,7 +116,7 @@ def test_noise_is_not_taken_for_gains(perfect, tmp_path):
 
 def test_sources_too_faint_to_solve_with_are_left_alone(perfect, tmp_path):
     sources = table_of(SOURCES).assign(flux_jy=1e-4, beam=1.0, flags="")
-    found = corrected(perfect, sources, tmp_path)
+    found = corrected(perfect, sources, tmp_path).solutions
     assert not found["phase"].accepted
     assert "reaches S/N 20" in found["phase"].reason
     assert "reaches S/N 100" in found["amplitude"].reason
@@ -119,4 +125,41 @@ def test_sources_too_faint_to_solve_with_are_left_alone(perfect, tmp_path):
 
 def test_amplitudes_are_left_alone_where_a_resolved_source_is_bright(perfect, tmp_path):
     sources = table_of(SOURCES).assign(flux_jy=1e-4, beam=1.0, flags=["", "blended,resolved"])
-    assert "resolved" in corrected(perfect, sources, tmp_path)["amplitude"].reason
+    assert "resolved" in corrected(perfect, sources, tmp_path).solutions["amplitude"].reason
+
+
+def test_an_antenna_that_became_unsteady_is_flagged_in_its_hand_and_no_other(perfect, tmp_path):
+    ms = tmp_path / "swings.ms"
+    shutil.copytree(perfect, ms)
+    meta = read_meta(ms)
+    sick = int(meta.ant1[meta.ant1 != meta.ant2][0])
+    # within every integration, so that no solution interval is short enough: from channel to channel
+    turn = np.exp(1j * np.radians(80.0) * np.random.default_rng(3).normal(size=len(meta.freq_hz)))
+    with tables.table(str(ms), readonly=False, ack=False) as table:
+        data, before = table.getcol("DATA"), table.getcol("FLAG")
+        rows = np.tile((meta.ant1 == sick) != (meta.ant2 == sick), meta.n_times)
+        data[rows, :, 0] *= turn.astype(np.complex64)
+        table.putcol("DATA", data)
+    corrections = corrected(ms, fitted(perfect).table, tmp_path)
+    assert list(corrections.departed) == [meta.antenna_names[sick]]
+    assert "in hand 0" in corrections.departed[meta.antenna_names[sick]]
+    assert corrections.changed
+    with tables.table(str(ms), ack=False) as table:
+        after = table.getcol("FLAG")
+    touched = np.tile((meta.ant1 == sick) | (meta.ant2 == sick), meta.n_times)
+    assert after[touched, :, 0].all()
+    before[touched, :, 0] = True
+    np.testing.assert_array_equal(after, before)
+
+
+def test_no_antenna_is_flagged_where_a_third_of_them_lack_coherence(perfect):
+    divided = divide(perfect, fitted(perfect).table, beam=BEAM)
+    names = np.unique([divided.meta.ant1, divided.meta.ant2])
+    for share, expected in ((1, 1), (len(names) // 3, 0)):
+        shown = np.ones(len(divided.meta.antenna_names))
+        shown[names[:share]] = 0.2
+        ratio = divided.ratio * (shown[divided.meta.ant1] * shown[divided.meta.ant2])[:, np.newaxis]
+        worse = replace(divided, ratio=ratio)
+        bad = departs(worse, coherence(worse))
+        assert np.flatnonzero(bad.all(axis=1)).tolist() == names[:expected].tolist()
+        assert bad.sum() == 2 * expected
