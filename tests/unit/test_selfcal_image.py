@@ -13,16 +13,21 @@ from .test_selfcal import put_gains_off
 ARMS = (*range(1, 52, 4), *range(68, 103, 3))
 
 
-@pytest.fixture(scope="module", params=["drifted", "perfect"])
+@pytest.fixture(
+    scope="module",
+    params=[("drifted", "wsclean"), ("drifted", "tclean"), ("perfect", "wsclean")],
+    ids=" ".join,
+)
 def imaged(request, tmp_path_factory):
     """An 8.8 Jy source and twelve others; gains off by 30 deg and 3 % rms, or not at all."""
-    root = tmp_path_factory.mktemp(request.param)
+    kind, backend = request.param
+    root = tmp_path_factory.mktemp(kind)
     truth = make_tile(root / "t.ms", bright_field(), dec_deg=37.0, antennas=ARMS, n_times=6, n_channels=48)
-    if request.param == "drifted":
+    if kind == "drifted":
         put_gains_off(root / "t.ms")
-    options = ImagingOptions(backend="wsclean", outside="none")
+    options = ImagingOptions(backend=backend, outside="none")
     metrics = through_image_job(root / "t.ms", truth, root, options=options, scratch=root, log=root / "log")
-    return request.param, root, truth, metrics
+    return kind, root, truth, metrics
 
 
 def test_gains_are_corrected_where_they_drifted_and_only_there(imaged):
