@@ -171,7 +171,7 @@ def calibrate(
     Corrected
     """
     divided = divide(ms, sources, beam=beam, freq_average=freq_average)
-    gains, solutions = None, {}
+    phased, gains, solutions = divided, None, {}
     for name, mode in (("phase", "p"), ("amplitude", "ap"))[: 1 + amplitudes]:
         if mode == "ap" and _resolved_share(sources) > RESOLVED_SHARE:
             solutions[name] = Solution(mode, reason="a bright source is resolved")
@@ -182,10 +182,12 @@ def calibrate(
         if found is not None:
             divided = divided.over(found)
             gains = found if gains is None else gains * found
+        if mode == "p":
+            phased = divided  # an amplitude would make up for what swinging phases take
     if gains is not None:
         _take_out(ms, divided.meta, gains)
-    coherent = coherence(divided)
-    bad = departs(divided, coherent)
+    coherent = coherence(phased)
+    bad = departs(phased, coherent)
     if bad.any():
         flag(ms, divided.meta, bad)
     return Corrected(
