@@ -87,10 +87,10 @@ def whole(tile: Tile, threads: int) -> Iterator[Row]:
     """Raw files to the image in one run: with its transit's calibration, and with tables at hand as most tiles."""
     forget(tile.products)
     target = [names.image_dir(tile.name)]
-    with_tables = snakemake(tile, target, threads=threads)
+    with_calibration = snakemake(tile, target, threads=threads)
     forget(tile.image_dir, tile.science_ms)
     yield row("whole", "contimg", OURS, snakemake(tile, target, threads=threads), main=True)
-    yield row("whole", "contimg, with the calibration of the transit", OURS, with_tables)
+    yield row("whole", "contimg, with the calibration of the transit", OURS, with_calibration)
 
 
 def no_cost(error: str) -> Cost:

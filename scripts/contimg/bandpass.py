@@ -94,11 +94,15 @@ def solve(
 def _copy(ms: Path, path: Path, channels: slice) -> None:
     """Copy a set with all but some of its channels flagged."""
     shutil.copytree(ms, path)
+    _flag(path, slice(0, channels.start))
+    _flag(path, slice(channels.stop, None))
+
+
+def _flag(path: Path, channels: slice) -> None:
+    """Flag channels of a set or a caltable, in place."""
     with tables.table(str(path), readonly=False, ack=False) as main:
         flag = main.getcol("FLAG")
-        others = np.ones(flag.shape[1], bool)
-        others[channels] = False
-        flag[:, others] = True
+        flag[:, channels] = True
         main.putcol("FLAG", flag)
 
 
@@ -106,17 +110,11 @@ def _join(table: Path, other: Path, channels: slice) -> None:
     """Put some channels of the other table into the first; a table that is not there has no good solution."""
     if not other.exists():
         if table.exists():
-            with tables.table(str(table), readonly=False, ack=False) as kept:
-                flag = kept.getcol("FLAG")
-                flag[:, channels] = True
-                kept.putcol("FLAG", flag)
+            _flag(table, channels)
         return
     if not table.exists():
         shutil.copytree(other, table)
-        with tables.table(str(table), readonly=False, ack=False) as kept:
-            flag = kept.getcol("FLAG")
-            flag[:, : channels.start] = True
-            kept.putcol("FLAG", flag)
+        _flag(table, slice(0, channels.start))
         return
     with (
         tables.table(str(table), readonly=False, ack=False) as kept,

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from contimg.calaverage import NAME_PREFIX, CalibratorData
 from contimg.caltable import Gains, Solutions, read_gains, read_solutions
 from contimg.calverdict import calibrated
+from contimg.drift_data import parallel_hands
 from contimg.ms import MsMeta
 from contimg.options import CalibrationOptions
 
@@ -128,14 +129,20 @@ def phase_scatter_deg(mean: NDArray[np.complex128], meta: MsMeta) -> NDArray[np.
     return np.degrees(found)
 
 
+def flag_hands(ms: Path, meta: MsMeta, bad: Flags) -> None:
+    """Flag the parallel hands (nant, nhands) of antennas in a set, in place."""
+    n_bl, hands = meta.n_baselines, parallel_hands(meta)
+    rows = bad[meta.ant1] | bad[meta.ant2]
+    with tables.table(str(ms), readonly=False, ack=False) as table:
+        for i in range(meta.n_times):
+            flags = table.getcol("FLAG", i * n_bl, n_bl)
+            flags[..., hands] |= rows[:, np.newaxis]
+            table.putcol("FLAG", flags, i * n_bl, n_bl)
+
+
 def flag_antennas(data: CalibratorData, bad: Flags) -> CalibratorData:
     """Flag the hands of antennas in the averaged set, in place: it is private to its transit."""
-    meta = data.meta
-    rows = bad[meta.ant1] | bad[meta.ant2]
-    with tables.table(str(data.path), readonly=False, ack=False) as table:
-        for i in range(meta.n_times):
-            flags = table.getcol("FLAG", i * meta.n_baselines, meta.n_baselines)
-            table.putcol("FLAG", flags | rows[:, np.newaxis, :], i * meta.n_baselines, meta.n_baselines)
+    flag_hands(data.path, data.meta, bad)
     return replace(data, unflagged=data.unflagged * (1 - bad.mean(axis=1)))
 
 

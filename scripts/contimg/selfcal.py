@@ -37,12 +37,13 @@ from numpy.typing import NDArray
 
 from contimg.beam import PowerBeam
 from contimg.calaverage import NAME_PREFIX
+from contimg.caldepart import flag_hands
 from contimg.caltable import Gains, evaluate
 from contimg.casa import CasaTasks, casatasks
 from contimg.drift_data import parallel_hands
 from contimg.ms import MsMeta, MsWriter
-from contimg.selfcal_data import Divided, by_antenna, divide
-from contimg.selfcal_depart import coherence, departs, flag
+from contimg.selfcal_data import SIGNIFICANT, Divided, by_antenna, divide
+from contimg.selfcal_depart import coherence, departs
 
 Array = NDArray[Any]
 
@@ -58,7 +59,6 @@ LEAST_OFF = 0.01
 LEAST_EXCESS = 0.003
 """and where residuals have less than this part of their variance from them, the image's rms less than half of that."""
 
-SIGNIFICANT = 6.0
 RESOLVED_SHARE = 0.01
 MIN_ANTENNAS = 5
 MIN_SNR, MIN_BASELINES = 3.0, 4  # of a solution that CASA keeps
@@ -189,7 +189,7 @@ def calibrate(
     coherent = coherence(phased)
     bad = departs(phased, coherent)
     if bad.any():
-        flag(ms, divided.meta, bad)
+        flag_hands(ms, divided.meta, bad)
     return Corrected(
         solutions,
         {

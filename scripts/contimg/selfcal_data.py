@@ -22,6 +22,9 @@ from contimg.ms import MsMeta, read_meta
 
 Array = NDArray[Any]
 
+SIGNIFICANT = 6.0
+"""Standard deviations by which gains must do better than noise, and an antenna worse, to be acted upon."""
+
 
 @dataclass(frozen=True)
 class Divided:

@@ -1,26 +1,20 @@
 """Antennas that became unsteady after the transit, by more than solutions follow.
 
-Such an antenna shows less of the sources on all its
-baselines than the others do. Where it keeps less than `LEAST_COHERENT` of what the median antenna has, its hand is
-flagged: it would take 2 / N of every flux.
+Such an antenna shows less of the sources on all its baselines than the others do. Where it keeps less than
+`LEAST_COHERENT` of what the median antenna has, its hand is flagged: it would take 2 / N of every flux.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from casacore import tables
 from numpy.typing import NDArray
 
-from contimg.drift_data import parallel_hands
 from contimg.ms import MsMeta
-from contimg.selfcal_data import Divided, by_antenna
+from contimg.selfcal_data import SIGNIFICANT, Divided, by_antenna
 
 Array = NDArray[Any]
-
-SIGNIFICANT = 6.0
 
 LEAST_COHERENT = 0.6
 """What phases of 58 deg rms leave. A sky that is not in the model takes less than that from an antenna, and not from
@@ -52,14 +46,3 @@ def departs(divided: Divided, coherent: Array) -> Array:
 def _by_antenna_and_hand(values: Array, meta: MsMeta) -> Array:
     """Sums over time and the baselines of each antenna, (nant, nhands), of (nt, nbl, nhands)."""
     return np.stack([by_antenna(one, meta) for one in values.sum(axis=0).T], axis=-1)
-
-
-def flag(ms: Path, meta: MsMeta, bad: Array) -> None:
-    """Flag hands (nant, nhands) of antennas, in place."""
-    n_bl, hands = meta.n_baselines, parallel_hands(meta)
-    rows = bad[meta.ant1] | bad[meta.ant2]
-    with tables.table(str(ms), readonly=False, ack=False) as table:
-        for i in range(meta.n_times):
-            flags = table.getcol("FLAG", i * n_bl, n_bl)
-            flags[..., hands] |= rows[:, np.newaxis]
-            table.putcol("FLAG", flags, i * n_bl, n_bl)

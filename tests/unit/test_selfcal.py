@@ -93,9 +93,8 @@ def test_with_nothing_to_correct_nothing_is_changed(perfect, tmp_path):
     for solution in corrections.solutions.values():
         assert not solution.accepted
         assert "too little to matter" in solution.reason
-    assert not (
-        tmp_path / "casa.log"
-    ).exists()  # CASA, whose import takes seconds, was not needed to see that
+    # CASA, whose import takes seconds, was not needed to see that
+    assert not (tmp_path / "casa.log").exists()
     with tables.table(str(ms), ack=False) as after, tables.table(str(perfect), ack=False) as before:
         for name in ("DATA", "WEIGHT", "WEIGHT_SPECTRUM", "FLAG"):
             np.testing.assert_array_equal(after.getcol(name), before.getcol(name))
