@@ -2,15 +2,17 @@
 
     python benchmarks/bench_imaging.py                       48 antennas, half the time, a quarter of the channels
     python benchmarks/bench_imaging.py --size full-tile
-    python benchmarks/bench_imaging.py --cases faint --settings default
+    python benchmarks/bench_imaging.py --cases faint
 
 Every tile is simulated, converted and calibrated once with the defaults, then imaged with each of the settings by
-`snakemake`. Products are removed when a tile is done, as a full one takes 6 GB.
+`snakemake`, without a reference catalogue. Products are removed when a tile is done, as a full one takes 6 GB. What is
+measured is kept in benchmarks/results/imaging: a run of some cases replaces theirs in the file of the day.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,13 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchlib import imaging, noise_mosaic, report, rivals, tile
+from benchlib import imaging, noise_mosaic, report, rivals, skies, tile
 
 from contimg import names
 from contimg.simulate.night import simulate
-from contimg.simulate.truth import read_truth
 
 PAGE = tile.CLONE / "docs" / "imaging_report.md"
+RESULTS = tile.CLONE / "benchmarks" / "results" / "imaging"
 DECLINATIONS = {0: 1.25, 37: 1.4, 70: 2.1}
 """Strips, and how far drift and overlap let the noise of an hour fall below a tile's."""
 
@@ -36,40 +38,31 @@ def images(
     shutil.rmtree(folder, ignore_errors=True)
     truth = simulate(case.options, folder / "incoming", threads=threads)
     made = tile.Tile(folder, truth.tiles[case.target].name, case.options.transit_of)
-    catalog = f"catalog={folder / 'incoming' / 'sources.csv'}"
+    (folder / "calibrators.csv").write_text(skies.calibrator_table(case.options))
+    given = [f"calibrators={folder / 'calibrators.csv'}"]
     tables = names.caltable_dir(truth.tiles[0].name, made.calibrator)
-    prepared = tile.snakemake(
-        made, [names.science_ms(made.name), tables], threads=threads, settings=[catalog]
-    )
+    prepared = tile.snakemake(made, [names.science_ms(made.name), tables], threads=threads, settings=given)
     if prepared.error:
-        yield {
-            "tile": case.name,
-            "imaging": "calibration",
-            "seconds": prepared.seconds,
-            "note": prepared.error,
-        }
+        yield imaging.result(case, "calibration", prepared, {}, made.image_dir, truth)
         return
     for name, setting in settings.items():
         tile.forget(made.image_dir)
-        cost = tile.snakemake(
-            made, [names.image_dir(made.name)], threads=threads, settings=[catalog, setting]
-        )
+        cost = tile.snakemake(made, [names.image_dir(made.name)], threads=threads, settings=[*given, setting])
         status = tile.sidecar(made.image_dir / "status.json")
-        row = imaging.result(case, name, cost, status, made.image_dir, read_truth(folder / "incoming"))
-        print(row, file=sys.stderr, flush=True)
-        yield row
+        yield imaging.result(case, name, cost, status, made.image_dir, truth)
 
 
-def page(cases: list[imaging.Case], rows: list[dict[str, Any]], size: str, gains: dict[int, float]) -> str:
-    """The report."""
-    asked, versions, host = imaging.shape(size), report.versions(rivals.wsclean_version()), report.machine()
+def page(found: dict[str, Any]) -> str:
+    """The report on a record."""
+    size, rows, host = found["size"], found["rows"], found["machine"]
+    asked = imaging.shape(size)
     lines = [
         "# Imaging report",
         "",
         "Settings compared on simulated tiles of known truth: "
         f"`python benchmarks/bench_imaging.py{'' if size == 'reduced' else f' --size {size}'}`",
-        f"({datetime.now(UTC):%Y-%m-%d}; {host['cpu']}, {host['cores']} cores, load {host['load_before']}; WSClean "
-        f"{versions['wsclean']}). {len(asked.antennas) or asked.n_antennas} antennas,",
+        f"({found['date']}; {host['cpu']}, {host['cores']} cores, load {host['load_before']} before; WSClean "
+        f"{found['wsclean']}). {len(asked.antennas) or asked.n_antennas} antennas,",
         f"{asked.n_integrations} integrations, {asked.n_subbands} × {asked.n_channels} channels. Times are of "
         "`snakemake` for the image alone (apply, average, image, correct), its start included.",
         "`rms` is that of the middle third; *thermal* follows from the weights of the image. Fluxes are of all sources",
@@ -77,7 +70,7 @@ def page(cases: list[imaging.Case], rows: list[dict[str, Any]], size: str, gains
     ]
     if not rows:
         lines += ["", "No tile was imaged in this run: there is no comparison of settings yet."]
-    for case in cases:
+    for case in imaging.cases(size):
         of_case = [row for row in rows if row["tile"] == case.name]
         if of_case:
             lines += ["", f"## {case.name}: {case.says}", "", *imaging.table(of_case)]
@@ -90,7 +83,10 @@ def page(cases: list[imaging.Case], rows: list[dict[str, Any]], size: str, gains
         "",
         "| declination | measured | expected |",
         "|---|---|---|",
-        *(f"| {dec:+d}° | {gain:.2f} | {DECLINATIONS[dec]:.2f} |" for dec, gain in gains.items()),
+        *(
+            f"| {dec:+d}° | {gain:.2f} | {DECLINATIONS[dec]:.2f} |"
+            for dec, gain in zip(DECLINATIONS, found["gains"], strict=True)
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -102,28 +98,36 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=imaging.SIZES, default="reduced")
     parser.add_argument("--cases", nargs="+", help="only these")
-    parser.add_argument(
-        "--settings", nargs="+", default=[""], help="only those whose name holds one of these words"
-    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=tile.CLONE / "bench" / "imaging")
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     cases = [
         case for case in imaging.cases(arguments.size) if not arguments.cases or case.name in arguments.cases
     ]
-    settings = {
-        name: setting
-        for name, setting in imaging.SETTINGS.items()
-        if any(word in name for word in arguments.settings)
-    }
+    host, version = report.machine(), report.versions(rivals.wsclean_version())["wsclean"]
     rows = []
     for case in cases:
         folder = arguments.folder.resolve() / case.name
-        rows += images(case, settings, folder, arguments.threads)
+        for row in images(case, imaging.SETTINGS, folder, arguments.threads):
+            print(row, file=sys.stderr, flush=True)
+            rows.append(row)
         shutil.rmtree(folder, ignore_errors=True)
-    gains = {dec: noise_mosaic.gain(dec, arguments.threads) for dec in DECLINATIONS}
-    arguments.page.write_text(page(cases, rows, arguments.size, gains))
+    found = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": host,
+        "wsclean": version,
+        "size": arguments.size,
+        "rows": rows,
+        "gains": [noise_mosaic.gain(dec, arguments.threads) for dec in DECLINATIONS],
+    }
+    record = arguments.results / f"{found['date']}-{arguments.size}-{report.host_kind(host)}.json"
+    if record.is_file():
+        found["rows"] = imaging.merge(json.loads(record.read_text())["rows"], rows)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(found, indent=1) + "\n")
+    arguments.page.write_text(page(found))
     print(arguments.page.read_text())
 
 

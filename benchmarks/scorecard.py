@@ -34,7 +34,7 @@ def make(night: skies.Night, epoch: int, folder: Path, threads: int) -> Cost:
         shutil.rmtree(folder, ignore_errors=True)
         simulate(options, incoming, threads=threads)
         sources = read_truth(incoming).sources
-        (folder / "calibrators.csv").write_text(skies.calibrator_table(night))
+        (folder / "calibrators.csv").write_text(skies.calibrator_table(options, night.calibrator_error))
         (folder / "catalog.csv").write_text(skies.reference_table(sources, options.seed))
     command = [sys.executable, "-m", "snakemake", "--cores", str(threads), "mosaic", "--config"]
     command += [f"incoming={incoming}", f"products={folder / 'products'}", "mosaic_name=all"]

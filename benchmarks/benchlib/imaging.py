@@ -48,6 +48,23 @@ class Case:
     target: int
 
 
+TWELVE = 12
+GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
+
+
+def surroundings(ra_deg: float, dec_deg: float) -> tuple[Source, ...]:
+    """Twelve sources of 0.3 to 1.7 Jy, evenly within 0.8 deg of a place."""
+    number = np.arange(TWELVE)
+    radius, angle = 0.8 * np.sqrt((number + 0.5) / TWELVE), number * GOLDEN_ANGLE
+    flux = 0.3 * (1.7 / 0.3) ** ((5 * number % TWELVE) / (TWELVE - 1))
+    east, north = radius * np.sin(angle), radius * np.cos(angle)
+    return tuple(
+        Source(f"near{k}", ra_deg + float(east[k] / np.cos(np.radians(dec_deg))), dec_deg + float(north[k]),
+               float(flux[k]), -0.7)
+        for k in number
+    )  # fmt: skip
+
+
 SIZES = ("full-tile", "reduced", "demo")
 
 
@@ -80,6 +97,14 @@ def cases(size: str) -> list[Case]:
         rfi_bursts=0,
     )
     later = replace(quiet, n_tiles=hour + 1, faults=tuple(Fault("missing_tile", k) for k in range(1, hour)))
+    [calibrator] = quiet.sources
+    centre = calibrator.dec_deg - 0.2
+    surrounded = replace(
+        quiet,
+        dec_deg=centre,
+        field_density_per_deg2=0.0,
+        sources=(calibrator, *surroundings(calibrator.ra_deg, centre)),
+    )
     south = replace(
         quiet,
         dec_deg=-5.0,
@@ -96,6 +121,12 @@ def cases(size: str) -> list[Case]:
     )
     return [
         Case("bright", "8.8 Jy in the beam: the calibrator's own transit", quiet, 0),
+        Case(
+            "surrounded",
+            "the same 0.2 deg off axis, and twelve sources of 0.3 to 1.7 Jy within 0.8 deg",
+            surrounded,
+            0,
+        ),
         Case(
             "faint",
             "nothing above 0.5 Jy, an hour after the transit",
@@ -150,6 +181,12 @@ def judge(table: pd.DataFrame) -> dict[str, float]:
         "scatter %": 100 * float(table["ratio"].std(ddof=0)),
         "noise %": 100 * float(np.sqrt(np.mean(noise**2))),
     }
+
+
+def merge(earlier: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a run, and of an earlier one those of the tiles that were not imaged again."""
+    again = {row["tile"] for row in rows}
+    return [*(row for row in earlier if row["tile"] not in again), *rows]
 
 
 FORMS = {

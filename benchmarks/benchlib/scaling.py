@@ -64,6 +64,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Two pictures side by side: stages over raw bytes, and tiles over cores."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -80,10 +81,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                 color=f"C{number}",
                 label=label,
             )
-    left.axhline(309.24, color="0.5", lw=0.8)
+    left.axhline(309.24, color="0.5", lw=0.8, label="how long a tile lasts")
     left.set(
         xscale="log", yscale="log", xlabel="raw files of a tile (GB): 24, 48, 96 antennas", ylabel="seconds"
     )
+    sizes = sorted({round(r["raw_gb"], 2) for r in rows if r["stage"] in FIRST_STAGES})
+    left.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    left.xaxis.set_minor_formatter(NullFormatter())
     left.legend(fontsize=7)
     for threads, style in styles.items():
         used = [r for r in rows if r["stage"] == "night" and r["threads"] == threads and not r["error"]]

@@ -112,10 +112,10 @@ def nights(size: str) -> list[Night]:
     ]
 
 
-def calibrator_table(night: Night) -> str:
-    """The calibrator catalogue that the pipeline is given, with its error."""
-    [calibrator] = [source for source in night.options.sources if source.name == night.options.transit_of]
-    flux = calibrator.flux_jy * (1 + night.calibrator_error)
+def calibrator_table(options: SimOptions, error: float = 0.0) -> str:
+    """The calibrator catalogue that the pipeline is given; its flux too high by the part `error`."""
+    [calibrator] = [source for source in options.sources if source.name == options.transit_of]
+    flux = calibrator.flux_jy * (1 + error)
     line = f"{calibrator.name},{calibrator.ra_deg},{calibrator.dec_deg},{flux},{calibrator.spectral_index},simulated"
     return f"name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n{line}\n"
 

@@ -1,8 +1,8 @@
 """What is flagged while raw files become a Measurement Set, how the noise is found, and what is told of it.
 
 In this order: what the file flags, what is not finite or exactly zero (both already done by `contimg.rotate`);
-autocorrelations; configured antennas and bands; dead antennas; interference, by AOFlagger, baseline by baseline;
-antennas of wild amplitude; antennas that now are dead.
+autocorrelations; configured antennas and bands; dead antennas; interference, by AOFlagger, baseline by baseline,
+and on all baselines what many have; antennas of wild amplitude; antennas that now are dead.
 
 The visibilities are read back once, a block of baselines at all integrations at a time, and AOFlagger works on the
 blocks in processes of its own (`contimg.flag_worker`).
@@ -10,10 +10,8 @@ blocks in processes of its own (`contimg.flag_worker`).
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
-import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg import flag_stats, flag_worker
-from contimg.errors import ConfigError, SystemFault
+from contimg.errors import ConfigError
+from contimg.flag_process import FlagProcess
 from contimg.ms import MsMeta, tile_rows
-from contimg.processes import start_module
 
 if TYPE_CHECKING:
     from contimg.options import FlaggingOptions
@@ -101,7 +99,7 @@ class Flagger:
         self._memory = mmap.mmap(self._descriptor, self._size)
         self.flags, _ = flag_worker.arrays(self._memory, meta.shape, self._block, 0)
         self._strategy = _strategy_file(options) if options.aoflagger else None
-        self._workers: list[_Worker] = []
+        self._workers: list[FlagProcess] = []
 
     def __enter__(self) -> Flagger:
         return self
@@ -136,9 +134,11 @@ class Flagger:
             inside = (meta.freq_hz + half > low_mhz * 1e6) & (meta.freq_hz - half < high_mhz * 1e6)
             self.flags[:, :, inside] = True
         self._drop(self._dead(), reasons)
-        before_search = self._fraction()
+        before_search, cells = self._fraction(), self._cells()
         power, noise = self._search(read_block)
         after_search = self._fraction()
+        self._share_out(cells)
+        shared = self._fraction() - after_search
         self._drop(self._wild(power, reasons), reasons)
         self._drop(self._dead(), reasons)
         weight = self._weights(noise)
@@ -150,6 +150,7 @@ class Flagger:
             ),
             "flag_fraction_in_files": from_file,
             "flag_fraction_by_aoflagger": after_search - before_search,
+            "flag_fraction_shared": shared,
             "flag_fraction_by_antenna": self._by_antenna(per_baseline, usable),
             "flag_fraction_by_subband": self._by_subband(per_channel),
             "flag_fraction_by_time": self._by_time(per_time),
@@ -168,7 +169,7 @@ class Flagger:
             ],
         )
 
-    def _start(self, number: int, strategy: Path) -> _Worker:
+    def _start(self, number: int, strategy: Path) -> FlagProcess:
         """Start a flagging process. Not before there is work: its start keeps a thread busy as well."""
         job = {
             "memory": self._descriptor,
@@ -178,7 +179,7 @@ class Flagger:
             "number": number,
             "strategy": str(strategy),
         }
-        worker = _Worker(job)
+        worker = FlagProcess(job)
         self._workers.append(worker)
         worker.wait_for("ready")
         return worker
@@ -213,6 +214,21 @@ class Flagger:
             for job in [pool.submit(work, number) for number in range(self._threads)]:
                 job.result()
         return power, noise
+
+    def _share_out(self, before: NDArray[np.int64]) -> None:
+        """Flag on all baselines the cells in which more than `shared_fraction` of them show interference.
+
+        What few baselines miss of it is strong enough to be the noise of an image. `before`: `_cells` before the
+        search, as what files flag on many baselines says nothing of the others.
+        """
+        found, searched = self._cells() - before, self._cross.sum() - before
+        shared = found > self._options.shared_fraction * searched
+        for i in range(len(shared)):
+            self.flags[i][:, shared[i]] = True
+
+    def _cells(self) -> NDArray[np.int64]:
+        """In how many cross-correlations each integration and channel is flagged, (nt, nchan)."""
+        return np.stack([flags[self._cross].any(axis=-1).sum(axis=0) for flags in self.flags])
 
     def _drop(self, antennas: dict[int, str], reasons: dict[int, str]) -> None:
         """Flag antennas (index: reason) wholly, unless they are flagged already."""
@@ -327,48 +343,6 @@ class Flagger:
         if metrics["flag_fraction_in_files"] >= 1.0:
             return "no usable data: every visibility is flagged, zero or not finite in the raw files"
         return "no usable data: everything is flagged (see dead_antennas and the flagging settings)"
-
-
-class _Worker:
-    """A flagging process and the pipes to it."""
-
-    def __init__(self, job: dict[str, Any]) -> None:
-        request_end, self._requests = os.pipe()
-        self._replies, reply_end = os.pipe()
-        request = json.dumps({**job, "requests": request_end, "replies": reply_end})
-        try:
-            self._process = start_module(
-                "contimg.flag_worker", request, inherited=(job["memory"], request_end, reply_end)
-            )
-        finally:
-            os.close(request_end)
-            os.close(reply_end)
-        self._answers = os.fdopen(self._replies, "r")
-
-    def flag(self, first: int, count: int) -> None:
-        """Flag the block in this worker's buffer: baselines first ... first + count."""
-        os.write(self._requests, f"{first} {count}\n".encode())
-        self.wait_for("done")
-
-    def wait_for(self, word: str) -> None:
-        """Wait for the process to say something; raises `SystemFault` if it has ended instead."""
-        answer = self._answers.readline().strip()
-        if answer != word:
-            code = self._process.wait()
-            raise SystemFault(
-                f"the flagging process ended with code {code} before its work did; its message is above (a signal "
-                "-9 is most often too little memory); flagging.aoflagger: false does without it"
-            )
-
-    def stop(self) -> None:
-        """Close the pipes, at which the process ends; end it if it does not."""
-        os.close(self._requests)
-        self._answers.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def _strategy_file(options: FlaggingOptions) -> Path:

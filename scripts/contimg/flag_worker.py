@@ -3,7 +3,7 @@
 AOFlagger holds Python's lock while it works, so that threads do not help; a process of its own does. It shares
 two arrays with its parent (an anonymous memory file whose descriptor it inherits): the flags of the whole tile
 and one block of visibilities. Over one pipe it is told which block lies there, over another it answers when that
-block is done. Started by `contimg.flag`; it imports nothing but numpy and AOFlagger.
+block is done. Started by `contimg.flag_process`; it imports nothing but numpy and AOFlagger.
 """
 
 from __future__ import annotations

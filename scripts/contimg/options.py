@@ -311,6 +311,11 @@ class FlaggingOptions(Options):
         expects="the path of a Lua file, or null",
         example="strategies/dsa110.lua",
     )
+    shared_fraction: Fraction = key(
+        0.5,
+        "Where AOFlagger finds interference on more than this fraction of the baselines, in one channel and "
+        "integration, all are flagged there; 1: never.",
+    )
     rfi_bands_mhz: Annotated[tuple[Band, ...], BeforeValidator(values.listed)] = key(
         (),
         "Bands that are flagged whatever they hold. Narrow interference is known near 1350, 1395, 1405, 1422 "

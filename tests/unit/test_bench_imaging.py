@@ -50,3 +50,21 @@ def test_an_hour_lies_between_the_transit_and_the_tiles_that_must_do_without_it(
         assert case.options.n_tiles == case.target + 1
         seconds = case.target * case.options.n_integrations * case.options.integration_s
         assert case.target == 0 or seconds == pytest.approx(3711, abs=1)
+
+
+def test_a_run_of_some_tiles_leaves_the_others_rows():
+    earlier = [{"tile": "bright", "seconds": 1.0}, {"tile": "south", "seconds": 2.0}]
+    again = [{"tile": "south", "seconds": 3.0}]
+    assert imaging.merge(earlier, again) == [earlier[0], again[0]]
+
+
+def test_twelve_neighbours_lie_within_the_radius_and_range_of_flux_that_the_tile_says():
+    from astropy.coordinates import SkyCoord
+
+    near = imaging.surroundings(128.7, 55.4)
+    places = SkyCoord([s.ra_deg for s in near], [s.dec_deg for s in near], unit="deg")
+    assert len(near) == 12
+    assert places.separation(SkyCoord(128.7, 55.4, unit="deg")).deg.max() == pytest.approx(0.8, rel=0.05)
+    fluxes = [s.flux_jy for s in near]
+    assert (min(fluxes), max(fluxes)) == pytest.approx((0.3, 1.7))
+    assert len(set(fluxes)) == 12

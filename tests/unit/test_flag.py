@@ -106,7 +106,7 @@ def test_aoflagger_finds_lines_and_bursts_and_little_else(n_times, n_chan, line_
     meta = make_meta(n_ant=4, n_times=n_times, n_chan=n_chan)
     data = make_sky(meta, [(2.0, 60.0, 1e-3), (0.7, -150.0, 2e-3)])
     truth = inject(meta, data, line_jy=line_jy, burst_jy=burst_jy)
-    flags, _ = run(meta, data, FlaggingOptions())
+    flags, _ = run(meta, data, FlaggingOptions(shared_fraction=1.0))
     found, false = completeness(flags, truth, meta)
     # 15 Jy is 4 times an amplitude's noise in one correlation; a stretch of several samples of it is certain.
     assert found > 0.95
@@ -129,6 +129,63 @@ def test_fringes_of_strong_sources_stay(sources, n_times, n_chan):
     flags, report = run(meta, make_sky(meta, sources), FlaggingOptions())
     assert flags[:, meta.ant1 != meta.ant2].mean() < 0.02
     assert report.metrics["flag_fraction"] < 0.02
+
+
+def uneven_line(meta, data, channel, strong):
+    """Add a line of 300 Jy on the baselines `strong`, of 1 Jy (0.4 times the noise) on the others."""
+    rng = np.random.default_rng(5)
+    size = np.where(strong, 300.0, 1.0)[:, None]
+    phase = np.exp(2j * np.pi * rng.random((meta.n_times, meta.n_baselines, 1)))
+    data[:, :, channel] += (size * phase).astype(np.complex64)
+
+
+@pytest.mark.parametrize(("part", "shared"), [(0.6, True), (0.2, False)])
+def test_interference_on_most_baselines_is_flagged_on_all_and_on_few_on_those(part, shared):
+    meta = make_meta(n_ant=8)
+    cross = np.flatnonzero(meta.ant1 != meta.ant2)
+    strong = np.zeros(meta.n_baselines, bool)
+    strong[cross[: round(part * len(cross))]] = True
+    data = make_sky(meta, [(2.0, 60.0, 1e-3)])
+    uneven_line(meta, data, 100, strong)
+    flags, report = run(meta, data, FlaggingOptions())
+    assert flags[:, strong, 100].all()
+    weak = flags[:, cross[round(part * len(cross)) :], 100].mean()
+    assert weak == 1.0 if shared else weak < 0.05
+    assert (report.metrics["flag_fraction_shared"] > 0) == shared
+    assert flags[:, cross].mean() < 0.02
+
+
+def test_interference_is_shared_only_below_the_fraction_asked_for():
+    meta = make_meta(n_ant=8)
+    cross = np.flatnonzero(meta.ant1 != meta.ant2)
+    strong = np.isin(np.arange(meta.n_baselines), cross[:-4])
+    data = make_sky(meta, [(2.0, 60.0, 1e-3)])
+    uneven_line(meta, data, 100, strong)
+    flags, report = run(meta, data, FlaggingOptions(shared_fraction=1.0))
+    assert flags[:, cross[-4:], 100].mean() < 0.05
+    assert report.metrics["flag_fraction_shared"] == 0.0
+
+
+@pytest.mark.parametrize("n_times", [5, 24])
+def test_sharing_takes_little_of_the_good_data(n_times):
+    meta = make_meta(n_ant=8, n_times=n_times, n_chan=768)
+    data = make_sky(meta, [(2.0, 60.0, 1e-3), (0.7, -150.0, 2e-3)])
+    truth = inject(meta, data, line_jy=100.0, burst_jy=100.0)
+    flags = [run(meta, data, FlaggingOptions(shared_fraction=part))[0] for part in (0.5, 1.0)]
+    (found, false), (_, false_alone) = (completeness(one, truth, meta) for one in flags)
+    assert found == 1.0
+    # beside a stretch AOFlagger flags on some baselines one sample more than on others; most have it, or none
+    assert 0 <= false - false_alone < 0.002
+
+
+def test_what_files_flag_on_most_baselines_says_nothing_of_the_others():
+    meta = make_meta(n_ant=8)
+    cross = np.flatnonzero(meta.ant1 != meta.ant2)
+    data = make_sky(meta, [(2.0, 60.0, 1e-3)])
+    from_file = np.zeros(meta.shape, bool)
+    from_file[:, cross[: int(0.8 * len(cross))], 40:60] = True
+    flags, _ = run(meta, data, FlaggingOptions(), flags=from_file)
+    assert flags[:, cross[int(0.8 * len(cross)) :], 40:60].mean() < 0.02
 
 
 def test_the_outcome_does_not_depend_on_the_number_of_processes():

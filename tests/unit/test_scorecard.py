@@ -139,7 +139,9 @@ def test_days_of_a_night_share_all_but_the_date_and_no_condition_is_missing():
 
 def test_the_catalogues_given_to_the_pipeline_carry_their_errors():
     [south] = [night for night in NIGHTS if night.name == "south"]
-    name, _, _, flux, *_ = skies.calibrator_table(south).splitlines()[1].split(",")
+    name, _, _, flux, *_ = (
+        skies.calibrator_table(south.options, south.calibrator_error).splitlines()[1].split(",")
+    )
     assert (name, float(flux)) == ("0000-053", pytest.approx(0.97 * 7.0))
     sources = [Source(f"s{k}", 10.0, 5.0, 1.0) for k in range(1000)] + [Source("faint", 10.0, 5.0, 0.001)]
     lines = skies.reference_table(sources, 1).splitlines()[1:]
