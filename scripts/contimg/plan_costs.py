@@ -67,13 +67,23 @@ FULL_TILE_S: Mapping[str, float] = {
     "apply_tile": 8.0,
     "qa_tile": 3.0,
 }
+TILE_WRITES: Mapping[str, tuple[float, float]] = {
+    "convert_tile": (0.0, 0.61e9),
+    "calibrate_transit": (4e6, 0.61e9),
+    "image_tile": (0.17e9, 0.0),
+    "apply_tile": (0.0, 0.61e9),
+    "inject_tile": (0.1e6, 0.0),
+    "beam_tile": (0.1e6, 0.0),
+    "qa_tile": (0.1e6, 0.0),
+}
+"""Bytes that stay of a tile, whatever its size, and of each GB of its raw data."""
 EACH_INPUT_S: Mapping[str, float] = {
     "mosaic_window": 2.5,  # a tile is two inputs, its image and the verdict on it
     "mosaic_transit": 2.5,
     "qa_mosaic": 1.0,
     "qa_night": 0.3,
 }
-_ORIGIN = "default: a full tile on two cores (docs/plan.md)"
+_ORIGIN = "default: a full tile (docs/plan.md)"
 
 
 def default_cost(rule: str) -> Cost:
@@ -174,7 +184,8 @@ def bytes_per_unit(
 ) -> dict[str, tuple[float, str]]:
     """Bytes that the jobs of each rule write for each unit, and where that number comes from.
 
-    Products that are there are measured; without any, the rules' promises of disk (`disk_mb`) are taken.
+    Products that are there are measured; without any, what was written for a full tile is taken, and for what is no
+    tile's the most that the rule promises (`disk_mb`).
     """
     by_rule = defaultdict(list)
     for job in jobs:
@@ -187,6 +198,11 @@ def bytes_per_unit(
             ratios.append(size / job_units(job.product, len(job.input), tile_bytes))
         if ratios:
             found[rule] = (float(np.median(ratios)), f"{len(ratios)} products measured")
+            continue
+        if rule in TILE_WRITES:
+            always, each_gb = TILE_WRITES[rule]
+            units = [job_units(job.product, len(job.input), tile_bytes) for job in members]
+            found[rule] = (always / float(np.median(units)) + each_gb, _ORIGIN)
             continue
         promised = [
             job.disk_mb * 1e6 / job_units(job.product, len(job.input), tile_bytes)

@@ -80,6 +80,20 @@ def test_without_past_jobs_a_full_tile_costs_what_was_measured_of_one():
     assert "assumed" in plan_costs.unit_costs({}, ["a_new_rule"])["a_new_rule"].origin
 
 
+def test_without_products_a_tiles_job_writes_what_one_was_seen_to_and_another_what_it_promises(tmp_path):
+    tile = "2025-10-30T13:00:00"
+    jobs = [
+        Job(rule, (f"{where}/2025-10-30/{tile}",), (), True, disk_mb=5000.0)
+        for rule, where in (("convert_tile", "ms"), ("image_tile", "images"), ("mosaic_window", "mosaics"))
+    ]
+    each = plan_costs.bytes_per_unit(tmp_path, jobs, {tile: 2 * 10**9})
+    units = {job.rule: plan_costs.job_units(job.product, 0, {tile: 2 * 10**9}) for job in jobs}
+    written = {rule: each[rule][0] * units[rule] for rule in units}
+    assert written == pytest.approx({"convert_tile": 1.22e9, "image_tile": 0.17e9, "mosaic_window": 5e9})
+    assert "default" in each["image_tile"][1]
+    assert "at most" in each["mosaic_window"][1]
+
+
 def test_every_rule_that_works_on_a_tile_or_a_mosaic_has_a_measured_default():
     rules = {path.stem for path in (Path(__file__).parents[2] / "scripts").glob("*_*.py")}
     cheap = {"beam_measure", "build_registry", "list_published", "publish_mosaic"}  # a second for each input
