@@ -3,7 +3,7 @@
 Great-circle distances between ICRS places, no proper motions (extragalactic sources have none), no flat-sky
 approximation. A pair is each other's nearest within the radius. What a catalogue of lower resolution blends, and
 what an image blends, is not compared: a source is *isolated* if neither list has a companion of more than
-`COMPANION` of its flux near it.
+`COMPANION` of its flux near it. Nor is the peak of a resolved source compared with its flux in a catalogue.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPANION = 0.1
 
 PAIRS = [
     "name", "found", "snr", "flux_jy", "flux_err_jy", "catalog_jy", "catalog_err_jy", "ratio", "ratio_err",
-    "offset_east_arcsec", "offset_north_arcsec", "offset_major_beam", "offset_minor_beam", "isolated",
+    "offset_east_arcsec", "offset_north_arcsec", "offset_major_beam", "offset_minor_beam", "comparable",
 ]  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def compare(
     Parameters
     ----------
     found : DataFrame
-        From `contimg.measure.find`.
+        From `contimg.measure.find`, with `compact` (`contimg.qa_sources.compact`).
     catalog : DataFrame
         From `in_image`, fluxes at the image's frequency.
     header : Header
@@ -115,12 +115,13 @@ def compare(
     -------
     DataFrame
         One row a pair, columns `PAIRS`: `found` is the row in `found`; `ratio` is measured over catalogue flux, its
-        error from both; offsets are measured minus catalogue, on the sky and, in FWHM, along the axes of the beam.
+        error from both; offsets are measured minus catalogue, on the sky and, in FWHM, along the axes of the beam;
+        `comparable` ones are isolated and compact.
     """
     first, second = mutual(found, catalog, match_arcsec)
     here, there = found.iloc[first].reset_index(drop=True), catalog.iloc[second].reset_index(drop=True)
     if here.empty:
-        return pd.DataFrame({name: pd.Series(dtype=float) for name in PAIRS}).astype({"isolated": bool})
+        return pd.DataFrame({name: pd.Series(dtype=float) for name in PAIRS}).astype({"comparable": bool})
     east, north = places(there).spherical_offsets_to(places(here))
     major, minor = PixelBeam.from_header(header).offsets(
         (here["x_pix"] - there["x_pix"]).to_numpy(), (here["y_pix"] - there["y_pix"]).to_numpy()
@@ -143,7 +144,7 @@ def compare(
             "offset_north_arcsec": north.arcsec,
             "offset_major_beam": major,
             "offset_minor_beam": minor,
-            "isolated": alone,
+            "comparable": alone & here["compact"].to_numpy(),
         }
     )
 

@@ -150,7 +150,7 @@ def catalogue_gates(
         From `contimg.crossmatch.known`.
     options : QaOptions
     """
-    bright = pairs[pairs["isolated"] & (pairs["snr"] >= options.flux_snr)]
+    bright = pairs[pairs["comparable"] & (pairs["snr"] >= options.flux_snr)]
     offsets = bright[["offset_major_beam", "offset_minor_beam"]]
     values = {
         "flux_ratio": (bright, lambda: float(bright["ratio"].median())),

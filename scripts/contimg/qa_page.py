@@ -95,7 +95,7 @@ def numbers(
     pairs = [table for table in tables if "ratio" in table]
     bright = pd.concat(pairs) if pairs else pd.DataFrame()
     if len(bright):
-        bright = bright[(bright["snr"] >= flux_snr) & bright["isolated"].fillna(value=False).astype(bool)]
+        bright = bright[(bright["snr"] >= flux_snr) & bright["comparable"].fillna(value=False).astype(bool)]
     if len(bright):
         offset = np.hypot(bright["offset_east_arcsec"].median(), bright["offset_north_arcsec"].median())
         rows.append(

@@ -82,7 +82,7 @@ def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes 
     pairs = pairs[pairs["ratio"].notna()]
     if pairs.empty:
         return None
-    bright = pairs[(pairs["snr"] >= flux_snr) & pairs["isolated"].astype(bool)]
+    bright = pairs[(pairs["snr"] >= flux_snr) & pairs["comparable"].astype(bool)]
     figure = _figure(9.0, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     left.scatter(1e3 * pairs["catalog_jy"], pairs["ratio"], s=6, color="0.7", label="all pairs")
@@ -91,7 +91,7 @@ def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes 
         bright["ratio"],
         s=10,
         color="#2457a6",
-        label=f"isolated, > {flux_snr:g} σ",
+        label=f"isolated points, > {flux_snr:g} σ",
     )
     left.axhline(1.0, color="k", lw=0.8)
     if len(bright):

@@ -23,6 +23,13 @@ FALSE_PART = 0.3
 """Where there are more holes than this part of the peaks, only what stands above the deepest hole is measured:
 thousands of fits to noise would say nothing and take minutes."""
 
+COMPACT = 1.05
+"""A source that holds this many times what a point of its peak does within a beam of its middle is resolved, if that is
+beyond 3 times the error,"""
+COMPACT_ERROR = 2.5
+"""which is this over the S/N: √(π · 2.27) / 1.06, the noise of an area of π FWHM² (it is correlated over 2.27 FWHM²),
+over what a point holds there."""
+
 ANNULUS_BEAMS = (1.5, 10.0)
 """Inner and outer radius (FWHM) of what is near: outside the source itself, inside its strongest sidelobes."""
 
@@ -34,7 +41,7 @@ class Seen:
     Attributes
     ----------
     sources : DataFrame
-        From `contimg.measure.find`.
+        From `contimg.measure.find`, and whether each is `compact`.
     n_positive, n_negative : int
         Peaks of the image and of its negative.
     near : Near
@@ -63,7 +70,25 @@ def look(image: Plane, rms: Plane, header: Header, detection_snr: float) -> Seen
         columns, rows = (axis.astype(int) for axis in below)
         measured_snr = max(detection_snr, float(np.max(-image[rows, columns] / rms[rows, columns])))
     sources = find(image, header, rms, measured_snr)
+    sources = sources.assign(compact=compact(image, header, sources))
     return Seen(sources, len(above[0]), len(below[0]), look_near(image, header, sources))
+
+
+def compact(image: Plane, header: Header, sources: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether sources, (n,), look like the beam, or may: what they hold within a beam of their places tells."""
+    beam = PixelBeam.from_header(header)
+    half_x, half_y = beam.box(1.0)
+    ny, nx = image.shape
+    answer = np.ones(len(sources), bool)
+    for k, (x, y, flux, snr) in enumerate(sources[["x_pix", "y_pix", "flux_jy", "snr"]].to_numpy(float)):
+        x1, x2 = max(0, round(x) - half_x), min(nx, round(x) + half_x + 1)
+        y1, y2 = max(0, round(y) - half_y), min(ny, round(y) + half_y + 1)
+        yy, xx = np.mgrid[y1:y2, x1:x2]
+        used = (np.hypot(*beam.offsets(xx - x, yy - y)) <= 1.0) & np.isfinite(image[y1:y2, x1:x2])
+        point = flux * float(beam.value(xx - x, yy - y)[used].sum())
+        held = float(image[y1:y2, x1:x2][used].sum(dtype=np.float64))
+        answer[k] = held <= (COMPACT + 3.0 * COMPACT_ERROR / snr) * point
+    return answer
 
 
 def look_near(image: Plane, header: Header, sources: pd.DataFrame) -> Near:

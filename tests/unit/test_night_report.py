@@ -121,7 +121,7 @@ def test_the_latency_clock_names_the_slowest_step(tree):
 def test_the_page_needs_no_other_file_and_says_it_all(tree, monkeypatch):
     pd.DataFrame(
         {
-            "snr": [30.0, 40.0], "ratio": [1.02, None], "isolated": [True, None], "catalog_jy": [0.1, None],
+            "snr": [30.0, 40.0], "ratio": [1.02, None], "comparable": [True, None], "catalog_jy": [0.1, None],
             "offset_east_arcsec": [0.5, None], "offset_north_arcsec": [-0.5, None],
         }
     ).to_parquet(tree / f"qa/{DATE}/{TILES[0]}.sources.parquet")  # fmt: skip

@@ -15,7 +15,7 @@ from contimg.qa_jobs import QaMosaic
 from contimg.qa_options import QaOptions
 
 from .qa_images import NIGHT, RMS_JY, judged, sky, tile, write_catalogue
-from .tile_images import Beam, gaussian
+from .tile_images import Beam, airy, gaussian, separation_deg, tile_wcs
 
 SKY = sky()
 
@@ -142,6 +142,28 @@ def test_an_image_with_as_many_holes_as_sources_is_not_reliable(tmp_path):
 def test_what_disagrees_with_the_catalogue_fails(tmp_path, gates, changes):
     record = judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path, **changes))
     assert failed(record) == gates
+
+
+def test_the_peaks_of_resolved_sources_are_not_held_against_their_fluxes(tmp_path):
+    points, wide = SKY[:12], SKY[12:]
+    wcs, beam = tile_wcs(130.0, 55.0, 256), Beam()
+    broad = Beam(1.2 * beam.major_arcsec, 1.2 * beam.minor_arcsec, beam.pa_deg)
+    yy, xx = np.mgrid[:256, :256]
+
+    def with_wide(image):
+        for _, ra, dec, flux in wide:
+            x, y = wcs.all_world2pix(ra, dec, 0)
+            apparent = flux / 1.2**2 * airy(separation_deg(x, y, wcs))
+            image = image + apparent * gaussian(xx - x, yy - y, broad, 30.0)
+        return image
+
+    record = judged(tile(tmp_path, points, alter=with_wide), catalog=catalogue(tmp_path))
+    # the median of all would be 1 / 1.44; the 12 points are of 50 to 120 sigma
+    assert record["gates"]["flux_ratio"]["value"] == pytest.approx(1.0, abs=0.01)
+    assert record["verdict"] == qa.PASS
+    table = pd.read_parquet(tmp_path / "sources.parquet").dropna(subset="name").set_index("name")
+    assert table.loc[[name for name, *_ in points], "compact"].all()
+    assert not table.loc[[name for name, *_ in wide], "compact"].any()
 
 
 def test_fluxes_and_places_that_scatter_fail_though_their_medians_are_right(tmp_path):
