@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,28 +114,24 @@ def image_tile(
         float(np.radians(plan.nx * plan.cell_arcsec / 3600)),
         float(np.radians(plan.ny * plan.cell_arcsec / 3600)),
     )
-    data = weigh(ms, meta, fields_rad=fields, robust=plan.robust, uvmin_klambda=plan.uvmin_klambda)
-    beam_arcsec = data.beam_arcsec
-    freq_hz = data.effective_freq_hz(meta.freq_hz)
-    header = fitsimage.tile_header(
+    weighing = partial(
+        weigh,
+        ms,
         meta,
-        plan,
-        axes=fitsimage.imager_axes(ms, meta),
-        slope=fitsimage.slant(ms, meta) if plan.backend == "tclean" else (0.0, 0.0),
-        beam_arcsec=beam_arcsec,
-        freq_hz=freq_hz,
-        n_visibilities=data.n_visibilities,
+        fields_rad=fields,
+        robust=plan.robust,
+        uvmin_klambda=plan.uvmin_klambda,
+        weighted_hands=options.sky_model == "drift",
     )
-    header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
+    data = weighing()
     weighed = time.monotonic()
     pattern = load_beam(beam)
-    pb = beam_map(header, meta, data.time_channel, pattern)
     work = scratch / f"image.{ms.stem}"
-    imager = _Imager((ms,), meta, work, beam_arcsec, threads, memory_gb, log)
     rest_folder = scratch / f"rest.{ms.stem}"
     rest_folder.mkdir()
     try:
         fitted, outside, selfcal = None, None, None
+        sets, polarisation = (ms,), "I"
         if options.sky_model == "drift":
             known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
             rest = skymodel.take_out(
@@ -151,11 +148,27 @@ def image_tile(
                 log=log,
             )
             fitted, outside, selfcal = rest.fit, rest.outside, rest.selfcal
+            sets, polarisation = rest.sets, POLARISATION
             if options.multiscale == "auto" and fitted is not None and fitted.n_resolved:
                 why = f"{fitted.n_resolved} of the sources fitted are resolved"
                 plan = replace(plan, multiscale=True, why={**plan.why, "multiscale": why})
-            imager = replace(imager, sets=rest.sets, polarisation=POLARISATION)
+            if rest.reweighted:
+                data = weighing()
         found = time.monotonic()
+        beam_arcsec = data.beam_arcsec
+        freq_hz = data.effective_freq_hz(meta.freq_hz)
+        header = fitsimage.tile_header(
+            meta,
+            plan,
+            axes=fitsimage.imager_axes(ms, meta),
+            slope=fitsimage.slant(ms, meta) if plan.backend == "tclean" else (0.0, 0.0),
+            beam_arcsec=beam_arcsec,
+            freq_hz=freq_hz,
+            n_visibilities=data.n_visibilities,
+        )
+        header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
+        pb = beam_map(header, meta, data.time_channel, pattern)
+        imager = _Imager(sets, meta, work, beam_arcsec, threads, memory_gb, log, polarisation)
         planes, clean, used, tries = _deconvolve(imager, plan, fitted)
     finally:
         _remove(rest_folder)
@@ -241,7 +254,7 @@ class _Imager:
     threads: int
     memory_gb: float
     log: Path
-    polarisation: str = "I"
+    polarisation: str
 
     def run(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
         """Run the backend of a plan in an empty folder."""

@@ -66,12 +66,15 @@ class Rest:
     selfcal : dict or None
         What `contimg.selfcal` did: ``search`` (a list, where the first rounds of the search left more than noise), and
         ``phase``, ``amplitude``, ``departed`` with all sources; None where it was not asked for or there is no source.
+    reweighted : bool
+        Whether flags and weights of the set are no longer those that it came with: where gains were taken out of it.
     """
 
     fit: Fit | None
     sets: tuple[Path, ...]
     outside: dict[str, Any] | None = None
     selfcal: dict[str, Any] | None = None
+    reweighted: bool = False
 
 
 def take_out(
@@ -121,7 +124,7 @@ def take_out(
     array = DriftArray(read_meta(ms), beam=beam, freq_average=freq_average)
     model: dict[str, Any] = {"beam": beam, "freq_average": freq_average, "threads": threads}
     own: dict[str, Any] = {"scratch": folder, "log": log, **model}
-    report, steps = None, dict[str, Any]()
+    report, steps, reweighted = None, dict[str, Any](), False
     with ExitStack() as stack:
         data = stack.enter_context(StokesI(ms))
 
@@ -132,8 +135,10 @@ def take_out(
             return data
 
         def correct(sources: pd.DataFrame) -> StokesI | None:
+            nonlocal reweighted
             corrected = calibrate(ms, sources, amplitudes=selfcal == "auto", whole_tile=True, **own)
             steps.setdefault("search", []).append(corrected.describe())
+            reweighted |= corrected.changed
             return read() if corrected.changed else None
 
         first = None if selfcal == "none" else correct
@@ -145,12 +150,13 @@ def take_out(
         if selfcal != "none" and found is not None:
             corrected = calibrate(ms, found.table, amplitudes=selfcal == "auto", **own)
             steps |= corrected.describe()
+            reweighted |= corrected.changed
             if corrected.changed:
                 found = find_sources(read(), search, known=found.table, **model) or found
         radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
         groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)
         sets = write_residuals(data, array, None if found is None else found.table, groups, folder)
-    return Rest(found, tuple(sets), report, steps or None)
+    return Rest(found, tuple(sets), report, steps or None, reweighted)
 
 
 def search(

@@ -194,11 +194,11 @@ class DataWeights:
         Main lobe of the point spread function: FWHM, position angle north through east.
     thermal_jy : float
         Noise of the image that the data weights (1 / sigma^2 of a visibility's real part) stand for:
-        sqrt(sum W_i^2 / w) / sum W_i, W_i the imaging weights. As meaningful as the weights are.
+        sqrt(sum W_i^2 sigma_i^2) / sum W_i, W_i the imaging weights. As meaningful as the weights are.
     n_visibilities : int
         Stokes I visibilities used.
     noise_over_natural : float
-        `thermal_jy` over that of natural weighting.
+        Of the weighting, see `UvPlane.noise`.
     """
 
     time_channel: np.ndarray
@@ -220,7 +220,13 @@ class DataWeights:
 
 
 def weigh(
-    ms: Path, meta: MsMeta, *, fields_rad: tuple[float, float], robust: float, uvmin_klambda: float
+    ms: Path,
+    meta: MsMeta,
+    *,
+    fields_rad: tuple[float, float],
+    robust: float,
+    uvmin_klambda: float,
+    weighted_hands: bool = False,
 ) -> DataWeights:
     """Pass twice over the weights and flags of a Measurement Set, an integration at a time.
 
@@ -235,6 +241,10 @@ def weigh(
     robust : float
     uvmin_klambda : float
         Shorter baselines do not enter.
+    weighted_hands : bool
+        Whether Stokes I is the weighted mean of the hands that are good (`contimg.drift_data.StokesI`), of weight
+        w1 + w2. Otherwise it is what imagers make of a set, (XX + YY) / 2 where both are good: WSClean gives it the
+        weight 2 min(w1, w2); its variance is (1 / w1 + 1 / w2) / 4.
 
     Returns
     -------
@@ -251,37 +261,59 @@ def weigh(
     with tables.table(str(ms), readonly=True, ack=False) as table:
         longest = float(np.hypot(*table.getcol("UVW")[:, :2].T).max() * scale.max())
         plane = UvPlane.empty(fields_rad, longest)
-        for _, cells, weights in _integrations(table, meta, plane, scale, uvmin_klambda):
+        kept = _Kept(table, meta, plane, scale, uvmin_klambda, weighted_hands)
+        for _, cells, weights, _ in kept:
             plane.add(cells, weights)
         if not plane.density.any():
             raise Rejected("no visibility is left to image: all are flagged or have no weight")
         factor = plane.briggs(robust)
         time_channel = np.zeros((meta.n_times, len(meta.freq_hz)))
         noise, count = 0.0, 0
-        for i, cells, weights in _integrations(table, meta, plane, scale, uvmin_klambda):
-            share = factor[cells]
-            time_channel[i] = np.sum(weights * share, axis=0)
-            noise += float(np.sum(weights * share**2))
+        for i, cells, weights, variance in kept:
+            imaging = weights * factor[cells]
+            time_channel[i] = np.sum(imaging, axis=0)
+            noise += float(np.sum(imaging**2 * variance))
             count += int(np.count_nonzero(weights))
     thermal = float(np.sqrt(noise) / time_channel.sum())
     return DataWeights(time_channel, synthesised_beam(plane, robust), thermal, count, plane.noise(robust))
 
 
-def _integrations(
-    table: Any, meta: MsMeta, plane: UvPlane, scale: np.ndarray, uvmin_klambda: float
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """For each time: its number, the cells (nbl, nchan) and the Stokes I weights, 0 where not used."""
-    spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
-    cross = np.flatnonzero(meta.ant1 != meta.ant2)
-    for i in range(meta.n_times):
-        start, rows = i * meta.n_baselines, meta.n_baselines
-        uvw = table.getcol("UVW", start, rows)[cross]
-        u, v = uvw[:, :1] * scale, uvw[:, 1:2] * scale
-        if spectrum:
-            weights = table.getcol("WEIGHT_SPECTRUM", start, rows)[cross][..., [0, -1]].min(axis=-1)
-        else:
-            weights = table.getcol("WEIGHT", start, rows)[cross][:, [0, -1]].min(axis=-1)[:, np.newaxis]
-        flags = table.getcol("FLAG", start, rows)[cross]
-        bad = flags[..., 0] | flags[..., -1] | (np.hypot(u, v) < 1e3 * uvmin_klambda)
-        # one Stokes I visibility is the mean of two correlations: twice the weight of one
-        yield i, plane.cells(u, v), np.where(bad, 0.0, 2.0 * weights)
+@dataclass(frozen=True)
+class _Kept:
+    """The visibilities that are imaged, an integration at a time: its number, cells, weights, variances (nbl, nchan).
+
+    Weights and variances are those of Stokes I, 0 where a visibility is not used.
+    """
+
+    table: Any
+    meta: MsMeta
+    plane: UvPlane
+    scale: np.ndarray
+    uvmin_klambda: float
+    weighted_hands: bool
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        table, meta = self.table, self.meta
+        spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
+        cross = np.flatnonzero(meta.ant1 != meta.ant2)
+        for i in range(meta.n_times):
+            start, rows = i * meta.n_baselines, meta.n_baselines
+            uvw = table.getcol("UVW", start, rows)[cross]
+            u, v = uvw[:, :1] * self.scale, uvw[:, 1:2] * self.scale
+            flags = table.getcol("FLAG", start, rows)[cross][..., [0, -1]]
+            weights = table.getcol("WEIGHT_SPECTRUM" if spectrum else "WEIGHT", start, rows)[cross]
+            if not spectrum:
+                weights = weights[:, np.newaxis, :]
+            weights = np.where(flags, 0.0, weights[..., [0, -1]].astype(np.float64))
+            weights[np.hypot(u, v) < 1e3 * self.uvmin_klambda] = 0.0
+            yield i, self.plane.cells(u, v), *self._stokes_i(weights)
+
+    def _stokes_i(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and variance of Stokes I, (nbl, nchan), from the weights of its hands, (nbl, nchan, 2)."""
+        if self.weighted_hands:
+            weight = weights.sum(axis=-1)
+            return weight, np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
+        weight = 2.0 * weights.min(axis=-1)
+        both = (weights > 0).all(axis=-1)
+        inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=both[..., np.newaxis])
+        return weight, 0.25 * inverse.sum(axis=-1)

@@ -329,6 +329,32 @@ def test_natural_weights_give_the_thermal_noise_and_flat_shares(tile):
     assert data.effective_freq_hz(truth.meta.freq_hz) == pytest.approx(1.405e9, rel=2e-3)
 
 
+@pytest.mark.parametrize("weighted_hands", [False, True])
+def test_hands_of_unequal_weights_give_the_noise_of_what_is_imaged(tile, tmp_path, weighted_hands):
+    """Imagers take (XX + YY) / 2, of variance (1 / w1 + 1 / w2) / 4; the sky model the weighted mean, 1 / (w1 + w2)."""
+    path, _ = tile
+    copy = tmp_path / "unequal.ms"
+    shutil.copytree(path, copy)
+    meta = read_meta(copy)
+    with tables.table(str(copy), readonly=False, ack=False) as table:
+        for column in {"WEIGHT", "WEIGHT_SPECTRUM"} & set(table.colnames()):
+            weights = table.getcol(column)
+            weights[..., -1] *= 0.25
+            table.putcol(column, weights)
+    asked = {"fields_rad": (0.09, 0.07), "robust": 2.0, "uvmin_klambda": 0.0}
+    equal = weigh(path, meta, **asked)
+    found = weigh(copy, meta, weighted_hands=weighted_hands, **asked)
+    variance = 1 / (1 + 0.25) if weighted_hands else (1 + 1 / 0.25) / 4
+    # each of them in units of the variance of one hand; of equal hands Stokes I has a half of it
+    assert (found.thermal_jy / equal.thermal_jy) ** 2 == pytest.approx(2 * variance, rel=1e-4)
+    with tables.table(str(copy), readonly=False, ack=False) as table:
+        flags = table.getcol("FLAG")
+        flags[..., 5, 0] = True
+        table.putcol("FLAG", flags)
+    left = weigh(copy, meta, weighted_hands=weighted_hands, **asked).time_channel[:, 5]
+    assert (left > 0).all() if weighted_hands else (left == 0).all()
+
+
 def test_flagged_integrations_have_no_weight_and_a_flagged_tile_is_rejected(tile, tmp_path):
     path, _ = tile
     copy = tmp_path / "flagged.ms"
