@@ -131,7 +131,8 @@ def image_tile(
     rest_folder.mkdir()
     try:
         fitted, outside, selfcal = None, None, None
-        sets, polarisation = (ms,), "I"
+        sets: tuple[Path, ...] = (ms,)
+        polarisation = "I"
         if options.sky_model == "drift":
             known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
             rest = skymodel.take_out(

@@ -314,6 +314,6 @@ class _Kept:
             weight = weights.sum(axis=-1)
             return weight, np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
         weight = 2.0 * weights.min(axis=-1)
-        both = (weights > 0).all(axis=-1)
-        inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=both[..., np.newaxis])
+        both = weight[..., np.newaxis] > 0
+        inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=both)
         return weight, 0.25 * inverse.sum(axis=-1)
