@@ -106,28 +106,27 @@ def main() -> None:
     cases = [
         case for case in imaging.cases(arguments.size) if not arguments.cases or case.name in arguments.cases
     ]
-    host, version = report.machine(), report.versions(rivals.wsclean_version())["wsclean"]
-    rows = []
+    host, date = report.machine(), f"{datetime.now(UTC):%Y-%m-%d}"
+    record = arguments.results / f"{date}-{arguments.size}-{report.host_kind(host)}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {
+        "date": date,
+        "machine": host,
+        "wsclean": report.versions(rivals.wsclean_version())["wsclean"],
+        "size": arguments.size,
+        "rows": json.loads(record.read_text())["rows"] if record.is_file() else [],
+        "gains": [noise_mosaic.gain(dec, arguments.threads) for dec in DECLINATIONS],
+    }
     for case in cases:
         folder = arguments.folder.resolve() / case.name
+        rows = []
         for row in images(case, imaging.SETTINGS, folder, arguments.threads):
             print(row, file=sys.stderr, flush=True)
             rows.append(row)
         shutil.rmtree(folder, ignore_errors=True)
-    found = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": host,
-        "wsclean": version,
-        "size": arguments.size,
-        "rows": rows,
-        "gains": [noise_mosaic.gain(dec, arguments.threads) for dec in DECLINATIONS],
-    }
-    record = arguments.results / f"{found['date']}-{arguments.size}-{report.host_kind(host)}.json"
-    if record.is_file():
-        found["rows"] = imaging.merge(json.loads(record.read_text())["rows"], rows)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(found, indent=1) + "\n")
-    arguments.page.write_text(page(found))
+        found["rows"] = imaging.merge(found["rows"], rows)
+        record.write_text(json.dumps(found, indent=1) + "\n")
+        arguments.page.write_text(page(found))
     print(arguments.page.read_text())
 
 

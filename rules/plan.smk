@@ -7,6 +7,10 @@ rule plan:
     log:
         "logs/plan.log",
     threads: available_cpu_count()  # all that the run may have here: the engine scales it down to --cores
+    resources:
+        mem_mb=2000,
+        disk_mb=50,
+        runtime=15,
     conda:
         "../envs/pipeline.yaml"
     script:

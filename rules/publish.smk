@@ -42,8 +42,9 @@ rule list_published:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        disk_mb=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"

@@ -95,7 +95,7 @@ rule inject_tile:
         scratch_mb=needs("image_tile", "scratch_mb", NIGHT),
         attempt=lambda wildcards, attempt: attempt,
     conda:
-        "../envs/pipeline.yaml"
+        "../envs/casa.yaml"
     wildcard_constraints:
         tile=NIGHT.retired.made_from_sets,
     script:

@@ -19,6 +19,7 @@ rule build_registry:
     threads: 1
     resources:
         mem_mb=1000,
+        disk_mb=3000,  # a million of products, and the old file beside the new one
         runtime=30,
     conda:
         "../envs/pipeline.yaml"

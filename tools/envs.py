@@ -36,7 +36,7 @@ SKY = ["python-casacore", "astropy", "reproject", "radio-beam"]
 FAMILIES = {
     "pipeline": (
         "conversion, flagging, mosaics and what follows them",
-        [*ARRAYS, *SKY, "aoflagger", "mocpy", "astropy-healpix"],
+        [*ARRAYS, *SKY, "aoflagger", "mocpy", "astropy-healpix", "snakemake"],
     ),
     "casa": (
         "calibration and imaging, which call CASA",

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from contimg import drift_kernels, geometry
 from contimg.beam import PowerBeam
 from contimg.beam_file import offsets
-from contimg.drift_data import StokesI, parallel_hands
+from contimg.drift_data import StokesI
 from contimg.drift_normal import Limits, Problem
 from contimg.drift_predict import DriftArray, DriftView, PointSources
 from contimg.errors import Rejected
-from contimg.ms import MsMeta, read_meta
+from contimg.ms import MsMeta, parallel_hands, read_meta
 
 Array = NDArray[Any]
 

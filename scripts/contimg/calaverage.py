@@ -23,15 +23,12 @@ from numpy.typing import NDArray
 
 from contimg.driftmodel import DriftModel
 from contimg.geometry import antenna_uvw, location
-from contimg.ms import MsMeta, MsWriter, read_meta
+from contimg.ms import PARALLEL_HANDS, MsMeta, MsWriter, read_meta
 
 Array = NDArray[Any]
 
 NAME_PREFIX = "DSA"
 """Put before antenna names in the set that CASA solves on: a bare `103` could be taken for an index."""
-
-PARALLEL_HANDS = (5, 8, 9, 12)
-"""CASA correlation types RR, LL, XX, YY: the ones that an unpolarised source has."""
 
 
 @dataclass(frozen=True)

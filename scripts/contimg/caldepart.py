@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 from contimg.calaverage import NAME_PREFIX, CalibratorData
 from contimg.caltable import Gains, Solutions, read_gains, read_solutions
 from contimg.calverdict import calibrated
-from contimg.drift_data import parallel_hands
-from contimg.ms import MsMeta
+from contimg.ms import MsMeta, parallel_hands
 from contimg.options import CalibrationOptions
 
 WINDOW_CHANNELS = 17

@@ -16,33 +16,14 @@ from casacore import tables
 from numpy.typing import NDArray
 
 from contimg import drift_kernels
-from contimg.errors import InputError
-from contimg.ms import MsMeta, read_meta
+from contimg.ms import parallel_hands, read_meta
 
 Array = NDArray[Any]
 
-PARALLEL = (5, 8, 9, 12)
 """CASA's codes of the correlations that show unpolarised sources: RR, LL, XX, YY."""
 
 MAX_CACHED_BYTES = 1.2e9
 """Stokes I of at most this is kept: a full tile at full resolution takes 1.0 GB, averaged by four 0.26 GB."""
-
-
-def parallel_hands(meta: MsMeta) -> Array:
-    """Indices of the parallel hands among the correlations.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    hands = np.array([k for k, code in enumerate(meta.correlations) if code in PARALLEL])
-    if len(hands) == 0:
-        raise InputError(
-            f"tile {meta.tile}: correlations {meta.correlations} hold no parallel hand (5, 8, 9 or 12); "
-            "unpolarised sources are not in them"
-        )
-    return hands
 
 
 class StokesI:

@@ -21,11 +21,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from contimg.beam import PowerBeam
-from contimg.drift_data import parallel_hands
 from contimg.drift_predict import DriftArray, PointSources
 from contimg.drift_shape import matrices
 from contimg.measure import PixelBeam
-from contimg.ms import read_meta
+from contimg.ms import parallel_hands, read_meta
 
 RESTORE_BEAMS = 3.0
 """Radius (FWHM) within which a source is restored: exp(-4 ln 2 · 9) = 1e-11."""

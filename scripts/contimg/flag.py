@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from contimg import flag_stats, flag_worker
 from contimg.errors import ConfigError
 from contimg.flag_process import FlagProcess
-from contimg.ms import MsMeta, tile_rows
+from contimg.ms import PARALLEL_HANDS, MsMeta, tile_rows
 
 if TYPE_CHECKING:
     from contimg.options import FlaggingOptions
@@ -137,7 +137,8 @@ class Flagger:
         before_search, cells = self._fraction(), self._cells()
         power, noise = self._search(read_block)
         after_search = self._fraction()
-        self._share_out(cells)
+        if self._strategy is not None and self._options.shared_fraction < 1.0:
+            self._share_out(cells)
         shared = self._fraction() - after_search
         self._drop(self._wild(power, reasons), reasons)
         self._drop(self._dead(), reasons)
@@ -228,7 +229,13 @@ class Flagger:
 
     def _cells(self) -> NDArray[np.int64]:
         """In how many cross-correlations each integration and channel is flagged, (nt, nchan)."""
-        return np.stack([flags[self._cross].any(axis=-1).sum(axis=0) for flags in self.flags])
+        found = np.empty((len(self.flags), self.flags.shape[2]), np.int64)
+        for flags, count in zip(self.flags, found, strict=True):
+            bad = flags[self._cross, :, 0]
+            for corr in range(1, flags.shape[2]):  # any() along so short an axis takes forty times as long
+                bad |= flags[self._cross, :, corr]
+            count[:] = np.count_nonzero(bad, axis=0)
+        return found
 
     def _drop(self, antennas: dict[int, str], reasons: dict[int, str]) -> None:
         """Flag antennas (index: reason) wholly, unless they are flagged already."""
@@ -252,7 +259,7 @@ class Flagger:
         """Antennas whose amplitudes are far from the others', in any parallel-hand correlation."""
         meta, found = self._meta, {}
         for corr, code in enumerate(meta.correlations):
-            if code not in (5, 8, 9, 12):
+            if code not in PARALLEL_HANDS:
                 continue
             terms = flag_stats.antenna_terms(power[:, corr], meta.ant1, meta.ant2, len(meta.antenna_names))
             amplitude = 0.5 * np.log(terms)  # power is a product of two antennas' squared amplitudes

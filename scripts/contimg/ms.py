@@ -43,6 +43,9 @@ KEYWORD = "CONTIMG"
 MJD_EPOCH_JD = 2400000.5
 SECONDS_PER_DAY = 86400.0
 
+PARALLEL_HANDS = (5, 8, 9, 12)
+"""CASA correlation types RR, LL, XX, YY: the ones that an unpolarised source has."""
+
 CORRELATIONS: Mapping[int, int] = {-5: 9, -7: 10, -8: 11, -6: 12, -1: 5, -3: 6, -4: 7, -2: 8}
 """AIPS polarisation code of a raw file -> CASA correlation type (XX 9, XY 10, YX 11, YY 12; RR 5 ... LL 8)."""
 
@@ -96,6 +99,23 @@ class MsMeta:
         """Distance between the antennas of each baseline, (nbl,)."""
         positions = self.antenna_positions_m
         return np.asarray(np.linalg.norm(positions[self.ant2] - positions[self.ant1], axis=1))
+
+
+def parallel_hands(meta: MsMeta) -> NDArray[np.int64]:
+    """Indices of the parallel hands among the correlations.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    hands = np.array([k for k, code in enumerate(meta.correlations) if code in PARALLEL_HANDS])
+    if len(hands) == 0:
+        raise InputError(
+            f"tile {meta.tile}: correlations {meta.correlations} hold no parallel hand (5, 8, 9 or 12); "
+            "unpolarised sources are not in them"
+        )
+    return hands
 
 
 def tile_rows(n_baselines: int) -> int:

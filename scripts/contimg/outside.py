@@ -35,9 +35,8 @@ from scipy.special import diric
 
 from contimg import drift_kernels, geometry
 from contimg.beam import SPEED_OF_LIGHT_M_S, PowerBeam, pointing_separation
-from contimg.drift_data import parallel_hands
 from contimg.drift_predict import DriftArray, DriftView, PointSources
-from contimg.ms import MsMeta, read_meta
+from contimg.ms import MsMeta, parallel_hands, read_meta
 
 Array = NDArray[Any]
 

@@ -92,7 +92,7 @@ def numbers(
         sefd = [row["sefd_jy"] for row in noise if row["sefd_jy"]]
         said = f", SEFD {np.median(sefd):.0f} Jy" if sefd else ""
         rows.append(("Noise", f"{rms:.3g} mJy/beam in a tile (median), {over:.2f} × expected{said}"))
-    pairs = [table for table in tables if "ratio" in table]
+    pairs = [table for table in tables if "comparable" in table]
     bright = pd.concat(pairs) if pairs else pd.DataFrame()
     if len(bright):
         bright = bright[(bright["snr"] >= flux_snr) & bright["comparable"].fillna(value=False).astype(bool)]

@@ -77,7 +77,7 @@ def flags(record: Mapping[str, Any], title: str) -> bytes:
 
 def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes | None:
     """Flux ratio against catalogue flux, and offsets along the beam's axes; None without a matched source."""
-    with_ratio = [table for table in tables if "ratio" in table]
+    with_ratio = [table for table in tables if "comparable" in table]
     pairs = pd.concat(with_ratio) if with_ratio else pd.DataFrame({"ratio": []})
     pairs = pairs[pairs["ratio"].notna()]
     if pairs.empty:

@@ -6,25 +6,40 @@ import argparse
 from pathlib import Path
 
 from contimg import jobs
+from contimg.config import load
 from contimg.errors import InputError
 from contimg.products import read_json, remove
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg retry`."""
+    from contimg.cli import take_configuration
+
     parser.add_argument(
         "product", nargs="*", help="paths below the products tree; none: all that ended with an error"
     )
-    parser.add_argument("--products", required=True, type=Path, help="the products tree")
+    parser.add_argument(
+        "--products", type=Path, help="the products tree (default: that of the configuration)"
+    )
+    take_configuration(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Clear failure records and remove products that are rejected for an error; the next run makes them."""
-    tree: Path = args.products.absolute()
+    from contimg.cli import read_configuration
+
+    if args.products is None:
+        tree = (
+            load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd()).products
+        )
+    else:
+        tree = args.products.absolute()
     if not tree.is_dir():
         raise InputError(f"{tree}: no such directory; give the products tree with --products")
-    chosen = [product.rstrip("/") for product in args.product]
     failed = with_errors(tree)
+    named = {str(path.relative_to(tree)): product for product, paths in failed.items() for path in paths}
+    given = [product.rstrip("/") for product in args.product]
+    chosen = [named.get(product, product) for product in given]
     unknown = sorted(set(chosen) - failed.keys() - set(jobs.killed(tree)))
     if unknown:
         raise InputError(
@@ -45,14 +60,21 @@ def run(args: argparse.Namespace) -> int:
 def with_errors(tree: Path) -> dict[str, list[Path]]:
     """Products of a tree that are rejected for an error, each with the paths to remove."""
     found: dict[str, list[Path]] = {}
-    sidecars = [*tree.glob("*/*/*/status.json"), *tree.glob("ms/*/*/*.json"), *tree.glob("qa/**/*.json")]
+    patterns = (
+        "*/*/*/status.json",
+        "beam/*/status.json",
+        "ms/*/*/*.json",
+        "qa/**/*.json",
+        "state/published/**/*.json",
+    )
+    sidecars = {path for pattern in patterns for path in tree.glob(pattern)}
     for sidecar in sorted(sidecars):
         reason = read_json(sidecar)["reason"]
         if not (reason and reason.startswith(jobs.ERROR_PREFIX)):
             continue
         if sidecar.name == "status.json":
             found[str(sidecar.parent.relative_to(tree))] = [sidecar.parent]
-        elif sidecar.is_relative_to(tree / "qa"):
+        elif not sidecar.is_relative_to(tree / "ms"):
             found[str(sidecar.relative_to(tree))] = [sidecar]
         else:
             product = sidecar.with_suffix(".ms")

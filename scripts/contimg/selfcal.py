@@ -40,8 +40,7 @@ from contimg.calaverage import NAME_PREFIX
 from contimg.caldepart import flag_hands
 from contimg.caltable import Gains, evaluate
 from contimg.casa import CasaTasks, casatasks
-from contimg.drift_data import parallel_hands
-from contimg.ms import MsMeta, MsWriter
+from contimg.ms import MsMeta, MsWriter, parallel_hands
 from contimg.selfcal_data import SIGNIFICANT, Divided, by_antenna, divide
 from contimg.selfcal_depart import coherence, departs
 

@@ -16,9 +16,8 @@ from casacore import tables
 from numpy.typing import NDArray
 
 from contimg.beam import PowerBeam
-from contimg.drift_data import parallel_hands
 from contimg.drift_predict import DriftArray, PointSources
-from contimg.ms import MsMeta, read_meta
+from contimg.ms import MsMeta, parallel_hands, read_meta
 
 Array = NDArray[Any]
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from contimg.scratch import Scratch
 
 STATUS = "status.json"
-NEIGHBOUR_FRACTION = 0.003
-"""Catalogue sources fainter than this part of a calibrator do not enter its model."""
+NEIGHBOUR_FRACTION = 0.0005
+"""Catalogue sources fainter than this part of a calibrator are not looked at: they do not reach `MIN_NEIGHBOUR` through
+the beam, as long as the calibrator itself is above a quarter of it."""
 
 
 def reject_directory(final: Path, record: dict[str, Any]) -> None:

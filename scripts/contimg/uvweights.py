@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage, optimize
 
 from contimg.errors import Rejected
-from contimg.ms import MsMeta
+from contimg.ms import MsMeta, parallel_hands
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 LOBE_LEVEL = 0.6
@@ -243,8 +243,8 @@ def weigh(
         Shorter baselines do not enter.
     weighted_hands : bool
         Whether Stokes I is the weighted mean of the hands that are good (`contimg.drift_data.StokesI`), of weight
-        w1 + w2. Otherwise it is what imagers make of a set, (XX + YY) / 2 where both are good: WSClean gives it the
-        weight 2 min(w1, w2); its variance is (1 / w1 + 1 / w2) / 4.
+        w1 + w2. Otherwise it is what imagers make of a set, the mean of the hands where all are good: WSClean gives
+        (XX + YY) / 2 the weight 2 min(w1, w2); its variance is (1 / w1 + 1 / w2) / 4.
 
     Returns
     -------
@@ -262,17 +262,18 @@ def weigh(
         longest = float(np.hypot(*table.getcol("UVW")[:, :2].T).max() * scale.max())
         plane = UvPlane.empty(fields_rad, longest)
         kept = _Kept(table, meta, plane, scale, uvmin_klambda, weighted_hands)
-        for _, cells, weights, _ in kept:
-            plane.add(cells, weights)
+        for _, cells, hands in kept:
+            plane.add(cells, kept.stokes_i(hands))
         if not plane.density.any():
             raise Rejected("no visibility is left to image: all are flagged or have no weight")
         factor = plane.briggs(robust)
         time_channel = np.zeros((meta.n_times, len(meta.freq_hz)))
         noise, count = 0.0, 0
-        for i, cells, weights, variance in kept:
+        for i, cells, hands in kept:
+            weights = kept.stokes_i(hands)
             imaging = weights * factor[cells]
             time_channel[i] = np.sum(imaging, axis=0)
-            noise += float(np.sum(imaging**2 * variance))
+            noise += float(np.sum(imaging**2 * kept.variance(hands)))
             count += int(np.count_nonzero(weights))
     thermal = float(np.sqrt(noise) / time_channel.sum())
     return DataWeights(time_channel, synthesised_beam(plane, robust), thermal, count, plane.noise(robust))
@@ -280,9 +281,10 @@ def weigh(
 
 @dataclass(frozen=True)
 class _Kept:
-    """The visibilities that are imaged, an integration at a time: its number, cells, weights, variances (nbl, nchan).
+    """The visibilities of a set that are imaged, an integration at a time.
 
-    Weights and variances are those of Stokes I, 0 where a visibility is not used.
+    Iterated over, it gives the integration's number, the cells (nbl, nchan) and the weights of the parallel hands,
+    (nbl, nchan, nhands), 0 where a visibility is not used.
     """
 
     table: Any
@@ -292,28 +294,33 @@ class _Kept:
     uvmin_klambda: float
     weighted_hands: bool
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         table, meta = self.table, self.meta
         spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
         cross = np.flatnonzero(meta.ant1 != meta.ant2)
+        hands = parallel_hands(meta)
         for i in range(meta.n_times):
             start, rows = i * meta.n_baselines, meta.n_baselines
             uvw = table.getcol("UVW", start, rows)[cross]
             u, v = uvw[:, :1] * self.scale, uvw[:, 1:2] * self.scale
-            flags = table.getcol("FLAG", start, rows)[cross][..., [0, -1]]
+            flags = table.getcol("FLAG", start, rows)[cross][..., hands]
             weights = table.getcol("WEIGHT_SPECTRUM" if spectrum else "WEIGHT", start, rows)[cross]
             if not spectrum:
                 weights = weights[:, np.newaxis, :]
-            weights = np.where(flags, 0.0, weights[..., [0, -1]].astype(np.float64))
+            weights = np.where(flags, 0.0, weights[..., hands].astype(np.float64))
             weights[np.hypot(u, v) < 1e3 * self.uvmin_klambda] = 0.0
-            yield i, self.plane.cells(u, v), *self._stokes_i(weights)
+            yield i, self.plane.cells(u, v), weights
 
-    def _stokes_i(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and variance of Stokes I, (nbl, nchan), from the weights of its hands, (nbl, nchan, 2)."""
+    def stokes_i(self, hands: np.ndarray) -> np.ndarray:
+        """Weights of Stokes I, (nbl, nchan), from those of the hands."""
+        summed: np.ndarray = hands.sum(axis=-1)
+        return summed if self.weighted_hands else hands.shape[-1] * hands.min(axis=-1)
+
+    def variance(self, hands: np.ndarray) -> np.ndarray:
+        """Variances of Stokes I, (nbl, nchan), from the weights of the hands; 0 where it is not used."""
         if self.weighted_hands:
-            weight = weights.sum(axis=-1)
-            return weight, np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
-        weight = 2.0 * weights.min(axis=-1)
-        both = weight[..., np.newaxis] > 0
-        inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=both)
-        return weight, 0.25 * inverse.sum(axis=-1)
+            weight = hands.sum(axis=-1)
+            return np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
+        good = np.broadcast_to((hands > 0).all(axis=-1, keepdims=True), hands.shape)
+        inverse = np.divide(1.0, hands, out=np.zeros_like(hands), where=good)
+        return np.asarray(inverse.sum(axis=-1) / hands.shape[-1] ** 2)

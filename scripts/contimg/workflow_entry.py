@@ -18,7 +18,6 @@ from contimg.beam import describe_beam
 from contimg.config import Config, ImagingOptions, load, load_tiers, resolve_imaging
 from contimg.errors import ContimgError, SystemFault
 from contimg.manifest import freeze, thaw
-from contimg.names import science_sidecar
 from contimg.night import Night, plan
 from contimg.orphans import MANIFEST_VARIABLE
 from contimg.watch import Watch
@@ -112,16 +111,9 @@ class Run:
     def _errors(self) -> list[str]:
         if self.listener is not None:
             self.listener.look()
-        products = self.night.images() + self.night.mosaics() + self.night.beams()
-        sidecars = [Path(path) / "status.json" for path in products]
-        sidecars += [Path(science_sidecar(tile)) for tile in self.night.selected]
-        sidecars += [Path(path) / "status.json" for path in self.night.needed_cal_dirs()]
-        sidecars += [
-            Path(path)
-            for path in (*self.night.tile_verdicts(self.night.selected), *self.night.mosaic_verdicts)
-        ]
-        sidecars += [Path(path) for path in self.night.publication_records()]
-        found = jobs.errors(sidecars)
+        from contimg.report_failures import made_of
+
+        found = jobs.errors([Path(made.sidecar) for made in made_of(self.night)])
         for line in found:
             say(line)
         return found

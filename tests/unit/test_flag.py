@@ -155,15 +155,17 @@ def test_interference_on_most_baselines_is_flagged_on_all_and_on_few_on_those(pa
     assert flags[:, cross].mean() < 0.02
 
 
-def test_interference_is_shared_only_below_the_fraction_asked_for():
+@pytest.mark.parametrize(("fraction", "shared"), [(0.8, True), (0.9, False), (1.0, False)])
+def test_interference_is_shared_only_above_the_fraction_asked_for(fraction, shared):
     meta = make_meta(n_ant=8)
     cross = np.flatnonzero(meta.ant1 != meta.ant2)
     strong = np.isin(np.arange(meta.n_baselines), cross[:-4])
     data = make_sky(meta, [(2.0, 60.0, 1e-3)])
     uneven_line(meta, data, 100, strong)
-    flags, report = run(meta, data, FlaggingOptions(shared_fraction=1.0))
-    assert flags[:, cross[-4:], 100].mean() < 0.05
-    assert report.metrics["flag_fraction_shared"] == 0.0
+    flags, report = run(meta, data, FlaggingOptions(shared_fraction=fraction))
+    weak = flags[:, cross[-4:], 100].mean()  # of 28
+    assert weak == 1.0 if shared else weak < 0.05
+    assert (report.metrics["flag_fraction_shared"] > 0) == shared
 
 
 @pytest.mark.parametrize("n_times", [5, 24])

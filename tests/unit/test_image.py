@@ -355,6 +355,17 @@ def test_hands_of_unequal_weights_give_the_noise_of_what_is_imaged(tile, tmp_pat
     assert (left > 0).all() if weighted_hands else (left == 0).all()
 
 
+def test_one_hand_alone_is_counted_once(tile, tmp_path):
+    path, _ = tile
+    meta = read_meta(path)
+    alone = replace(meta, correlations=(meta.correlations[0], 6))  # the other is no parallel hand
+    asked = {"fields_rad": (0.09, 0.07), "robust": 2.0, "uvmin_klambda": 0.0}
+    both = weigh(path, meta, **asked).thermal_jy
+    for weighted_hands in (False, True):
+        one = weigh(path, alone, weighted_hands=weighted_hands, **asked).thermal_jy
+        assert one == pytest.approx(np.sqrt(2) * both, rel=1e-4)
+
+
 def test_flagged_integrations_have_no_weight_and_a_flagged_tile_is_rejected(tile, tmp_path):
     path, _ = tile
     copy = tmp_path / "flagged.ms"

@@ -144,8 +144,11 @@ def test_what_disagrees_with_the_catalogue_fails(tmp_path, gates, changes):
     assert failed(record) == gates
 
 
-def test_the_peaks_of_resolved_sources_are_not_held_against_their_fluxes(tmp_path):
-    points, wide = SKY[:12], SKY[12:]
+@pytest.mark.parametrize("faint", [1.0, 0.4])
+def test_the_peaks_of_resolved_sources_are_not_held_against_their_fluxes(tmp_path, faint):
+    """Twelve points and eighteen sources of 1.44 times the beam's area, of 50 to 500 σ, or from 20 σ on."""
+    points = [(name, ra, dec, faint * flux) for name, ra, dec, flux in SKY[:12]]
+    wide = [(name, ra, dec, faint * flux) for name, ra, dec, flux in SKY[12:]]
     wcs, beam = tile_wcs(130.0, 55.0, 256), Beam()
     broad = Beam(1.2 * beam.major_arcsec, 1.2 * beam.minor_arcsec, beam.pa_deg)
     yy, xx = np.mgrid[:256, :256]
@@ -157,13 +160,16 @@ def test_the_peaks_of_resolved_sources_are_not_held_against_their_fluxes(tmp_pat
             image = image + apparent * gaussian(xx - x, yy - y, broad, 30.0)
         return image
 
-    record = judged(tile(tmp_path, points, alter=with_wide), catalog=catalogue(tmp_path))
-    # the median of all would be 1 / 1.44; the 12 points are of 50 to 120 sigma
-    assert record["gates"]["flux_ratio"]["value"] == pytest.approx(1.0, abs=0.01)
-    assert record["verdict"] == qa.PASS
+    where = tile(tmp_path, points, alter=with_wide)
+    record = judged(where, catalog=catalogue(tmp_path, [*points, *wide]))
+    # the median of all would be 1 / 1.3; that of points of 20 σ and more is good to 1.25 x 3 % / √12
+    assert record["gates"]["flux_ratio"]["value"] == pytest.approx(1.0, abs=0.01 if faint == 1.0 else 0.03)
     table = pd.read_parquet(tmp_path / "sources.parquet").dropna(subset="name").set_index("name")
-    assert table.loc[[name for name, *_ in points], "compact"].all()
-    assert not table.loc[[name for name, *_ in wide], "compact"].any()
+    assert table.loc[[name for name, *_ in points], "compact"].mean() > 0.9
+    seen = [name for name, *_ in wide if table.loc[name, "snr"] > 25]
+    assert len(seen) > 10
+    # 1.21 times what a point holds: 4 σ of its error and the 5 % at an S/N of 25
+    assert not table.loc[seen, "compact"].any()
 
 
 def test_fluxes_and_places_that_scatter_fail_though_their_medians_are_right(tmp_path):

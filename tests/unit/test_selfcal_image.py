@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from contimg.imageplan import choose
 from contimg.measure import measure
+from contimg.ms import read_meta
 from contimg.options import ImagingOptions
+from contimg.uvweights import weigh
 
 from .imaging_sky import bright_field, make_tile, through_image_job
 from .test_selfcal import put_gains_off
@@ -42,6 +45,19 @@ def test_gains_are_corrected_where_they_drifted_and_only_there(imaged):
         steps = [*found.pop("search", []), found]
         assert all(step.pop("departed") == {} for step in steps)
         assert not any(solution["accepted"] for step in steps for solution in step.values())
+
+
+def test_what_is_told_of_the_weights_is_that_of_the_set_as_it_was_imaged(imaged):
+    """Amplitudes that are taken out change the weights, by 3 % of each antenna's."""
+    _, root, truth, metrics = imaged
+    with fits.open(root / f"{truth.meta.tile}.image.fits") as hdus:
+        header = hdus[0].header
+    fields = [np.radians(header[f"NAXIS{k}"] * abs(header[f"CDELT{k}"])) for k in (1, 2)]
+    plan = choose(truth.meta, ImagingOptions())
+    asked = {"fields_rad": tuple(fields), "robust": plan.robust, "uvmin_klambda": plan.uvmin_klambda}
+    after = weigh(root / "t.ms", read_meta(root / "t.ms"), weighted_hands=True, **asked)
+    assert metrics["thermal_from_weights_jy"] == pytest.approx(after.thermal_jy, rel=1e-4)
+    assert metrics["n_visibilities"] == after.n_visibilities
 
 
 def test_the_noise_is_thermal_and_fluxes_are_right_to_one_per_cent(imaged):
