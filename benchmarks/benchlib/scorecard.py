@@ -182,7 +182,7 @@ def numbers(measured: Measured) -> list[Number]:
         _share("reliable above 10 σ", strong["real"].to_numpy(), "≥ 99.5 %", "≥ 99 %"),
         _share("reliable above 5 σ", real, "", ""),
         _share("tiles with an image", tiles["reason"].isna().to_numpy(), "", ""),
-        _drawn("rms of a tile over thermal, median", ratio, np.median, "%.3f", "≤ 1.5", "25–60"),
+        _drawn("rms of a tile over thermal, median", ratio, np.median, "%.3f", "≤ 1.3", "25–60"),
     ]
 
 

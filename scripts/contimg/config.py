@@ -155,7 +155,8 @@ class Config(Options):
     catalog: Place | None = key(
         None,
         "Reference sources, any table that astropy reads: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz), or what "
-        "catalog_table calls them. Those in a calibrator's field enter its model.",
+        "catalog_table calls them. Those in a calibrator's field enter its model; a tile's search "
+        "begins with them, and QA compares with them.",
         expects="the path of a table, or null",
         example="catalogs/nvss.fits",
     )

@@ -34,8 +34,8 @@ _PAGE_HEAD = """\
 
 A run reads [config/config.yaml](../config/config.yaml), then `config/site.yaml` (what differs at your site: not there
 until you write it, and not under version control), then each file given with `--configfile`, then the pairs given
-with `--config`; the later wins, key by key. `contimg config` and `contimg tiles` take the same
-two options, and `contimg config` shows what comes out:
+with `--config`; the later wins, key by key. The commands of `contimg` that need a configuration
+take the same two options, and `contimg config` shows what comes out:
 
 ```
 snakemake --cores 8 mosaic --configfile night.yaml --config start=2025-10-28 end=2025-10-31
