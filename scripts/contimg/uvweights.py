@@ -313,13 +313,14 @@ class _Kept:
 
     def stokes_i(self, hands: np.ndarray) -> np.ndarray:
         """Weights of Stokes I, (nbl, nchan), from those of the hands."""
-        summed: np.ndarray = hands.sum(axis=-1)
-        return summed if self.weighted_hands else hands.shape[-1] * hands.min(axis=-1)
+        if self.weighted_hands:
+            return np.asarray(hands.sum(axis=-1))
+        return np.asarray(hands.shape[-1] * hands.min(axis=-1))
 
     def variance(self, hands: np.ndarray) -> np.ndarray:
         """Variances of Stokes I, (nbl, nchan), from the weights of the hands; 0 where it is not used."""
         if self.weighted_hands:
-            weight = hands.sum(axis=-1)
+            weight = self.stokes_i(hands)
             return np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
         good = np.broadcast_to((hands > 0).all(axis=-1, keepdims=True), hands.shape)
         inverse = np.divide(1.0, hands, out=np.zeros_like(hands), where=good)

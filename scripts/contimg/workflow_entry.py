@@ -109,10 +109,10 @@ class Run:
             say(line)
 
     def _errors(self) -> list[str]:
-        if self.listener is not None:
-            self.listener.look()
         from contimg.report_failures import made_of
 
+        if self.listener is not None:
+            self.listener.look()
         found = jobs.errors([Path(made.sidecar) for made in made_of(self.night)])
         for line in found:
             say(line)
