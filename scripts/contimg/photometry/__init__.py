@@ -1,0 +1,1 @@
+"""Forced photometry: the brightness of every listed source in every mosaic (docs/photometry.md)."""
