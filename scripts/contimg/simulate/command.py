@@ -16,6 +16,7 @@ from contimg.simulate.options import (
     SimOptions,
     field_types,
     parse_fault,
+    parse_jump,
     parse_source,
     preset,
 )
@@ -24,6 +25,7 @@ REPEATED = {
     "sources": ("--source", parse_source),
     "far_sources": ("--far-source", parse_source),
     "faults": ("--fault", parse_fault),
+    "jumps": ("--jump", parse_jump),
 }
 PROGRESS_EVERY_S = 0.5
 

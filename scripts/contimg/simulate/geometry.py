@@ -106,7 +106,11 @@ def uvw_meridian(positions_m: np.ndarray, dec_rad: float) -> np.ndarray:
 
 
 def excess_path(
-    positions_m: np.ndarray, hour_angle_rad: np.ndarray, dec_rad: np.ndarray, pointing_dec_rad: float
+    positions_m: np.ndarray,
+    hour_angle_rad: np.ndarray,
+    dec_rad: np.ndarray,
+    pointing_dec_rad: float,
+    stated_m: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return w toward the sources minus w toward (HA 0, pointing declination), and its rate.
 
@@ -121,6 +125,8 @@ def excess_path(
         Apparent places at the midpoints, rad.
     pointing_dec_rad : float
         Pointing declination, apparent, rad.
+    stated_m : ndarray, (nant, 3), optional
+        Where the fringe stopper takes the antennas to be; None: where they are.
 
     Returns
     -------
@@ -132,6 +138,10 @@ def excess_path(
     stopped_rate = direction_rate(np.array(0.0), np.array(pointing_dec_rad))
     path = np.einsum("ax,tsx->tas", position, direction(hour_angle_rad, dec_rad) - stopped)
     rate = np.einsum("ax,tsx->tas", position, direction_rate(hour_angle_rad, dec_rad) - stopped_rate)
+    if stated_m is not None:
+        wrong = position - to_meridian_frame(stated_m)
+        path = path + (wrong @ stopped)[:, np.newaxis]
+        rate = rate + (wrong @ stopped_rate)[:, np.newaxis]
     return path, rate
 
 

@@ -118,7 +118,7 @@ def prepare(options: SimOptions, out: Path) -> Night:
         table, names=options.antennas, n_antennas=options.n_antennas, max_radius_m=options.max_radius_m
     )
     names = [table.names[i] for i in used]
-    for key in ("dead_antennas", "sick_antennas"):
+    for key in ("dead_antennas", "sick_antennas", "clipped_antennas"):
         strangers = [n for n in getattr(options, key) if n not in names]
         if strangers:
             raise ConfigError(

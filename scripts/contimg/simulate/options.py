@@ -28,7 +28,9 @@ WHOLE_TILE_FAULTS = ("all_flagged", "all_zero", "incomplete", "missing_tile")
 
 @dataclass(frozen=True)
 class Source:
-    """A source: ICRS place, flux at 1.4 GHz, and S(nu) = flux_jy * (nu / 1.4 GHz) ** spectral_index.
+    """A source: ICRS place, flux at 1.4 GHz, and S(nu) = flux_jy * x ** (spectral_index + curvature * log10(x)).
+
+    x = nu / 1.4 GHz.
 
     A point, or a Gaussian of these axes (full widths at half maximum) whose major axis lies at `angle_deg`, north
     through east.
@@ -42,6 +44,22 @@ class Source:
     major_arcsec: float = 0.0
     minor_arcsec: float = 0.0
     angle_deg: float = 0.0
+    curvature: float = 0.0
+
+
+@dataclass(frozen=True)
+class Jump:
+    """What changes at once in an antenna ("all": in every one) at a moment of a tile and stays changed.
+
+    `fraction` is the moment in parts of the tile; the amplitude is multiplied by `factor`, the signal comes `delay_ns`
+    later.
+    """
+
+    antenna: str
+    tile: int
+    fraction: float
+    factor: float = 1.0
+    delay_ns: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,9 @@ class SimOptions:
     n_antennas: int = _opt(96, "number of antennas, spread over arms and outriggers")
     max_radius_m: float = _opt(5000.0, "only stations this close to the crossing of the arms, m")
     dish_diameter_m: float = _opt(4.65, "diameter of the Airy beam and of the header, m")
+    true_dish_diameter_m: float = _opt(
+        0.0, "diameter of the Airy beam where the header's is wrong, m; 0: the header's"
+    )
     beam_offset_ha_deg: float = _opt(0.0, "where both beams point, west of the meridian, deg")
     beam_offset_dec_deg: float = _opt(0.0, "... and north of the pointing declination, deg")
     beam_squint_ha_deg: float = _opt(0.0, "X points this much farther west, Y as much farther east, deg")
@@ -110,16 +131,56 @@ class SimOptions:
     field_flux_slope: float = _opt(1.8, "field sources number dN/dS ~ S ** -slope")
     field_index_mean: float = _opt(-0.7, "mean spectral index of field sources")
     field_index_scatter: float = _opt(0.2, "standard deviation of the spectral index of field sources")
+    field_extended_fraction: float = _opt(0.0, "part of the field sources that are Gaussians")
+    field_size_arcsec: float = _opt(30.0, "median width of those at half power, arcsec (ln scatter 0.5)")
+    background_min_jy: float = _opt(
+        0.0,
+        "faintest source of a background that follows published counts (Hopkins et al. 2003); 0: no background",
+    )
+    background_max_jy: float = _opt(0.05, "brightest source of that background, Jy at 1.4 GHz")
+    a_team: bool = _opt(
+        False, "Cas A, Cyg A, Tau A and Vir A, with structure, through beam and near sidelobes"
+    )
+    a_team_radius_deg: float = _opt(
+        25.0, "those further than this from the pointing centre are left out, deg"
+    )
     field_separation_arcmin: float = _opt(6.0, "least distance between field sources, arcmin")
     sky_radius_deg: float = _opt(5.0, "sources further than this from the pointing centre are left out, deg")
     smearing: bool = _opt(True, "average the fringe over the integration and the channel")
     sefd_jy: float = _opt(6500.0, "system equivalent flux density of one antenna and polarisation, Jy")
+    sefd_scatter: float = _opt(0.0, "standard deviation of ln(SEFD) of the antennas")
     noise: bool = _opt(True, "add thermal noise")
+    noise_after_electronics: bool = _opt(
+        False, "receiver noise joins after the gains, not before (unphysical)"
+    )
+    clipped_antennas: tuple[str, ...] = _opt((), "names of antennas whose digitisers clip")
+    clip_sigma: float = _opt(1.5, "where they do, in standard deviations of the voltage of the noise alone")
     gain_amplitude_scatter: float = _opt(0.1, "standard deviation of ln(gain amplitude)")
     gain_phase_scatter_deg: float = _opt(180.0, "gain phases are uniform within +- this, deg")
     delay_scatter_ns: float = _opt(5.0, "standard deviation of the antennas' delays, ns")
     band_ripple: float = _opt(0.05, "relative amplitude of the ripple across the band")
     band_ripple_period_mhz: float = _opt(90.0, "mean period of that ripple, MHz (each antenna within 20 %)")
+    band_slope_db: float = _opt(0.0, "power at the upper edge of the band over that at the lower, dB")
+    band_slope_scatter_db: float = _opt(0.0, "standard deviation of that, antenna by antenna, dB")
+    band_edge_db: float = _opt(0.0, "power lost at the very edges of the band, dB (positive)")
+    band_edge_mhz: float = _opt(6.0, "width of that roll-off, a raised cosine in dB, MHz")
+    subband_steps: tuple[float, ...] = _opt(
+        (), "amplitude factors of subbands, in turn from the lowest frequency"
+    )
+    digitiser_scatter: float = _opt(0.0, "standard deviation of ln(amplitude) of each antenna's subbands")
+    jumps: tuple[Jump, ...] = _opt((), "jumps: ANTENNA:TILE:FRACTION:FACTOR[:DELAY_NS]; ANTENNA may be all")
+    swapped_antennas: tuple[str, ...] = _opt((), "pairs A:B whose cables are exchanged")
+    moved_antennas: tuple[str, ...] = _opt(
+        (), "NAME:EAST_M:NORTH_M:UP_M: stands so far from its stated place"
+    )
+    screen_deg: float = _opt(
+        0.0, "phase screen of the troposphere: rms phase between antennas 1 km apart, deg at 1.4 GHz"
+    )
+    screen_speed_m_s: float = _opt(10.0, "speed at which it passes over the array, m/s")
+    refraction_arcsec: float = _opt(
+        0.0, "rms shift of the whole field by refraction, changing within hours, arcsec"
+    )
+    refraction_stretch: float = _opt(0.0, "rms of the field's distortion by refraction, arcsec a degree")
     phase_drift: str = _opt("off", "drift of gain phases: off, linear or wander")
     phase_drift_deg_per_hour: float = _opt(5.0, "standard deviation of the drift's rate, deg/hour")
     dead_antennas: tuple[str, ...] = _opt((), "names of antennas without signal")
@@ -155,6 +216,17 @@ class SimOptions:
             (self.field_flux_min_jy, self.field_flux_max_jy),
             "positive, the lower limit first",
         )
+        for name in ("field_extended_fraction", "band_edge_mhz", "background_min_jy", "true_dish_diameter_m"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(self.clip_sigma > 0, "clip_sigma", self.clip_sigma, "more than 0")
+        _require(all(f > 0 for f in self.subband_steps), "subband_steps", self.subband_steps, "positive")
+        for jump in self.jumps:
+            _require(
+                0 <= jump.tile < self.n_tiles and 0 <= jump.fraction <= 1 and jump.factor > 0,
+                "jumps",
+                jump,
+                "of a tile that is simulated, a fraction of 0 to 1 and a positive factor",
+            )
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         for fault in self.faults:
             check_fault(fault, self.n_tiles, self.n_subbands)
@@ -163,6 +235,11 @@ class SimOptions:
     def channel_width_hz(self) -> float:
         """Width of a channel (Hz, positive)."""
         return (self.band_high_hz - self.band_low_hz) / (self.n_subbands * self.n_channels)
+
+    @property
+    def beam_diameter_m(self) -> float:
+        """Diameter (m) that makes the beam: the true one."""
+        return self.true_dish_diameter_m or self.dish_diameter_m
 
     @property
     def band_centre_hz(self) -> float:
@@ -212,7 +289,11 @@ def from_dict(values: dict[str, Any]) -> SimOptions:
     values["sources"] = tuple(Source(**s) for s in values.get("sources", ()))
     values["far_sources"] = tuple(Source(**s) for s in values.get("far_sources", ()))
     values["faults"] = tuple(Fault(**f) for f in values.get("faults", ()))
-    for name in ("antennas", "dead_antennas", "sick_antennas", "rfi_lines_mhz"):
+    values["jumps"] = tuple(Jump(**j) for j in values.get("jumps", ()))
+    for name in (
+        "antennas", "dead_antennas", "sick_antennas", "clipped_antennas", "swapped_antennas", "moved_antennas",
+        "rfi_lines_mhz", "subband_steps",
+    ):  # fmt: skip
         if name in values:
             values[name] = tuple(values[name])
     return SimOptions(**values)
@@ -231,6 +312,19 @@ def parse_source(text: str) -> Source:
             "[,MAJOR_ARCSEC[,MINOR_ARCSEC,ANGLE_DEG]]]"
         ) from exc
     return Source(parts[0], *numbers, *(numbers[-1:] if len(parts) == 6 else ()))
+
+
+def parse_jump(text: str) -> Jump:
+    """Return the jump written as ANTENNA:TILE:FRACTION:FACTOR[:DELAY_NS]."""
+    parts = text.split(":")
+    try:
+        if len(parts) not in (4, 5):
+            raise ValueError
+        return Jump(parts[0], int(parts[1]), *(float(p) for p in parts[2:]))
+    except ValueError as exc:
+        raise ConfigError(
+            f"simulate: jump {text!r} cannot be read; write ANTENNA:TILE:FRACTION:FACTOR[:DELAY_NS]"
+        ) from exc
 
 
 def parse_fault(text: str) -> Fault:

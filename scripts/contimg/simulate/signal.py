@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contimg.simulate import beam, far, gains, geometry, rfi, sky
+from contimg.simulate import a_team, beam, clip, far, gains, geometry, rfi, screen, sky
 from contimg.simulate.core import add_sky
 from contimg.simulate.options import SimOptions, Source
-from contimg.simulate.stations import Stations
+from contimg.simulate.stations import Stations, enu_axes, true_positions
 from contimg.simulate.streams import Stream, generator
 
 EXTENT_STEP_DEG = 0.01  # small against the beam, large against the rounding of apparent places
@@ -45,6 +45,9 @@ class TileModel:
         See `geometry.excess_path`.
     extent_m : ndarray, (nt, nant, nsrc, 2)
         See `source_extent`; 0 for points.
+    receiver_gain, receiver_noise : ndarray, (nt, nant, 2)
+        What clipping leaves of the amplitudes, and by how much the noise's differs from that of `sefd_jy`, by clipping
+        and by SEFDs of their own.
     ant1, ant2 : ndarray of int, (nbl,)
         Indices into the antennas used, autocorrelations included, ant1 <= ant2.
     """
@@ -62,6 +65,8 @@ class TileModel:
     positions_m: np.ndarray
     antenna_numbers: np.ndarray
     alive: np.ndarray
+    receiver_gain: np.ndarray
+    receiver_noise: np.ndarray
     antenna_gains: list[gains.AntennaGain]
     bursts: list[rfi.Burst]
     ant1: np.ndarray
@@ -108,9 +113,7 @@ def make_tile(
     pointing = math.radians(dec_deg)
     if sources:
         ra, dec = np.array([s.ra_deg for s in sources]), np.array([s.dec_deg for s in sources])
-        middle = np.array([0.5 * (times_jd[0] + times_jd[-1])])
-        near = geometry.separation(*geometry.hour_angle_dec(ra, dec, middle), pointing)[0]
-        chosen = np.flatnonzero(near <= math.radians(options.sky_radius_deg))
+        chosen = _seen(options, sources, ra, dec, 0.5 * (times_jd[0] + times_jd[-1]), pointing)
     else:
         chosen = np.array([], int)
     near_sources = [sources[i] for i in chosen]
@@ -118,34 +121,90 @@ def make_tile(
         ha, apparent_dec = geometry.hour_angle_dec(ra[chosen], dec[chosen], times_jd)
     else:
         ha = apparent_dec = np.zeros((len(times_jd), 0))
-    positions = stations.positions_m[used]
-    path, rate = geometry.excess_path(positions, ha, apparent_dec, pointing)
+    stated = stations.positions_m[used]
+    positions = true_positions(stations, used, moved=options.moved_antennas, swapped=options.swapped_antennas)
+    times_mjd = times_jd - geometry.MJD_TO_JD
+    offsets = np.stack([ha * math.cos(pointing), apparent_dec - pointing])
+    west, north = screen.refraction_rad(options, times_mjd, offsets)
+    path, rate = geometry.excess_path(
+        positions, ha + west / np.cos(apparent_dec), apparent_dec + north, pointing, stated
+    )
+    path += screen.path_m(options, times_mjd, positions @ enu_axes()[:2].T)[:, :, None]
     ant1, ant2 = np.triu_indices(len(used))
     names = [stations.names[i] for i in used]
+    separation = np.stack(
+        [geometry.separation(ha - west, apparent_dec, dec) for west, dec in _beam_centres(options, pointing)]
+    )
+    receiver_gain, receiver_noise = _receivers(options, names, near_sources, separation)
     return TileModel(
         options=options,
         key=tile_key(start_mjd),
         dec_deg=dec_deg,
         times_jd=times_jd,
         sources=near_sources,
-        separation_rad=np.stack(
-            [
-                geometry.separation(ha - west, apparent_dec, dec)
-                for west, dec in _beam_centres(options, pointing)
-            ]
-        ),
+        separation_rad=separation,
         path_m=np.ascontiguousarray(path),
         rate_m_s=np.ascontiguousarray(rate),
         extent_m=source_extent(near_sources, positions, times_jd, pointing),
-        stopper_rate_m_s=geometry.stopper_rate(positions, pointing),
+        stopper_rate_m_s=geometry.stopper_rate(stated, pointing),
         positions_m=positions,
         antenna_numbers=stations.numbers[used],
         alive=np.array([n not in options.dead_antennas for n in names]),
+        receiver_gain=receiver_gain,
+        receiver_noise=receiver_noise,
         antenna_gains=antenna_gains,
         bursts=bursts,
         ant1=ant1,
         ant2=ant2,
     )
+
+
+def _seen(
+    options: SimOptions,
+    sources: list[Source],
+    ra_deg: np.ndarray,
+    dec_deg: np.ndarray,
+    jd: float,
+    pointing_rad: float,
+) -> np.ndarray:
+    """Return the indices of the sources that a tile sees, at its middle.
+
+    Those within the sky radius, of the background those above a twentieth of its limit in the beam; the A-team within
+    its own radius.
+    """
+    near = geometry.separation(*geometry.hour_angle_dec(ra_deg, dec_deg, np.array([jd])), pointing_rad)[0]
+    seen = near <= math.radians(options.sky_radius_deg)
+    if options.background_min_jy:
+        faint = np.array([s.name.startswith("B") and s.flux_jy <= options.background_max_jy for s in sources])
+        flux = np.array([s.flux_jy for s in sources])
+        power = beam.power(near, sky.REFERENCE_HZ, options.beam_diameter_m)
+        seen &= ~faint | (flux * power >= 0.05 * options.background_min_jy)
+    if options.a_team:
+        bright = {s.name for s in a_team.sources()}
+        named = np.array([s.name in bright for s in sources])
+        seen |= named & (near <= math.radians(options.a_team_radius_deg))
+    return np.flatnonzero(seen)
+
+
+def _receivers(
+    options: SimOptions, names: list[str], sources: list[Source], separation_rad: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what receivers and digitisers do to amplitudes and to noise, both (nt, nant, 2)."""
+    noise = np.empty((separation_rad.shape[1], len(names), 2))
+    for a, name in enumerate(names):
+        draw = generator(options.seed, Stream.RECEIVER, int(name)).standard_normal(2)
+        noise[:, a] = np.exp(0.5 * options.sefd_scatter * draw)
+    gain = np.ones_like(noise)
+    clipped = np.isin(names, options.clipped_antennas)
+    if clipped.any():
+        centre = np.array([options.band_centre_hz])
+        power = (
+            beam.power(separation_rad, centre, options.beam_diameter_m) * sky.spectrum(sources, centre)[:, 0]
+        )
+        total = 1.0 + power.sum(axis=-1).T[:, None, :] / (options.sefd_jy * noise[:, clipped] ** 2)
+        gain[:, clipped], worse = clip.gain_and_noise(options.clip_sigma / np.sqrt(total))
+        noise[:, clipped] *= worse
+    return gain, noise
 
 
 def source_extent(
@@ -196,7 +255,7 @@ def apparent_by_hand(model: TileModel, freq_hz: np.ndarray) -> np.ndarray:
     if not model.sources:
         return np.zeros((2, len(model.times_jd), len(freq), 0))
     separation = model.separation_rad[:, :, None, :]
-    power = beam.power(separation, freq[:, None], model.options.dish_diameter_m)
+    power = beam.power(separation, freq[:, None], model.options.beam_diameter_m)
     return power * sky.spectrum(model.sources, freq).T
 
 
@@ -233,6 +292,11 @@ def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
     for p, (r1, r2) in enumerate(pairs):
         if r1 == r2:
             vis[:, autos, :, p] = options.sefd_jy + math.sqrt(2.0) * vis[:, autos, :, p].real
+        size = model.receiver_noise[:, model.ant1, r1] * model.receiver_noise[:, model.ant2, r2]
+        vis[..., p] *= size.astype(np.float32)[:, :, None]
+    added = vis.copy() if options.noise_after_electronics else None
+    if added is not None:
+        vis[...] = 0
     rfi.add(
         vis,
         options=options,
@@ -248,6 +312,7 @@ def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
     )
     far.add(vis, model, freq, pairs)
     gain = gains.evaluate(model.antenna_gains, model.times_jd - geometry.MJD_TO_JD, freq).astype(np.complex64)
+    gain *= model.receiver_gain[:, :, None, :].astype(np.float32)
     if options.dead_mode == "zeros":
         gain[:, ~model.alive] = 0.0
     step_hz = options.channel_width_hz * (-1.0 if options.descending else 1.0)
@@ -268,4 +333,6 @@ def subband_visibilities(model: TileModel, subband: int) -> np.ndarray:
         model.ant2,
         np.array(pairs),
     )
+    if added is not None:
+        vis += added
     return vis

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from contimg.errors import InputError
+from contimg.simulate import a_team, counts
 from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.streams import Stream, generator
 
 CELL_DEG = 5.0
 REFERENCE_HZ = 1.4e9
-SHAPE = ("major_arcsec", "minor_arcsec", "angle_deg")
+SHAPE = ("major_arcsec", "minor_arcsec", "angle_deg", "curvature")
 
 
 def read_catalogue(path: str | Path) -> list[Source]:
@@ -73,12 +74,45 @@ def field_cell(options: SimOptions, cell: int) -> list[Source]:
         edge = options.field_flux_min_jy**power, options.field_flux_max_jy**power
         flux = (edge[0] + draw * (edge[1] - edge[0])) ** (1.0 / power)
     index = rng.normal(options.field_index_mean, options.field_index_scatter, size=count)
+    shapes = [_shape(options, cell, i) for i in range(count)]
     return [
-        Source(f"F{cell:02d}-{i:03d}", round(r, 7), round(d, 7), round(f, 6), round(a, 4))
-        for i, (r, d, f, a) in enumerate(
-            zip(ra_deg.tolist(), dec_deg.tolist(), flux.tolist(), index.tolist(), strict=True)
+        Source(f"F{cell:02d}-{i:03d}", round(r, 7), round(d, 7), round(f, 6), round(a, 4), *shape)
+        for i, (r, d, f, a, shape) in enumerate(
+            zip(ra_deg.tolist(), dec_deg.tolist(), flux.tolist(), index.tolist(), shapes, strict=True)
         )
     ]
+
+
+def _shape(options: SimOptions, cell: int, number: int) -> tuple[float, float, float]:
+    """Return axes (arcsec) and angle (deg) of a field source; 0 for a point. A stream of its own for each."""
+    if not options.field_extended_fraction:
+        return 0.0, 0.0, 0.0
+    rng = generator(options.seed, Stream.SHAPE, cell, number)
+    if rng.uniform() >= options.field_extended_fraction:
+        return 0.0, 0.0, 0.0
+    major = options.field_size_arcsec * float(np.exp(0.5 * rng.standard_normal()))
+    return (
+        round(major, 2),
+        round(major * float(rng.uniform(0.3, 1.0)), 2),
+        round(float(rng.uniform(0, 180)), 1),
+    )
+
+
+def background_cell(options: SimOptions, cell: int) -> list[Source]:
+    """Return the background of one cell of 5 deg: points between its two fluxes, numbers as `counts` has them.
+
+    They lie anywhere within `sky_radius_deg` of the pointing declination, near other sources too.
+    """
+    rng = generator(options.seed, Stream.BACKGROUND, cell)
+    edges = [np.clip(options.dec_deg + s * options.sky_radius_deg, -89.9, 89.9) for s in (-1.0, 1.0)]
+    sines = np.sin(np.radians(edges))
+    area_sr = np.radians(CELL_DEG) * float(sines[1] - sines[0])
+    flux = counts.draw(rng, options.background_min_jy, options.background_max_jy, area_sr)
+    ra_deg = CELL_DEG * (cell + rng.uniform(size=len(flux)))
+    dec_deg = np.degrees(np.arcsin(rng.uniform(*sines, size=len(flux))))
+    index = rng.normal(options.field_index_mean, options.field_index_scatter, size=len(flux))
+    columns = (c.tolist() for c in (ra_deg.round(7), dec_deg.round(7), flux.round(7), index.round(4)))
+    return [Source(f"B{cell:02d}-{i:05d}", *row) for i, row in enumerate(zip(*columns, strict=True))]
 
 
 def random_field(options: SimOptions, avoid: list[Source]) -> list[Source]:
@@ -103,19 +137,26 @@ def random_field(options: SimOptions, avoid: list[Source]) -> list[Source]:
 
 
 def all_sources(options: SimOptions) -> list[Source]:
-    """Return explicit sources, the catalogue's and the random field's, in this order, names all different."""
+    """Return explicit sources, the catalogue's, the A-team, the random field's and the background's, in this order, names all different."""
     fixed = list(options.sources)
     names = {s.name for s in fixed}
     if options.catalogue:
         fixed += [s for s in read_catalogue(options.catalogue) if s.name not in names]
+    if options.a_team:
+        fixed += [s for s in a_team.sources() if s.name not in names]
     sources = fixed + random_field(options, fixed)
+    if options.background_min_jy:
+        sources += [s for cell in range(round(360.0 / CELL_DEG)) for s in background_cell(options, cell)]
     if len({s.name for s in sources}) != len(sources):
         raise InputError("simulate: two sources have the same name; give each its own")
     return sources
 
 
 def spectrum(sources: list[Source], freq_hz: np.ndarray) -> np.ndarray:
-    """Return flux densities (nsrc, nfreq) in Jy: flux * (nu / 1.4 GHz) ** index."""
-    flux = np.array([s.flux_jy for s in sources])[:, None]
-    index = np.array([s.spectral_index for s in sources])[:, None]
-    return flux * (np.asarray(freq_hz)[None, :] / REFERENCE_HZ) ** index
+    """Return flux densities (nsrc, nfreq) in Jy: flux * x ** (index + curvature * log10(x)), x = nu / 1.4 GHz."""
+    flux, index, curvature = (
+        np.array([getattr(s, name) for s in sources])[:, None]
+        for name in ("flux_jy", "spectral_index", "curvature")
+    )
+    ratio = np.asarray(freq_hz)[None, :] / REFERENCE_HZ
+    return flux * ratio ** (index + curvature * np.log10(ratio))

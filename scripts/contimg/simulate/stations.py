@@ -105,3 +105,58 @@ def choose(stations: Stations, *, names: tuple[str, ...], n_antennas: int, max_r
     if n_arms:
         picked += [arms[i] for i in np.unique(np.linspace(0, len(arms) - 1, n_arms).round().astype(int))]
     return np.array(sorted(picked))
+
+
+def true_positions(
+    stations: Stations, used: np.ndarray, *, moved: tuple[str, ...] = (), swapped: tuple[str, ...] = ()
+) -> np.ndarray:
+    """Return ECEF (nant, 3) m of where the signals of the antennas used come from.
+
+    Parameters
+    ----------
+    moved : tuple of str
+        ``NAME:EAST_M:NORTH_M:UP_M``: from the stated place.
+    swapped : tuple of str
+        ``A:B``: what is recorded as A comes from B, and the other way round.
+
+    Raises
+    ------
+    ConfigError
+        An entry cannot be read or names an antenna that takes no data.
+    """
+    names = [stations.names[i] for i in used]
+    places = stations.positions_m[used].copy()
+    axes = enu_axes()
+    for text in moved:
+        name, *offsets = text.split(":")
+        try:
+            metres = np.array([float(part) for part in offsets])
+            places[names.index(name)] += metres @ axes
+        except ValueError as exc:
+            raise ConfigError(
+                f"simulate: moved_antennas {text!r} cannot be used; write NAME:EAST_M:NORTH_M:UP_M of an antenna that "
+                "takes data"
+            ) from exc
+    order = list(range(len(names)))
+    for text in swapped:
+        try:
+            one, two = (names.index(name) for name in text.split(":"))
+        except ValueError as exc:
+            raise ConfigError(
+                f"simulate: swapped_antennas {text!r} cannot be used; write A:B of antennas that take data"
+            ) from exc
+        order[one], order[two] = order[two], order[one]
+    return np.asarray(places[order])
+
+
+def enu_axes() -> np.ndarray:
+    """Return the unit vectors (3, 3) to the east, north and up at the reference point, ECEF."""
+    sin_lon, cos_lon = np.sin(REFERENCE_LONGITUDE_RAD), np.cos(REFERENCE_LONGITUDE_RAD)
+    sin_lat, cos_lat = np.sin(REFERENCE_LATITUDE_RAD), np.cos(REFERENCE_LATITUDE_RAD)
+    return np.array(
+        [
+            [-sin_lon, cos_lon, 0.0],
+            [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat],
+            [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat],
+        ]
+    )

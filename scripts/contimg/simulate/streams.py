@@ -18,6 +18,12 @@ class Stream(IntEnum):
     BURSTS = 6
     GARBAGE = 7
     FAR = 8
+    BAND = 9
+    SCREEN = 10
+    REFRACTION = 11
+    BACKGROUND = 12
+    SHAPE = 13
+    RECEIVER = 14
 
 
 def generator(seed: int, stream: Stream, *keys: int) -> np.random.Generator:

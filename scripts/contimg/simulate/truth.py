@@ -128,7 +128,7 @@ def write_truth(truth: Truth, out_dir: Path) -> Path:
     """Write truth.json (and sources.csv, for people) into a directory; return the first."""
     path = out_dir / FILE_NAME
     columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
-    if any(s.major_arcsec for s in truth.sources):
+    if any(s.major_arcsec or s.curvature for s in truth.sources):
         columns += SHAPE
     lines = [",".join(columns)]
     lines += [",".join(str(getattr(s, column)) for column in columns) for s in truth.sources]
