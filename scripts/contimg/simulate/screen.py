@@ -3,11 +3,13 @@
 The screen adds the same path to all sources of an antenna: plane waves of many lengths whose sizes follow
 Kolmogorov's spectrum, so that the structure function of phase goes as distance ** (5/3) (Thompson, Moran & Swenson,
 3rd ed., eq. 13.101). Its largest waves are the gradient over the array that shifts all sources together. Refraction
-shifts sources by a constant and by a term linear in their distance from the pointing centre, both changing within hours;
-the beams of the dishes do not follow. Both are taken as the same at all frequencies.
+shifts sources by a constant and by a term linear in their distance from the pointing centre, both changing within
+hours; the beams of the dishes do not follow. Both are taken as the same at all frequencies.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -25,7 +27,7 @@ REFRACTION_TERMS = 4
 def _waves(options: SimOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw wave vectors (n, 2) in rad/m, relative sizes (n,) and phases (n,): equal steps of ln(wavelength)."""
     rng = generator(options.seed, Stream.SCREEN)
-    length = np.exp(np.linspace(*np.log(WAVELENGTHS_M), WAVES))
+    length = np.geomspace(WAVELENGTHS_M[0], WAVELENGTHS_M[1], WAVES)
     angle, phase = rng.uniform(0.0, 2.0 * np.pi, (2, WAVES))
     vector = 2.0 * np.pi / length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     return vector, length ** (5.0 / 6.0), phase
@@ -57,7 +59,7 @@ def refraction_rad(
         return np.zeros(west_north_rad.shape[1:]), np.zeros(west_north_rad.shape[1:])
     rng = generator(options.seed, Stream.REFRACTION)
     hours = 24.0 * (np.asarray(times_mjd) % 1000.0)
-    period = np.exp(rng.uniform(*np.log(REFRACTION_HOURS), (6, REFRACTION_TERMS)))
+    period = np.exp(rng.uniform(*map(math.log, REFRACTION_HOURS), (6, REFRACTION_TERMS)))
     start = rng.uniform(0.0, 2.0 * np.pi, (6, REFRACTION_TERMS))
     course = np.sin(2.0 * np.pi * hours / period[..., None] + start[..., None]).sum(axis=1)
     course *= np.sqrt(2.0 / REFRACTION_TERMS)  # (6, nt), rms 1

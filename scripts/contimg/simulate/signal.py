@@ -177,7 +177,7 @@ def _seen(
     if options.background_min_jy:
         faint = np.array([s.name.startswith("B") and s.flux_jy <= options.background_max_jy for s in sources])
         flux = np.array([s.flux_jy for s in sources])
-        power = beam.power(near, sky.REFERENCE_HZ, options.beam_diameter_m)
+        power = beam.power(near, np.array(sky.REFERENCE_HZ), options.beam_diameter_m)
         seen &= ~faint | (flux * power >= 0.05 * options.background_min_jy)
     if options.a_team:
         bright = {s.name for s in a_team.sources()}

@@ -109,7 +109,7 @@ def background_cell(options: SimOptions, cell: int) -> list[Source]:
     area_sr = np.radians(CELL_DEG) * float(sines[1] - sines[0])
     flux = counts.draw(rng, options.background_min_jy, options.background_max_jy, area_sr)
     ra_deg = CELL_DEG * (cell + rng.uniform(size=len(flux)))
-    dec_deg = np.degrees(np.arcsin(rng.uniform(*sines, size=len(flux))))
+    dec_deg = np.degrees(np.arcsin(rng.uniform(sines[0], sines[1], size=len(flux))))
     index = rng.normal(options.field_index_mean, options.field_index_scatter, size=len(flux))
     columns = (c.tolist() for c in (ra_deg.round(7), dec_deg.round(7), flux.round(7), index.round(4)))
     return [Source(f"B{cell:02d}-{i:05d}", *row) for i, row in enumerate(zip(*columns, strict=True))]
@@ -137,7 +137,10 @@ def random_field(options: SimOptions, avoid: list[Source]) -> list[Source]:
 
 
 def all_sources(options: SimOptions) -> list[Source]:
-    """Return explicit sources, the catalogue's, the A-team, the random field's and the background's, in this order, names all different."""
+    """Return the sources, names all different.
+
+    In this order: explicit ones, the catalogue's, the A-team, the random field's and the background's.
+    """
     fixed = list(options.sources)
     names = {s.name for s in fixed}
     if options.catalogue:

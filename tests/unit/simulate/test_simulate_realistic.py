@@ -245,7 +245,7 @@ def test_counts_are_those_of_surveys_and_drawn_fluxes_follow_them():
 def test_the_background_is_the_same_sky_whatever_is_observed_of_it():
     options = dataclasses.replace(BASE, background_min_jy=0.01, background_max_jy=0.05, sky_radius_deg=2.0)
     one, other = tile(options), tile(dataclasses.replace(options, n_tiles=2), 1)
-    shared = {s for s in one.sources} & {s for s in other.sources}
+    shared = set(one.sources) & set(other.sources)
     area = np.pi * 2.0**2
     expected = 0.8 * (16.6 - 4.1) * area
     assert len(one.sources) == pytest.approx(expected, abs=5 * np.sqrt(expected))
