@@ -1,9 +1,9 @@
 """The brightest sources of the northern sky, with as much structure as baselines of 2.6 km see of it.
 
 Flux densities at 1.4 GHz and slopes there are those of the polynomials of Perley & Butler 2017, ApJS 230, 7, to a few
-per cent. Sizes: Cas A is a shell of 5', here a Gaussian of half that and one of a third of its flux, narrow; Cyg A two lobes
-115" apart at 109 deg (Carilli & Barthel 1996, A&AR 7, 1); Tau A a filled nebula of 6' by 4'; Vir A a core with jet and
-lobes of 40" in a halo.
+per cent. Sizes: Cas A is a shell of 5', here a Gaussian of half that and one of a third of its flux, narrow; Cyg A two
+lobes 115" apart at 109 deg (Carilli & Barthel 1996, A&AR 7, 1); Tau A a filled nebula of 6' by 4'; Vir A a core with jet
+and lobes of 40" in a halo.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ def refraction_rad(
         return np.zeros(west_north_rad.shape[1:]), np.zeros(west_north_rad.shape[1:])
     rng = generator(options.seed, Stream.REFRACTION)
     hours = 24.0 * (np.asarray(times_mjd) % 1000.0)
-    period = np.exp(rng.uniform(*map(math.log, REFRACTION_HOURS), (6, REFRACTION_TERMS)))
+    shortest, longest = REFRACTION_HOURS
+    period = np.exp(rng.uniform(math.log(shortest), math.log(longest), (6, REFRACTION_TERMS)))
     start = rng.uniform(0.0, 2.0 * np.pi, (6, REFRACTION_TERMS))
     course = np.sin(2.0 * np.pi * hours / period[..., None] + start[..., None]).sum(axis=1)
     course *= np.sqrt(2.0 / REFRACTION_TERMS)  # (6, nt), rms 1
