@@ -2,8 +2,8 @@
 
 Flux densities at 1.4 GHz and slopes there are those of the polynomials of Perley & Butler 2017, ApJS 230, 7, to a few
 per cent. Sizes: Cas A is a shell of 5', here a Gaussian of half that and one of a third of its flux, narrow; Cyg A two
-lobes 115" apart at 109 deg (Carilli & Barthel 1996, A&AR 7, 1); Tau A a filled nebula of 6' by 4'; Vir A a core with jet
-and lobes of 40" in a halo.
+lobes 115" apart at 109 deg (Carilli & Barthel 1996, A&AR 7, 1); Tau A a filled nebula of 6' by 4'; Vir A a core with
+jet and lobes of 40" in a halo.
 """
 
 from __future__ import annotations
