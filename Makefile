@@ -12,8 +12,8 @@ help:  ## list these commands
 demo:  ## a small simulated night, from raw files to a mosaic compared with the truth
 	@tools/demo.sh
 
-test: setup wsclean  ## install what the tests need and run them all, lint first
-	@status=0; tools/lint.sh || status=1; $(bin)/python -m pytest $$(tools/slurm.sh) || status=1; exit $$status
+test: setup wsclean  ## install what the tests need and run them all, lint beside them
+	@tools/test.sh
 
 setup:  ## make .venv from requirements.lock (PYTHON=/path/to/python3.11 chooses the interpreter)
 	@tools/setup.sh
@@ -25,7 +25,7 @@ lint: setup  ## ruff, snakefmt, snakemake --lint, codespell, mypy
 	@tools/lint.sh
 
 unit: setup  ## the fast tests only
-	$(bin)/python -m pytest tests/unit
+	@tools/test.sh tests/unit
 
 bench: setup wsclean  ## what a full tile costs, beside its rivals (STAGES="convert image", RIVALS=0)
 	$(bin)/python benchmarks/bench.py $(if $(STAGES),--stages $(STAGES)) $(if $(RIVALS),--rivals $(RIVALS))

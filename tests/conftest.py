@@ -1,0 +1,37 @@
+"""Which tests run beside each other on two workers (`make test`, `make unit`), and in which order.
+
+A worker takes a whole group: everything that looks at one simulated night, so that the night is made once, or one file.
+Groups are dealt out in the order of collection; the long ones come first, so that both workers end together.
+Without workers (plain `pytest`) the order is the same.
+"""
+
+import pytest
+
+NIGHTS = ("cluster", "night", "clean", "south", "north")
+"""Fixtures, each a night through the workflow (tests/e2e/conftest.py) or the SLURM of this machine: one group each.
+
+A test that uses two of them belongs to the first.
+"""
+# Files after the nights that take a minute and more, the longest first.
+LONG = ("test_faults.py", "test_threads.py", "test_realsky.py", "test_unattended.py")
+
+
+def group_of(item: pytest.Item) -> str:
+    """The group of a test: the night it looks at, or its file."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    named = [*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))]
+    return next((night for night in NIGHTS if night in named), item.path.name)
+
+
+def rank(group: str) -> int:
+    """Place of a group in the order."""
+    first = (*NIGHTS, *LONG)
+    return first.index(group) if group in first else len(first)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its group, and put the long groups first."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: rank(group_of(item)))

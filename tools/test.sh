@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# tools/test.sh [TESTS...] : the tests on two workers (WORKERS=n; each may take 8 GB), then what the twenty slowest took, and the
+# whole. If none are named: all of them, with the lint beside them. tests/conftest.py says which tests share a worker.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+tests=("$@")
+lint=
+if [ $# -eq 0 ]; then
+    read -ra tests <<<"$(tools/slurm.sh)" || true
+    tools/lint.sh >"$work/lint" 2>&1 &
+    lint=$!
+fi
+
+.venv/bin/python -m pytest --numprocesses "${WORKERS:-2}" --dist loadgroup --no-loadscope-reorder --durations 20 \
+    ${tests[@]+"${tests[@]}"} || status=1
+if [ -n "$lint" ]; then
+    wait "$lint" || status=1
+    cat "$work/lint"
+fi
+echo "Tested in $((SECONDS / 60)) min $((SECONDS % 60)) s"
+exit "$status"
