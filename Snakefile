@@ -44,6 +44,7 @@ include: "rules/image.smk"
 include: "rules/mosaic.smk"
 include: "rules/beam.smk"
 include: "rules/qa.smk"
+include: "rules/photometry.smk"
 include: "rules/publish.smk"
 include: "rules/plan.smk"
 include: "rules/registry.smk"
@@ -53,7 +54,7 @@ include: "rules/registry.smk"
 rule all:
     default_target: True
     input:
-        NIGHT.up_to_qa(),
+        NIGHT.up_to_photometry(),
 
 
 report: "docs/captions/workflow.rst"

@@ -1,6 +1,7 @@
 """What the rules share: the shape of names, and resources as functions of input size and attempt."""
 
 from contimg import jobs, names, qa_options, registry_sidecars
+from contimg.photometry.options import LISTED_BY, MEASURED_BY
 from contimg.resources import needs
 
 # A job of a cluster is tried once: the run submits it again, with more memory. Otherwise it would try again inside its
@@ -25,6 +26,7 @@ localrules:
     image,
     mosaic,
     beam,
+    photometry,
     plan,
     qa,
     publish,

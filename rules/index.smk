@@ -37,6 +37,11 @@ rule qa:
         NIGHT.up_to_qa(),
 
 
+rule photometry:
+    input:
+        NIGHT.up_to_photometry(),
+
+
 rule publish:
     input:
         NIGHT.up_to_publication(),

@@ -34,6 +34,7 @@ from contimg.options import (
     key,
 )
 from contimg.options_products import RegistryOptions, RetentionOptions
+from contimg.photometry.options import PhotometryOptions
 from contimg.qa_options import QaOptions
 from contimg.slurm import SlurmOptions
 
@@ -45,6 +46,7 @@ __all__ = [
     "FlaggingOptions",
     "ImagingOptions",
     "MosaicOptions",
+    "PhotometryOptions",
     "QaOptions",
     "RegistryOptions",
     "RetentionOptions",
@@ -173,6 +175,7 @@ class Config(Options):
     imaging: ImagingOptions = ImagingOptions()
     flagging: FlaggingOptions = FlaggingOptions()
     mosaic: MosaicOptions = MosaicOptions()
+    photometry: PhotometryOptions = PhotometryOptions()
     qa: QaOptions = QaOptions()
     registry: RegistryOptions = RegistryOptions()
     retention: RetentionOptions = RetentionOptions()
@@ -226,6 +229,16 @@ class Config(Options):
             return None
         return {"path": str(self.catalog), "options": self.catalog_table.model_dump(mode="json")}
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether there is a list of sources to measure."""
+        return self.catalog is not None or self.photometry.sources is not None
+
+    @property
+    def source_files(self) -> list[str]:
+        """The files that the list of sources is made from."""
+        return [str(path) for path in (self.catalog, self.photometry.sources) if path is not None]
+
     def resolved(self, base: Path) -> Config:
         """Make every path absolute.
 
@@ -253,6 +266,8 @@ class Config(Options):
             update["calibrators"] = REPOSITORY / SHIPPED_CALIBRATORS
         strategy = absolute(self.flagging.strategy)
         update["retention"] = self.retention.model_copy(update={"archive": absolute(self.retention.archive)})
+        own = absolute(self.photometry.sources)
+        update["photometry"] = self.photometry.model_copy(update={"sources": own})
         update["beam"] = self.beam.model_copy(update={"file": absolute(self.beam.file)})
         update["flagging"] = self.flagging.model_copy(update={"strategy": strategy})
         return self.model_copy(update=update)

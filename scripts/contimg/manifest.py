@@ -33,6 +33,7 @@ def freeze(path: Path, config: Config, night: Night) -> None:
             "candidates": night.candidates,
             "windows": {key: vars(window) for key, window in night.windows.items()},
             "injected": night.injected,
+            "measured": night.measured,
             "retired": vars(night.retired),
         },
     )
@@ -56,6 +57,7 @@ def thaw(path: Path) -> tuple[Config, Night]:
             for key, value in frozen["windows"].items()
         },
         injected=tuple(frozen["injected"]),
+        measured=frozen["measured"],
         retired=Retired(**{what: tuple(tiles) for what, tiles in frozen["retired"].items()}),
     )
     return Config.model_validate(frozen["config"]), night

@@ -128,6 +128,15 @@ def tile_verdict(tile: str) -> str:
     return verdict(tile_date(tile), tile)
 
 
+def photometry(date: str, product: str) -> str:
+    """Table of the sources measured in a mosaic; `product` is the stem of its files. Its sidecar is beside it."""
+    return f"photometry/{date}/{product}.parquet"
+
+
+SOURCE_LIST = "photometry/sources.parquet"
+"""What is measured in every mosaic."""
+
+
 def injection_record(tile: str) -> str:
     """What became of sources injected into a tile's data."""
     return f"qa/{tile_date(tile)}/injection/{tile}.json"

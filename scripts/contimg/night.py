@@ -45,6 +45,8 @@ class Night:
         Mosaics of this run, by product directory.
     injected : tuple of str
         Tiles of the range into which known sources are injected.
+    measured : bool
+        Whether there is a list of sources, so that they are measured in the mosaics.
     retired : Retired
         Tiles whose raw files or Measurement Set are gone on purpose.
     """
@@ -56,6 +58,7 @@ class Night:
     candidates: dict[str, tuple[str, ...]]
     windows: dict[str, Window]
     injected: tuple[str, ...] = ()
+    measured: bool = False
     retired: Retired = NOTHING
 
     def files(self, tile: str) -> list[str]:
@@ -238,9 +241,30 @@ class Night:
         """What `up_to_qa` gives, and the records of what was published of it."""
         return [*self.up_to_qa(), *self.publication_records()]
 
+    def up_to_photometry(self) -> list[str]:
+        """What `up_to_qa` gives, the list of sources and their photometry in every mosaic, where there is a list."""
+        return [*self.up_to_qa(), *([names.SOURCE_LIST] if self.measured else ()), *self.photometry()]
+
+    def photometry(self) -> list[str]:
+        """Photometry of the mosaics of the range; nothing where there is no list of sources."""
+        tables = (
+            names.photometry(Path(verdict).parent.name, Path(verdict).stem)
+            for verdict in self.mosaic_verdicts
+        )
+        return list(tables) if self.measured else []
+
+    def found(self) -> list[str]:
+        """What QA found in the mosaics of the range."""
+        return [verdict.removesuffix(".json") + ".sources.parquet" for verdict in self.mosaic_verdicts]
+
+    def pointings(self, date: str, product: str) -> dict[str, float]:
+        """Declination that each tile of a mosaic was pointed at, degrees."""
+        return {tile: self._tile(tile).dec_deg for tile in self.judged(date, product).tiles}
+
     def registered(self, targets: Iterable[str]) -> list[str]:
         """What the registries come after in a run with these targets: they alone publish nothing."""
-        return self.up_to_publication() if "publish" in targets else self.up_to_qa()
+        published = self.publication_records() if "publish" in targets else []
+        return [*self.up_to_photometry(), *published]
 
     def bytes_of(self, tile: str) -> int:
         """Size of a tile's raw files in bytes."""
@@ -323,6 +347,7 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: R
         candidates=candidates,
         windows={window.path: window for window in windows},
         injected=tuple(tile.name for tile in selected if holds_multiple(tile, config.qa.injection_minutes)),
+        measured=config.has_sources,
         retired=gone,
     )
 

@@ -82,6 +82,8 @@ EACH_INPUT_S: Mapping[str, float] = {
     "mosaic_transit": 2.5,
     "qa_mosaic": 1.0,
     "qa_night": 0.3,
+    "source_list": 0.2,
+    "photometry_mosaic": 1.0,  # for 10,000 sources
 }
 _ORIGIN = "default: a full tile (docs/plan.md)"
 

@@ -21,6 +21,7 @@ _REPEATS: dict[str, str | tuple[str, ...]] = {
     "images/": "conversion: ",
     "ms/calibrated/": "conversion: ",
     "qa/": ("rejected: ", "no image to compare with: "),
+    "photometry/": "qa: ",
     "beam/": ("image: ", "none of "),
     "state/": "qa: ",
 }
@@ -150,6 +151,7 @@ def made_of(night: Night) -> Iterator[Made]:
         yield directory(mosaic, rule, f"{one}/{two}")
     for verdict in night.mosaic_verdicts:
         yield record(verdict, "qa_mosaic", verdict.removeprefix("qa/").removesuffix(".json"))
+    yield from _photometry(night)
     for tile, where in tiles.items():
         yield directory(names.beam_dir(tile), "beam_tile", where)
     for beam in night.beams():
@@ -157,6 +159,16 @@ def made_of(night: Night) -> Iterator[Made]:
     for receipt in night.publication_records():
         where = receipt.removeprefix("state/published/").removesuffix(".json")
         yield record(receipt, "publish_mosaic" if "/" in where else "list_published", where)
+
+
+def _photometry(night: Night) -> Iterator[Made]:
+    """The list of sources and their photometry: tables with their sidecars beside them."""
+    for table in [names.SOURCE_LIST] * night.measured + night.photometry():
+        stem = table.removesuffix(".parquet")
+        where = stem.replace("photometry/sources", "source_list/sources").replace(
+            "photometry/", "photometry_mosaic/"
+        )
+        yield Made(table, f"{stem}.json", f"logs/{where}.log")
 
 
 def failures(night: Night, products: Path) -> list[Failure]:

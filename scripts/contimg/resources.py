@@ -42,6 +42,7 @@ _NEEDS = {
     "mosaic": Need(2500, 40, 5, 2, 500, 20),
     "qa_tile": Need(500, 500, 2, 2, 10, 0),
     "qa_mosaic": Need(1500, 200, 5, 1, 20, 0),
+    "photometry": Need(1500, 100, 5, 0.5, 20, 1),
     "publish": Need(1500, 60, 3, 1, 500, 20),
     "qa_night": Need(1500, 2, 5, 0.1, 50, 1),
 }
@@ -54,7 +55,7 @@ def needs(job: str, what: str, night: Night, *, scratch: Path | None = None) -> 
     ----------
     job : str
         `convert_tile`, `calibrate_transit`, `image_tile`, `apply_tile`, `beam_tile`, `qa_tile` (units: GB of raw data),
-        `mosaic`, `qa_mosaic` or `publish` (units: tiles), `qa_night` (units: verdicts).
+        `mosaic`, `qa_mosaic`, `photometry` or `publish` (units: tiles), `qa_night` (units: verdicts).
     what : {"mem_mb", "disk_mb", "scratch_mb", "runtime"}
         Megabytes, or minutes.
     night : Night
@@ -73,7 +74,7 @@ def needs(job: str, what: str, night: Night, *, scratch: Path | None = None) -> 
     def units(wildcards: Any) -> float:
         if job == "qa_night":
             return len(night.verdicts_of(wildcards.date))
-        if job in ("qa_mosaic", "publish"):
+        if job in ("qa_mosaic", "photometry", "publish"):
             return len(night.judged(wildcards.date, wildcards.product).tiles)
         if job != "mosaic":
             return night.bytes_of(wildcards.tile) / 1e9

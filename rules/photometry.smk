@@ -1,0 +1,61 @@
+"""Mosaics that passed to the brightness of every listed source in them."""
+
+
+rule source_list:
+    input:
+        found=NIGHT.found(),
+        parts=CONFIG.source_files,
+    output:
+        sources="photometry/sources.parquet",
+        record="photometry/sources.json",
+    params:
+        catalog=CONFIG.catalog_params,
+        photometry=CONFIG.photometry.model_dump(mode="json", include=LISTED_BY),
+        gave_up=lambda wildcards, output: jobs.given_up(output.sources),
+    log:
+        "logs/source_list/sources.log",
+    benchmark:
+        "benchmarks/source_list/sources.tsv"
+    threads: 1
+    retries: RESTARTS
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        disk_mb=200,
+        runtime=lambda wildcards, attempt: 15 * attempt,
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/source_list.py"
+
+
+rule photometry_mosaic:
+    input:
+        mosaic=lambda wildcards: NIGHT.judged(wildcards.date, wildcards.product).path,
+        verdict="qa/{date}/{product}.json",
+        images=lambda wildcards: NIGHT.mosaic_images(NIGHT.judged(wildcards.date, wildcards.product).path),
+        sources="photometry/sources.parquet",
+    output:
+        table="photometry/{date}/{product}.parquet",
+        record="photometry/{date}/{product}.json",
+    params:
+        pointings=lambda wildcards: NIGHT.pointings(wildcards.date, wildcards.product),
+        photometry=CONFIG.photometry.model_dump(mode="json", include=MEASURED_BY),
+        gave_up=lambda wildcards, output: jobs.given_up(output.table),
+    log:
+        "logs/photometry_mosaic/{date}/{product}.log",
+    benchmark:
+        "benchmarks/photometry_mosaic/{date}/{product}.tsv"
+    threads: 1
+    retries: RESTARTS
+    resources:
+        mem_mb=needs("photometry", "mem_mb", NIGHT),
+        disk_mb=needs("photometry", "disk_mb", NIGHT),
+        runtime=needs("photometry", "runtime", NIGHT),
+        attempt=lambda wildcards, attempt: attempt,
+    conda:
+        "../envs/pipeline.yaml"
+    wildcard_constraints:
+        product=names.NOT_A_TILE_PATTERN,
+    script:
+        "../scripts/photometry_mosaic.py"
