@@ -18,7 +18,7 @@ min_version("9.0")
 CLONE = Path(workflow.basedir)
 sys.path.insert(0, str(CLONE / "scripts"))
 
-from contimg import workflow_entry
+from contimg.run import entry
 
 
 configfile: str(CLONE / "config" / "config.yaml")
@@ -29,7 +29,7 @@ if (CLONE / "config" / "site.yaml").is_file():
     configfile: str(CLONE / "config" / "site.yaml")
 
 
-RUN = workflow_entry.begin(config, clone=CLONE, main=workflow.is_main_process)
+RUN = entry.begin(config, clone=CLONE, main=workflow.is_main_process)
 CONFIG, NIGHT = RUN.config, RUN.night
 
 
@@ -37,7 +37,7 @@ workdir: CONFIG.products
 
 
 include: "rules/common.smk"
-include: "rules/index.smk"
+include: "rules/targets.smk"
 include: "rules/convert.smk"
 include: "rules/calibrate.smk"
 include: "rules/image.smk"

@@ -23,19 +23,19 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from contimg.beam import AiryBeam
+from contimg.telescope.beam import AiryBeam
 
 BEAM = AiryBeam(4.65)
 
 
 def make_tile(folder, preset, step):
     """Simulate, convert and average one tile; return the set and the truth."""
-    from contimg.convert import convert_tile
-    from contimg.options import FlaggingOptions
+    from builders.drift_tiles import PERFECT, average
+    from builders.raw_tiles import slots
+    from contimg.convert.options import FlaggingOptions
+    from contimg.convert.tile import convert_tile
     from contimg.simulate import options as sim
     from contimg.simulate.night import simulate
-    from unit.drift_tiles import PERFECT, average
-    from unit.raw_tiles import slots
 
     wanted = dataclasses.replace(
         sim.preset(preset),
@@ -112,8 +112,8 @@ def image_rms(ms, threads):
 
 def child(arguments):
     """Fit and subtract, twice: the first run compiles."""
-    from contimg.drift_fit import fit
-    from contimg.drift_subtract import subtract
+    from contimg.drift.fit import fit
+    from contimg.drift.subtract import subtract
 
     given = pd.read_parquet(arguments.folder / "given.parquet")
     ms, options = arguments.folder / "tile.ms", {"beam": BEAM, "freq_average": arguments.average}
@@ -155,8 +155,8 @@ def main():
         ms, truth = make_tile(folder, arguments.preset, arguments.average)
         given, right = known(truth, arguments.sources)
         given.to_parquet(folder / "given.parquet")
-        from contimg.drift_data import StokesI
-        from contimg.ms import read_meta
+        from contimg.drift.data import StokesI
+        from contimg.ms.sets import read_meta
 
         with StokesI(ms) as data:
             total = sum(float(data.read(i)[1].sum(dtype=np.float64)) for i in range(data.meta.n_times))

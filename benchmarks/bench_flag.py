@@ -24,10 +24,10 @@ from benchlib import tile
 from casacore import tables
 from numpy.typing import NDArray
 
-from contimg.convert import convert_tile
-from contimg.index import build_index
-from contimg.ms import read_meta
-from contimg.options import FlaggingOptions
+from contimg.convert.options import FlaggingOptions
+from contimg.convert.tile import convert_tile
+from contimg.index.build import build_index
+from contimg.ms.sets import read_meta
 from contimg.simulate.options import SimOptions, preset
 
 RATIOS = (1.0, 2.0, 3.0, 4.0, 6.0, 10.0, np.inf)

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchlib import imaging, noise_mosaic, report, rivals, skies, tile
 
-from contimg import names
+from contimg.core import names
 from contimg.simulate.night import simulate
 
 PAGE = tile.CLONE / "docs" / "imaging_report.md"

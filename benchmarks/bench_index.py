@@ -29,9 +29,9 @@ import h5py
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "unit"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from uvh5_files import mjd, stamp, write_tile  # noqa: E402
+from builders.uvh5_files import mjd, stamp, write_tile  # noqa: E402
 
 FIRST = mjd("2025-10-30T00:00:00")
 STEP_DAYS = 24 * 12.884902 / 86400.0

@@ -34,8 +34,8 @@ def simulate(folder, *, count, size, dec_deg):
     from scipy.ndimage import fourier_gaussian
     from scipy.special import j1
 
-    from contimg.common_beam import GaussianBeam
-    from contimg.mosaic_grid import MosaicGrid
+    from contimg.mosaic.common_beam import GaussianBeam
+    from contimg.mosaic.grid import MosaicGrid
 
     rng = np.random.default_rng(110)
     side = size * CELL_ARCSEC / 3600
@@ -80,7 +80,7 @@ def simulate(folder, *, count, size, dec_deg):
 
 def settings(beam):
     """Options of our two runs."""
-    from contimg.options import MosaicOptions
+    from contimg.mosaic.options import MosaicOptions
 
     return MosaicOptions(beam=beam, pb_limit=0.2)
 
@@ -92,8 +92,8 @@ def directories(folder, tiles):
 
 def grid_of(folder, tiles):
     """The grid that all runs share, and the tiles."""
-    from contimg.mosaic_grid import grid_from_tiles
-    from contimg.mosaic_tiles import inspect_tiles
+    from contimg.mosaic.grid import grid_from_tiles
+    from contimg.mosaic.tiles import inspect_tiles
 
     good, _ = inspect_tiles(directories(folder, tiles))
     return grid_from_tiles([(tile.wcs, tile.shape) for tile in good]), good
@@ -101,7 +101,7 @@ def grid_of(folder, tiles):
 
 def run_ours(folder, tiles, out, threads, beam):
     """Make the mosaic as the rule does."""
-    from contimg.mosaic import make_mosaic
+    from contimg.mosaic.coadd import make_mosaic
 
     out.mkdir(parents=True, exist_ok=True)
     make_mosaic(directories(folder, tiles), out, name=beam, options=settings(beam), threads=threads)
@@ -113,7 +113,7 @@ def run_rival(folder, count, out):
     from reproject import reproject_interp
     from reproject.mosaicking import reproject_and_coadd
 
-    from contimg.mosaic_tiles import load_planes
+    from contimg.mosaic.tiles import load_planes
 
     grid, tiles = grid_of(folder, count)
 
@@ -155,7 +155,7 @@ def compare(folder, count, out):
     from astropy.io import fits
     from scipy.ndimage import binary_erosion
 
-    from contimg.mosaic_regrid import covered_rectangle
+    from contimg.mosaic.regrid import covered_rectangle
 
     ours, rival = (fits.getdata(out / f"{name}.fits") for name in ("native", "rival"))
     grid, tiles = grid_of(folder, count)

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from bench_index import Writer
 
-from contimg.config import load
-from contimg.jobs import RESTARTS
-from contimg.night import freeze, plan
-from contimg.orphans import MANIFEST_VARIABLE
+from contimg.config.load import load
+from contimg.jobs.frame import RESTARTS
+from contimg.jobs.orphans import MANIFEST_VARIABLE
+from contimg.night.manifest import freeze
+from contimg.night.night import plan
 
 CLONE = Path(__file__).parents[1]
 JOBS_PER_TILE = 2 + 2 / 6

@@ -50,7 +50,7 @@ def main() -> None:
         for number in (1, 2, 3):
             show(f"{tiles} tiles, warm ({number})", plan, CLONE)
         # exit status 1 is a verdict: it does not fit on this disk
-        command = [sys.executable, "-m", "contimg.cli", "plan", *pairs]
+        command = [sys.executable, "-m", "contimg.cli.main", "plan", *pairs]
         show("contimg plan, warm", command, CLONE / "scripts", check=False)
 
 

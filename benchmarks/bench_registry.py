@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from contimg import names, query
-from contimg.products import write_json
-from contimg.registry import build
-from contimg.registry_files import open_readonly, problems
-from contimg.registry_sidecars import Sidecar, read_tree
+from contimg.core import names
+from contimg.core.products import write_json
+from contimg.registry import questions
+from contimg.registry.build import build
+from contimg.registry.files import open_readonly, problems
+from contimg.registry.sidecars import Sidecar, read_tree
 
 FIRST_MJD = 60900.0
 TILE_DAYS = 309.24 / 86400.0
@@ -112,13 +113,15 @@ def measure(kind: str, count: int, scratch: Path) -> None:
         print(f"check: {time.perf_counter() - began:.1f} s, {len(found)} problems")
         middle = FIRST_MJD + 1000 * TILE_DAYS
         for name, path, ask in (
-            ("tables", files[1], lambda c: query.valid_tables(c, mjd=middle, dec_deg=55.0, hours=12.0)),
+            ("tables", files[1], lambda c: questions.valid_tables(c, mjd=middle, dec_deg=55.0, hours=12.0)),
             (
                 "tiles",
                 files[0],
-                lambda c: query.noisy_tiles(c, date=names.utc(middle).date().isoformat(), rms_above_jy=1e-3),
+                lambda c: questions.noisy_tiles(
+                    c, date=names.utc(middle).date().isoformat(), rms_above_jy=1e-3
+                ),
             ),
-            ("rejected", files[0], lambda c: query.rejected(c, date=None)),
+            ("rejected", files[0], lambda c: questions.rejected(c, date=None)),
         ):
             connection = open_readonly(path)
             began = time.perf_counter()

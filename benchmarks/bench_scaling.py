@@ -21,7 +21,7 @@ from typing import Any
 
 from benchlib import report, scaling, stages, tile
 
-from contimg import names
+from contimg.core import names
 from contimg.simulate.options import SimOptions, preset
 
 DOCS = tile.CLONE / "docs"

@@ -4,8 +4,8 @@
 
 DATA of a full tile (4656 baselines, 768 channels, two correlations), or as many integrations of it as asked for. Each
 layout is written integration by integration, as conversion does; then read integration by integration (as
-`contimg.apply` and CASA's solvers do), row by row (as WSClean does when it reorders) and by blocks of baselines at all
-times (as the search for interference does). The table gives CPU seconds, and bytes read relative to those of DATA.
+`contimg.gains.apply` and CASA's solvers do), row by row (as WSClean does when it reorders) and by blocks of baselines
+at all times (as the search for interference does). The table gives CPU seconds, and bytes read relative to DATA's.
 """
 
 import argparse

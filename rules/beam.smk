@@ -15,7 +15,7 @@ rule beam_tile:
         imaging=CONFIG.imaging.model_dump(mode="json"),
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/beam_tile/{date}/{tile}.log",
     benchmark:
@@ -47,7 +47,7 @@ rule beam_measure:
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,
         catalog=CONFIG.catalog_params,
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/beam_measure/{first}_{last}.log",
     benchmark:

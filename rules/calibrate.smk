@@ -17,11 +17,11 @@ rule calibrate_transit:
         slots=lambda wildcards: NIGHT.slots(wildcards.tile),
         calibrator=lambda wildcards, output: vars(NIGHT.transit(output.tables).calibrator),
         flagging=CONFIG.flagging.model_dump(mode="json"),
-        calibration=CONFIG.calibration.model_dump(mode="json", exclude=workflow_entry.SELECTION_KEYS),
+        calibration=CONFIG.calibration.model_dump(mode="json", exclude=SELECTION_KEYS),
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
         catalog=CONFIG.catalog_params,
-        gave_up=lambda wildcards, output: jobs.given_up(output.tables),
+        gave_up=lambda wildcards, output: frame.given_up(output.tables),
     log:
         "logs/calibrate_transit/{date}/{tile}_{calibrator}.log",
     benchmark:

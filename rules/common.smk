@@ -1,12 +1,16 @@
 """What the rules share: the shape of names, and resources as functions of input size and attempt."""
 
-from contimg import jobs, names, qa_options, registry_sidecars
+from contimg.core import names
+from contimg.jobs import frame
 from contimg.photometry.options import LISTED_BY, MEASURED_BY
-from contimg.resources import needs
+from contimg.qa.options import INJECTED_BY, NOT_JUDGED_BY
+from contimg.registry.sidecars import state_of_others
+from contimg.run.entry import SELECTION_KEYS
+from contimg.run.resources import needs
 
 # A job of a cluster is tried once: the run submits it again, with more memory. Otherwise it would try again inside its
 # allocation, with the old (issues 284 and 348 of the SLURM plugin).
-RESTARTS = jobs.RESTARTS if workflow.is_main_process else 0
+RESTARTS = frame.RESTARTS if workflow.is_main_process else 0
 
 
 wildcard_constraints:

@@ -10,7 +10,7 @@ rule convert_tile:
     params:
         slots=lambda wildcards: NIGHT.slots(wildcards.tile),
         flagging=CONFIG.flagging.model_dump(mode="json"),
-        gave_up=lambda wildcards: jobs.given_up(names.science_ms(wildcards.tile)),
+        gave_up=lambda wildcards: frame.given_up(names.science_ms(wildcards.tile)),
     log:
         "logs/convert_tile/{date}/{tile}.log",
     benchmark:

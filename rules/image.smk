@@ -16,7 +16,7 @@ rule image_tile:
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
         catalog=CONFIG.catalog_params,
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/image_tile/{date}/{tile}.log",
     benchmark:
@@ -56,7 +56,7 @@ rule apply_tile:
         tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
-        gave_up=lambda wildcards, output: jobs.given_up(output.ms),
+        gave_up=lambda wildcards, output: frame.given_up(output.ms),
     log:
         "logs/apply_tile/{date}/{tile}.log",
     benchmark:

@@ -15,7 +15,7 @@ rule mosaic_window:
     params:
         window=lambda wildcards, output: vars(NIGHT.window(output[0])),
         mosaic=CONFIG.mosaic.model_dump(mode="json"),
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/mosaic_window/{date}/{mosaic}.log",
     benchmark:

@@ -11,7 +11,7 @@ rule source_list:
     params:
         catalog=CONFIG.catalog_params,
         photometry=CONFIG.photometry.model_dump(mode="json", include=LISTED_BY),
-        gave_up=lambda wildcards, output: jobs.given_up(output.sources),
+        gave_up=lambda wildcards, output: frame.given_up(output.sources),
     log:
         "logs/source_list/sources.log",
     benchmark:
@@ -41,7 +41,7 @@ rule photometry_mosaic:
     params:
         pointings=lambda wildcards: NIGHT.pointings(wildcards.date, wildcards.product),
         photometry=CONFIG.photometry.model_dump(mode="json", include=MEASURED_BY),
-        gave_up=lambda wildcards, output: jobs.given_up(output.table),
+        gave_up=lambda wildcards, output: frame.given_up(output.table),
     log:
         "logs/photometry_mosaic/{date}/{product}.log",
     benchmark:

@@ -8,7 +8,7 @@ rule publish_mosaic:
     output:
         "state/published/{date}/{product}.json",
     params:
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/publish_mosaic/{date}/{product}.log",
     benchmark:
@@ -34,7 +34,7 @@ rule list_published:
     output:
         "state/published/{date}.json",
     params:
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/list_published/{date}.log",
     benchmark:

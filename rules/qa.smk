@@ -9,9 +9,9 @@ rule qa_tile:
         sources="qa/{date}/{tile}.sources.parquet",
     params:
         pointing=lambda wildcards: NIGHT.pointing(wildcards.tile),
-        qa=CONFIG.qa.model_dump(mode="json", exclude=qa_options.NOT_JUDGED_BY),
+        qa=CONFIG.qa.model_dump(mode="json", exclude=NOT_JUDGED_BY),
         catalog=CONFIG.catalog_params,
-        gave_up=lambda wildcards, output: jobs.given_up(output.verdict),
+        gave_up=lambda wildcards, output: frame.given_up(output.verdict),
     log:
         "logs/qa_tile/{date}/{tile}.log",
     benchmark:
@@ -39,9 +39,9 @@ rule qa_mosaic:
         verdict="qa/{date}/{product}.json",
         sources="qa/{date}/{product}.sources.parquet",
     params:
-        qa=CONFIG.qa.model_dump(mode="json", exclude=qa_options.NOT_JUDGED_BY),
+        qa=CONFIG.qa.model_dump(mode="json", exclude=NOT_JUDGED_BY),
         catalog=CONFIG.catalog_params,
-        gave_up=lambda wildcards, output: jobs.given_up(output.verdict),
+        gave_up=lambda wildcards, output: frame.given_up(output.verdict),
     log:
         "logs/qa_mosaic/{date}/{product}.log",
     benchmark:
@@ -78,8 +78,8 @@ rule inject_tile:
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
         catalog=CONFIG.catalog_params,
-        qa=CONFIG.qa.model_dump(mode="json", include=qa_options.INJECTED_BY),
-        gave_up=lambda wildcards, output: jobs.given_up(output.record),
+        qa=CONFIG.qa.model_dump(mode="json", include=INJECTED_BY),
+        gave_up=lambda wildcards, output: frame.given_up(output.record),
     log:
         "logs/inject_tile/{date}/{tile}.log",
     benchmark:
@@ -110,7 +110,7 @@ rule qa_night:
     params:
         left_out=lambda wildcards: NIGHT.left_out_of(wildcards.date),
         flux_snr=CONFIG.qa.flux_snr,
-        gave_up=lambda wildcards, output: jobs.given_up(output[0]),
+        gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/qa_night/{date}.log",
     benchmark:

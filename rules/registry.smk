@@ -11,7 +11,7 @@ rule build_registry:
         caltables=update("state/cal_registry.sqlite3"),
     params:
         backups=CONFIG.registry.backups,
-        others=lambda wildcards, input: registry_sidecars.state_of_others(CONFIG.products, input),
+        others=lambda wildcards, input: state_of_others(CONFIG.products, input),
     log:
         "logs/build_registry.log",
     benchmark:

@@ -5,10 +5,12 @@ Input: `ms/science/{date}/{tile}.ms` with its .json, and the caltables the tile 
 Settings: `imaging` (`smearing_loss` …), `beam`.
 """
 
-from contimg import jobs, stages
-from contimg.config import BeamOptions, ImagingOptions
+from contimg.image.job import ApplyTile
+from contimg.image.options import ImagingOptions
+from contimg.jobs import frame
+from contimg.telescope.options import BeamOptions
 
-job = stages.ApplyTile(
+job = ApplyTile(
     tile=snakemake.wildcards.tile,
     ms=snakemake.input.ms,
     sidecar=snakemake.input.sidecar,
@@ -21,4 +23,4 @@ job = stages.ApplyTile(
     beam=BeamOptions.model_validate(snakemake.params.beam),
     threads=snakemake.threads,
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

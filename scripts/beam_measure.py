@@ -5,14 +5,15 @@ Input: `beam/{date}/{tile}/` of every tile. Output: `beam/{first}_{last}/` with 
 pointing offset and squint (deg), errors, and a recommendation. Settings: `beam`, `catalog`.
 """
 
-from contimg import beam_measure, jobs
-from contimg.catalog import Catalog
-from contimg.config import BeamOptions
+from contimg.beam.job import BeamMeasure
+from contimg.jobs import frame
+from contimg.sky.catalog import Catalog
+from contimg.telescope.options import BeamOptions
 
-job = beam_measure.BeamMeasure(
+job = BeamMeasure(
     tiles=tuple(snakemake.input),
     directory=snakemake.output[0],
     beam=BeamOptions.model_validate(snakemake.params.beam),
     catalog=Catalog.of(snakemake.params.catalog),
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

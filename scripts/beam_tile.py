@@ -6,11 +6,13 @@ fluxes (Jy) of each source in parts of the tile and of the band, for each hand, 
 Settings: `beam`, `imaging` (averaging), `scratch`.
 """
 
-from contimg import beam_measure, jobs
-from contimg.config import BeamOptions, ImagingOptions
-from contimg.scratch import Scratch
+from contimg.beam.job import BeamTile
+from contimg.image.options import ImagingOptions
+from contimg.jobs import frame
+from contimg.jobs.scratch import Scratch
+from contimg.telescope.options import BeamOptions
 
-job = beam_measure.BeamTile(
+job = BeamTile(
     tile=snakemake.wildcards.tile,
     ms=snakemake.input.ms,
     sidecar=snakemake.input.sidecar,
@@ -24,4 +26,4 @@ job = beam_measure.BeamTile(
     scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -7,7 +7,7 @@ Settings: `registry`.
 
 from pathlib import Path
 
-from contimg.registry_files import rebuild
+from contimg.registry.files import rebuild
 
 counts = rebuild(Path(), keep=snakemake.params.backups)
 Path(snakemake.log[0]).write_text(", ".join(f"{count} {what}" for what, count in counts.items()) + "\n")

@@ -6,14 +6,17 @@ gives the verdict: tiles use the table only if it is `ok`. Settings: `calibratio
 `calibrators`, `catalog`, `catalog_table`.
 """
 
-from contimg import jobs, stages
-from contimg.calibrators import Calibrator
-from contimg.catalog import Catalog
-from contimg.config import BeamOptions, CalibrationOptions, FlaggingOptions
-from contimg.index import Slot
-from contimg.scratch import Scratch
+from contimg.calibrate.job import CalibrateTransit
+from contimg.calibrate.options import CalibrationOptions
+from contimg.convert.options import FlaggingOptions
+from contimg.index.tile import Slot
+from contimg.jobs import frame
+from contimg.jobs.scratch import Scratch
+from contimg.sky.calibrators import Calibrator
+from contimg.sky.catalog import Catalog
+from contimg.telescope.options import BeamOptions
 
-job = stages.CalibrateTransit(
+job = CalibrateTransit(
     tile=snakemake.wildcards.tile,
     slots=tuple(Slot(**slot) for slot in snakemake.params.slots),
     calibrator=Calibrator(**snakemake.params.calibrator),
@@ -28,4 +31,4 @@ job = stages.CalibrateTransit(
     threads=snakemake.threads,
     log=snakemake.log[0],
 )
-jobs.run_rule(snakemake, job, product=snakemake.output.tables)
+frame.run_rule(snakemake, job, product=snakemake.output.tables)

@@ -5,12 +5,13 @@ the tile's mid-time (ICRS), flagged, uncalibrated; beside it `{tile}.json`, whic
 are unusable. Settings: `flagging`, `min_subbands`.
 """
 
-from contimg import jobs, stages
-from contimg.config import FlaggingOptions
-from contimg.index import Slot
-from contimg.scratch import Scratch
+from contimg.convert.job import ConvertTile
+from contimg.convert.options import FlaggingOptions
+from contimg.index.tile import Slot
+from contimg.jobs import frame
+from contimg.jobs.scratch import Scratch
 
-job = stages.ConvertTile(
+job = ConvertTile(
     tile=snakemake.wildcards.tile,
     slots=tuple(Slot(**slot) for slot in snakemake.params.slots),
     ms=snakemake.output.ms,
@@ -19,4 +20,4 @@ job = stages.ConvertTile(
     scratch=Scratch.of(snakemake.resources),
     threads=snakemake.threads,
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -6,12 +6,14 @@ and the local rms (FITS), a picture and status.json. The calibrated data live in
 Settings: `imaging`, `beam`, `catalog`, `catalog_table`, `scratch`.
 """
 
-from contimg import jobs, stages
-from contimg.catalog import Catalog
-from contimg.config import BeamOptions, ImagingOptions
-from contimg.scratch import Scratch
+from contimg.image.job import ImageTile
+from contimg.image.options import ImagingOptions
+from contimg.jobs import frame
+from contimg.jobs.scratch import Scratch
+from contimg.sky.catalog import Catalog
+from contimg.telescope.options import BeamOptions
 
-job = stages.ImageTile(
+job = ImageTile(
     tile=snakemake.wildcards.tile,
     ms=snakemake.input.ms,
     sidecar=snakemake.input.sidecar,
@@ -26,4 +28,4 @@ job = stages.ImageTile(
     threads=snakemake.threads,
     log=snakemake.log[0],
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

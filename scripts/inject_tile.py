@@ -5,14 +5,16 @@ completeness curve and the flux bias, and `{tile}.parquet`, a row for each injec
 Settings: `qa.injection_minutes`, `qa.injection_pb`, and those of `image_tile`.
 """
 
-from contimg import jobs, stages
-from contimg.catalog import Catalog
-from contimg.config import BeamOptions, ImagingOptions
-from contimg.qa_injection import InjectTile
-from contimg.qa_options import QaOptions
-from contimg.scratch import Scratch
+from contimg.image.job import ImageTile
+from contimg.image.options import ImagingOptions
+from contimg.jobs import frame
+from contimg.jobs.scratch import Scratch
+from contimg.qa.injection import InjectTile
+from contimg.qa.options import QaOptions
+from contimg.sky.catalog import Catalog
+from contimg.telescope.options import BeamOptions
 
-image = stages.ImageTile(
+image = ImageTile(
     tile=snakemake.wildcards.tile,
     ms=snakemake.input.ms,
     sidecar=snakemake.input.sidecar,
@@ -29,4 +31,4 @@ image = stages.ImageTile(
 )
 options = QaOptions.model_validate(snakemake.params.qa)
 job = InjectTile(image, snakemake.output.record, snakemake.output.sources, options)
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -4,8 +4,8 @@ Input: the receipts of a date's mosaics. Output: `state/published/{date}.json`, 
 `published/{date}/index.json`, `obscore.csv`, `obscore.vot` and `coverage.moc.fits` are written anew from the manifests.
 """
 
-from contimg import jobs
-from contimg.publish_jobs import ListPublished
+from contimg.jobs import frame
+from contimg.publish.job import ListPublished
 
 job = ListPublished(date=snakemake.wildcards.date, listing=snakemake.output[0])
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -6,10 +6,10 @@ its weights and rms (FITS), a picture and status.json, which lists every tile us
 Settings: `mosaic`.
 """
 
-from contimg import jobs
-from contimg.config import MosaicOptions
-from contimg.mosaic_job import Mosaic
-from contimg.windows import Window
+from contimg.jobs import frame
+from contimg.mosaic.job import Mosaic
+from contimg.mosaic.options import MosaicOptions
+from contimg.mosaic.windows import Window
 
 job = Mosaic(
     window=Window(**snakemake.params.window),
@@ -19,4 +19,4 @@ job = Mosaic(
     options=MosaicOptions.model_validate(snakemake.params.mosaic),
     threads=snakemake.threads,
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

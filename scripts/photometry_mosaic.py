@@ -6,7 +6,7 @@ Jy, and its sidecar; of a mosaic that failed no rows and the reason.
 Settings: `photometry`.
 """
 
-from contimg import jobs
+from contimg.jobs import frame as jobs
 from contimg.photometry.job import PhotometryMosaic
 from contimg.photometry.options import PhotometryOptions
 

@@ -7,9 +7,10 @@ written anew each time. Nothing else is made. Settings: all.
 import os
 from pathlib import Path
 
-from contimg.manifest import thaw
-from contimg.plan import make, summary
-from contimg.workflow_entry import MANIFEST_VARIABLE, say
+from contimg.jobs.orphans import MANIFEST_VARIABLE
+from contimg.night.manifest import thaw
+from contimg.plan.facts import make, summary
+from contimg.run.entry import say
 
 config, night = thaw(Path(os.environ[MANIFEST_VARIABLE]))
 facts = make(config, night, target="all", cores=snakemake.threads)

@@ -4,13 +4,14 @@ Input: a mosaic's directory and the verdict on it. Output: a receipt, `state/pub
 says where it is published (`published/{date}/{product}/v1/`) or why it is not. Versions are never written over.
 """
 
-from contimg import jobs, workflow_entry
-from contimg.publish_jobs import PublishMosaic
+from contimg.jobs import frame
+from contimg.publish.job import PublishMosaic
+from contimg.run import entry
 
 job = PublishMosaic(
     product=snakemake.input.mosaic,
     verdict=snakemake.input.verdict,
     receipt=snakemake.output[0],
-    configuration=workflow_entry.frozen_configuration(),
+    configuration=entry.frozen_configuration(),
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -5,10 +5,10 @@ limits and verdict, and `{mosaic}.sources.parquet`. A mosaic that fails is not p
 Settings: `qa`, `catalog`, `catalog_table`.
 """
 
-from contimg import jobs
-from contimg.catalog import Catalog
-from contimg.qa_jobs import QaMosaic
-from contimg.qa_options import QaOptions
+from contimg.jobs import frame
+from contimg.qa.job import QaMosaic
+from contimg.qa.options import QaOptions
+from contimg.sky.catalog import Catalog
 
 job = QaMosaic(
     directory=snakemake.input.mosaic,
@@ -18,4 +18,4 @@ job = QaMosaic(
     catalog=Catalog.of(snakemake.params.catalog),
     options=QaOptions.model_validate(snakemake.params.qa),
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -4,8 +4,8 @@ Input: the verdicts of the date that this run makes; the page shows all that the
 `qa/{date}.html`, which needs no other file. Settings: `qa.flux_snr`.
 """
 
-from contimg import jobs
-from contimg.qa_page import NightPage
+from contimg.jobs import frame
+from contimg.qa.page import NightPage
 
 job = NightPage(
     date=snakemake.wildcards.date,
@@ -13,4 +13,4 @@ job = NightPage(
     left_out=tuple(map(tuple, snakemake.params.left_out)),
     flux_snr=snakemake.params.flux_snr,
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

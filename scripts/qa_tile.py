@@ -5,11 +5,11 @@ Input: `images/{date}/{tile}/`. Output: `qa/{date}/{tile}.json` with each gate's
 Settings: `qa`, `catalog`, `catalog_table`.
 """
 
-from contimg import jobs
-from contimg.catalog import Catalog
-from contimg.qa_conditions import Pointing
-from contimg.qa_jobs import QaTile
-from contimg.qa_options import QaOptions
+from contimg.jobs import frame
+from contimg.qa.conditions import Pointing
+from contimg.qa.job import QaTile
+from contimg.qa.options import QaOptions
+from contimg.sky.catalog import Catalog
 
 job = QaTile(
     directory=snakemake.input[0],
@@ -19,4 +19,4 @@ job = QaTile(
     options=QaOptions.model_validate(snakemake.params.qa),
     pointing=Pointing(**snakemake.params.pointing),
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -5,10 +5,10 @@ catalogue and the own list. Output: `photometry/sources.parquet`, one row a sour
 Settings: `photometry`, `catalog`, `catalog_table`.
 """
 
-from contimg import jobs
-from contimg.catalog import Catalog
+from contimg.jobs import frame as jobs
 from contimg.photometry.job import SourceList
 from contimg.photometry.options import PhotometryOptions
+from contimg.sky.catalog import Catalog
 
 job = SourceList(
     path=snakemake.output.sources,

@@ -160,7 +160,7 @@ def test_make_alone_lists_every_target():
 
 
 def test_every_contimg_command_in_the_documents_exists(capsys):
-    from contimg.cli import main
+    from contimg.cli.main import main
 
     named = {
         command

@@ -29,6 +29,7 @@ check snakefmt snakefmt --check --diff Snakefile rules
 check "snakemake --lint" snakemake --lint --config incoming="$work/incoming" products="$work/products"
 check codespell codespell
 check mypy mypy
+check import-linter lint-imports --no-cache
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "Failed: ${failed[*]}"

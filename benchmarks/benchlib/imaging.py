@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchlib.cost import Cost
-from contimg.compare import compare_product
+from contimg.qa.truth import compare_product
 from contimg.simulate.options import Fault, SimOptions, Source, preset
 from contimg.simulate.truth import Truth
 

@@ -18,14 +18,14 @@ def gain(dec_deg: float, threads: int = 1) -> float:
     """Noise in the middle of a tile over that in the middle of the mosaic of an hour's twelve tiles.
 
     The tiles are correlated noise, `RMS_JY` everywhere in the apparent image, over the beam of a 4.65 m dish averaged
-    along the drift; they are weighted and added by `contimg.mosaic`.
+    along the drift; they are weighted and added by `contimg.mosaic.coadd`.
     """
     from astropy.io import fits
     from scipy.ndimage import gaussian_filter
 
-    from contimg.mosaic import make_mosaic
-    from contimg.mosaic_grid import MosaicGrid
-    from contimg.options import MosaicOptions
+    from contimg.mosaic.coadd import make_mosaic
+    from contimg.mosaic.grid import MosaicGrid
+    from contimg.mosaic.options import MosaicOptions
 
     rng = np.random.default_rng(110)
     power = drift_beam(dec_deg)
@@ -60,7 +60,7 @@ def gain(dec_deg: float, threads: int = 1) -> float:
 
 def drift_beam(dec_deg: float) -> np.ndarray:
     """Airy power beam at 1.4 GHz of a 4.65 m dish, averaged over a tile's drift, (SIZE, SIZE), middle of the field."""
-    from contimg.beam import airy_power
+    from contimg.telescope.beam import airy_power
 
     cell = np.radians(CELL_ARCSEC / 3600)
     y, x = (np.mgrid[:SIZE, :SIZE] - SIZE / 2) * cell

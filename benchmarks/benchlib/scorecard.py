@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from benchlib.skies import Night
-from contimg.compare import PB_MIN, SIGMA, compare_product, quality, read_product
-from contimg.measure import PixelBeam, find
-from contimg.products import read_json
+from contimg.core.products import read_json
+from contimg.qa.truth import PB_MIN, SIGMA, compare_product, quality, read_product
 from contimg.simulate.truth import Truth
+from contimg.sky.measure import PixelBeam, find
 
 BRIGHT_SIGMA = 50.0
 FOUND_SIGMA = 5.0
@@ -36,7 +36,7 @@ class Measured:
     Attributes
     ----------
     fluxes : DataFrame
-        `contimg.compare.compare` of each mosaic: one row a true source above 10 σ; and `ratio_scaled`, the ratio with
+        `contimg.qa.truth.compare` of each mosaic: one row a true source above 10 σ; and `ratio_scaled`, the ratio with
         the error of the calibrator's catalogue flux, which every flux inherits, taken out.
     found : DataFrame
         One row a source found blindly above 5 σ: `snr`, `real` (a true source is within a beam).
@@ -117,7 +117,7 @@ def together(parts: Sequence[Measured]) -> Measured:
 def blind(directory: Path, truth: Truth, bright: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What is found in a mosaic without knowing the truth, and which of the `bright` true sources are.
 
-    Where the rms is more than 1 / `contimg.compare.PB_MIN` of its best, nothing counts.
+    Where the rms is more than 1 / `contimg.qa.truth.PB_MIN` of its best, nothing counts.
     """
     from astropy.wcs import WCS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchlib.cost import Cost
 from benchlib.report import OURS, Row, row
 from benchlib.tile import Tile, forget, prepare, sidecar, snakemake
-from contimg import names
+from contimg.core import names
 from contimg.simulate.options import preset
 
 QUICK = ("calibration={find_neighbours: false}", "imaging={quality_tier: development}")

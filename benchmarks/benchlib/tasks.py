@@ -35,7 +35,7 @@ def copy_with_sync(files: list[str], out: str) -> Said:
 def pyuvdata(files: list[str], ra_rad: float, dec_rad: float, out: str) -> Said:
     """Read, sort by frequency, phase and write a Measurement Set."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-    from unit.uvdata_oracle import uvdata_ms
+    from benchlib.uvdata_oracle import uvdata_ms
 
     uvdata_ms([Path(name) for name in files], ra_rad, dec_rad, Path(out))
     return {}
@@ -45,8 +45,8 @@ def calibrator_ms(
     files: list[str], tile: str, name: str, ra_deg: float, dec_deg: float, out: str, threads: int
 ) -> Said:
     """Prepare the calibration rival: all data, phased to the calibrator."""
-    from contimg.convert import PhaseCentre, convert_tile
-    from contimg.options import FlaggingOptions
+    from contimg.convert.options import FlaggingOptions
+    from contimg.convert.tile import PhaseCentre, convert_tile
 
     convert_tile(
         slots(files),
@@ -61,7 +61,7 @@ def calibrator_ms(
 
 def calibrated_ms(ms: str, tables: str, out: str, threads: int) -> Said:
     """Prepare the imaging rivals: all channels, calibrated."""
-    from contimg.apply import apply_tile
+    from contimg.gains.apply import apply_tile
 
     apply_tile(Path(ms), Path(tables), Path(out), freq_average=1, threads=threads)
     return {}
@@ -153,8 +153,8 @@ def ducc_pass(ms: str, size: tuple[int, int], cell_arcsec: float, threads: int) 
 
 def slots(files: list[str]) -> list[Any]:
     """The subband slots of a tile's files, ascending in frequency."""
-    from contimg import uvh5
-    from contimg.index import Slot
+    from contimg.index import uvh5
+    from contimg.index.tile import Slot
 
     found = []
     for path in files:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchlib.cost import Cost, measure
-from contimg import names
+from contimg.core import names
 from contimg.simulate import options as sim
 
 CLONE = Path(__file__).resolve().parents[2]

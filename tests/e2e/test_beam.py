@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from contimg.beam_file import read_beam
-from contimg.products import read_json
+from contimg.core.products import read_json
+from contimg.telescope.beam_file import read_beam
 
 from .conftest import SQUINT
 

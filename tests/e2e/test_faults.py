@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from contimg.products import read_json
+from contimg.core.products import read_json
 from contimg.simulate import simulate
 
 from .conftest import QUICK, fault, make_night, snakemake, write_calibrators

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from contimg.compare import MEDIAN_LIMIT, compare_product, judge
-from contimg.products import read_json
+from contimg.core.products import read_json
+from contimg.qa.truth import MEDIAN_LIMIT, compare_product, judge
 
 
 def tables(made, kind):

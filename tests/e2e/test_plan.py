@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from contimg.cli import main
-from contimg.names import tile_mjd, tile_name
-from contimg.products import read_json
+from builders.uvh5_files import INTEGRATION_S, write_tile
+from contimg.cli.main import main
+from contimg.core.names import tile_mjd, tile_name
+from contimg.core.products import read_json
 from contimg.simulate import simulate
 
-from ..unit.uvh5_files import INTEGRATION_S, write_tile
 from .conftest import snakemake, write_calibrators
 
 TILES = 6

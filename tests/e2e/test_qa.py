@@ -7,9 +7,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from contimg import names
-from contimg.products import read_json
-from contimg.qa_gates import CATALOGUE_GATES
+from contimg.core import names
+from contimg.core.products import read_json
+from contimg.qa.gates import CATALOGUE_GATES
 from contimg.simulate.options import preset
 
 

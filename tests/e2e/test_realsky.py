@@ -4,8 +4,8 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
-from contimg.measure import measure
-from contimg.products import read_json
+from contimg.core.products import read_json
+from contimg.sky.measure import measure
 
 from .conftest import CLONE, snakemake
 

@@ -2,8 +2,8 @@
 
 import shutil
 
-from contimg import query
-from contimg.registry_files import NAMES, as_rebuilt, open_readonly
+from contimg.registry import questions
+from contimg.registry.files import NAMES, as_rebuilt, open_readonly
 
 
 def test_the_workflow_builds_registries_that_say_what_the_sidecars_say(night):
@@ -14,12 +14,12 @@ def test_the_workflow_builds_registries_that_say_what_the_sidecars_say(night):
     with open_readonly(state / "products.sqlite3") as connection:
         ((images,),) = connection.execute("SELECT count(*) FROM tiles")
         ((mosaics,),) = connection.execute("SELECT count(*) FROM mosaics")
-        (table, *_), *_ = query.of_calibrator(connection, calibrator="0834+555")[1]
+        (table, *_), *_ = questions.of_calibrator(connection, calibrator="0834+555")[1]
     assert images == len(night.directories("images"))
     assert mosaics == len(night.directories("mosaics"))
     with open_readonly(state / "cal_registry.sqlite3") as connection:
         ((strip, mjd),) = connection.execute("SELECT strip_deg, mjd FROM caltable WHERE path = ?", (table,))
-        found = query.valid_tables(connection, mjd=mjd + 0.1, dec_deg=strip, hours=3.0)[1]
+        found = questions.valid_tables(connection, mjd=mjd + 0.1, dec_deg=strip, hours=3.0)[1]
     assert [row[0] for row in found] == [table]
     assert "Nothing to be done" in night.snakemake("-n", "registry").stdout
 

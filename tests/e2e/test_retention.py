@@ -2,8 +2,8 @@
 
 import pytest
 
-from contimg.cli import main
-from contimg.publish import damaged, published_versions
+from contimg.cli.main import main
+from contimg.publish.versions import damaged, published_versions
 
 from .conftest import QUICK, make_night
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from contimg.names import image_dir, science_ms, science_sidecar
-from contimg.noise import MOST_PIXELS
-from contimg.products import read_json
+from contimg.core.names import image_dir, science_ms, science_sidecar
+from contimg.core.products import read_json
+from contimg.sky.noise import MOST_PIXELS
 
 from .conftest import CLONE
 
@@ -34,7 +34,7 @@ def most_by_rounding(name, folder):
 
 def contimg(*words):
     """What a command prints, which ends well."""
-    call = [sys.executable, "-m", "contimg.cli", *map(str, words)]
+    call = [sys.executable, "-m", "contimg.cli.main", *map(str, words)]
     done = subprocess.run(call, cwd=CLONE / "scripts", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from contimg import jobs
+from contimg.jobs import frame
 
 from .conftest import CLONE, Made, command, expect_same_pixels, make_night, running
 
@@ -110,7 +110,7 @@ def test_a_night_through_slurm_gives_the_same_products_whatever_happens(battered
     assert battered.codes == (-signal.SIGKILL, 0), battered.terminal
     expect_same_pixels(battered.products, local.products)
     assert list(battered.products.glob("**/*.part.*")) == []
-    assert jobs.killed(battered.products) == []
+    assert frame.killed(battered.products) == []
 
 
 def test_a_second_run_on_the_tree_stops_at_once_and_says_who_holds_it(battered):
@@ -203,13 +203,13 @@ def test_a_tile_that_always_raises_is_rejected_and_says_why(troubled):
     status = troubled.status(RAISES)
     assert status["status"] == "rejected"
     assert status["reason"].startswith("error: wsclean")
-    assert len(troubled.slurm_logs(RAISES)) == jobs.RETRIES  # the last attempt succeeds in saying so
+    assert len(troubled.slurm_logs(RAISES)) == frame.RETRIES  # the last attempt succeeds in saying so
 
 
 def test_a_tile_whose_job_is_always_killed_is_rejected_and_says_why(troubled):
     status = troubled.status(HUNGRY)
     assert status["status"] == "rejected"
-    assert status["reason"].startswith(f"error: its job was killed {jobs.RESTARTS} times")
+    assert status["reason"].startswith(f"error: its job was killed {frame.RESTARTS} times")
     assert all("exceeded memory limit" in log for log in troubled.slurm_logs(HUNGRY))
 
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from contimg import jobs
-from contimg.products import read_json
+from contimg.core.products import read_json
+from contimg.jobs import frame
 
 from .conftest import CLONE, command
 
@@ -41,7 +41,7 @@ def both(clean, tmp_path_factory):
         words(tiles[FIRST]), cwd=CLONE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     end = time.monotonic() + PATIENCE_S
-    while not jobs.killed(products) and first.poll() is None and time.monotonic() < end:
+    while not frame.killed(products) and first.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(first.pid, signal.SIGSTOP)
     try:
@@ -74,4 +74,4 @@ def test_the_first_works_on_and_the_second_works_after_it(both, clean):
         alone = read_json(clean.products / path.relative_to(products))
         assert read_json(path)["contents"] == alone["contents"]
     assert list(products.glob("**/*.part.*")) == []
-    assert jobs.killed(products) == []
+    assert frame.killed(products) == []

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from contimg.publish import damaged, published_versions
+from contimg.publish.versions import damaged, published_versions
 from contimg.simulate import simulate
 
 from .conftest import CLONE, QUICK, write_calibrators
@@ -33,7 +33,7 @@ def arriving(tiny_options, tmp_path_factory):
 def start(where, *arguments):
     """The command, started; its lines come from stderr."""
     command = [
-        sys.executable, "-m", "contimg.cli", "mosaic", "--calibrator", "0834+555", "--transit-date", "2025-10-30",
+        sys.executable, "-m", "contimg.cli.main", "mosaic", "--calibrator", "0834+555", "--transit-date", "2025-10-30",
         "--timespan-minutes", SPAN_MINUTES, "--poll-interval", "0.2", "--cores", "2", *arguments,
         "--config", f"incoming={where / 'incoming'}", f"products={where / 'products'}",
         f"calibrators={where / 'calibrators.csv'}", *QUICK,

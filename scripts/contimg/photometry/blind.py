@@ -1,6 +1,6 @@
 """Sources that are in no list: found in the mosaics by QA's search, kept with what speaks for them, joined in time.
 
-QA searches every mosaic with `contimg.measure.find` and leaves `qa/{date}/{mosaic}.sources.parquet`. What is not
+QA searches every mosaic with `contimg.sky.measure.find` and leaves `qa/{date}/{mosaic}.sources.parquet`. What is not
 listed there joins the list once it was found, above `photometry.join_snr`, on `photometry.join_after` dates, in
 mosaics that passed. A detection's reliability is that of its mosaic: one less the part of peaks that are false,
 as its holes tell (`docs/qa.md`).
@@ -20,8 +20,8 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from scipy import sparse
 
-from contimg.errors import InputError
-from contimg.products import read_json
+from contimg.core.errors import InputError
+from contimg.core.products import read_json
 
 COLUMNS = ["date", "mosaic", "ra_deg", "dec_deg", "flux_jy", "snr", "reliability"]
 

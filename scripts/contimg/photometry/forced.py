@@ -2,7 +2,7 @@
 
 Amplitude
     The restoring beam at the listed place, fitted to the pixels within 0.7 of its full width; sources nearer than
-    `JOINT_BEAMS` are solved together. The window, the beam and the least squares are those of `contimg.measure`,
+    `JOINT_BEAMS` are solved together. The window, the beam and the least squares are those of `contimg.sky.measure`,
     which QA and the search use: one truth of a flux. In noise that is correlated like the beam this is the matched
     filter (Condon 1997, PASP 109, 166).
 Background and noise
@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from contimg.measure import WINDOW_BEAMS, PixelBeam
+from contimg.sky.measure import WINDOW_BEAMS, PixelBeam
 
 Array = NDArray[Any]
 
 JOINT_BEAMS = 3.0
-"""As `contimg.measure`: at 1.5 beams a neighbour ten times brighter would leave several per cent in the window."""
+"""As `contimg.sky.measure`: at 1.5 beams a neighbour ten times brighter would leave several per cent in the window."""
 APERTURE_BEAMS = 1.0
 INNER_BEAMS = 2.0  # of the annulus
 SAMPLES = 600

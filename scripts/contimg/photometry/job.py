@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contimg import names
-from contimg.errors import Rejected
+from contimg.core import names
+from contimg.core.errors import Rejected
+from contimg.core.products import building, read_json, status, write_json
 from contimg.photometry.options import PhotometryOptions
-from contimg.products import building, read_json, status, write_json
-from contimg.qa import FAIL
+from contimg.qa.verdict import FAIL
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from contimg.catalog import Catalog
+    from contimg.sky.catalog import Catalog
 
 
 KNOWN_ARCSEC = 15.0

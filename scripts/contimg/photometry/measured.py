@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.photometry import table as layout
 from contimg.photometry.forced import MAD_TO_SIGMA, Forced, extract
 from contimg.photometry.options import PhotometryOptions

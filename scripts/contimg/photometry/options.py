@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from contimg.options import NUMBER, Fraction, Options, Place, Sigmas, key
+from contimg.core.options import NUMBER, Fraction, Options, Place, Sigmas, key
 
 
 class PhotometryOptions(Options):

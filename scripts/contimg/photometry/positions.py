@@ -23,7 +23,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from numpy.typing import NDArray
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -143,7 +143,7 @@ def assemble(
     Parameters
     ----------
     catalog : DataFrame or None
-        From `contimg.catalog.Catalog.read`.
+        From `contimg.sky.catalog.Catalog.read`.
     own : DataFrame or None
         From `read_own`.
     blind : DataFrame or None

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 
 METADATA_KEY = b"contimg"
 FORMAT = 1
@@ -131,7 +131,7 @@ def schema(about: Mapping[str, Any]) -> pa.Schema:
     Parameters
     ----------
     about : mapping
-        Fields of a product's sidecar (`contimg.products.status`), JSON-able.
+        Fields of a product's sidecar (`contimg.core.products.status`), JSON-able.
     """
     fields = [
         pa.field(column.name, column.type, metadata={"unit": column.unit, "description": column.text})
@@ -152,7 +152,7 @@ def write(path: Path, frame: pd.DataFrame, about: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path : Path
-        The file, which appears as the caller arranges (`contimg.products.building`).
+        The file, which appears as the caller arranges (`contimg.core.products.building`).
     frame : DataFrame
         Columns of `COLUMNS`, in any order.
     about : mapping

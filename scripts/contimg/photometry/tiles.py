@@ -20,9 +20,9 @@ from astropy.time import Time
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from contimg.calibrators import REFERENCE_HZ
-from contimg.errors import InputError
-from contimg.products import read_json
+from contimg.core.constants import REFERENCE_HZ
+from contimg.core.errors import InputError
+from contimg.core.products import read_json
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.streams import Stream, generator
 
 if TYPE_CHECKING:
-    from contimg.simulate.signal import TileModel
+    from contimg.simulate.model import TileModel
 
 SWING, SWING_MINUTES = 0.3, 4.0
 ACROSS_BAND_RAD = 1.0

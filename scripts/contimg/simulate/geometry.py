@@ -19,7 +19,7 @@ from astropy.coordinates import HADec, SkyCoord, get_body
 from astropy.time import Time
 from astropy.utils import iers
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.simulate.stations import REFERENCE_LONGITUDE_RAD, reference_location
 
 iers.conf.auto_download = False

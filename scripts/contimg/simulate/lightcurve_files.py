@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contimg.errors import ConfigError
+from contimg.core.errors import ConfigError
 from contimg.simulate.lightcurves import FREQ_HZ, Mosaic, Simulation, calibrator_name
 
 METADATA_KEY = b"contimg"

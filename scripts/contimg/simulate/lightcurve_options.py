@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from contimg.errors import ConfigError
+from contimg.core.errors import ConfigError
 
 
 def _opt(default: Any, text: str) -> Any:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from contimg.errors import ConfigError, InputError
+from contimg.core.errors import ConfigError, InputError
 from contimg.simulate import faults, gains, geometry, rfi, signal, sky, stations, truth, writer
+from contimg.simulate.model import TileModel
 from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.streams import Stream, generator
 
@@ -130,7 +131,7 @@ def prepare(options: SimOptions, out: Path) -> Night:
     return Night(options, first_mjd, sources, table, used, antennas, out)
 
 
-def tile_model(night: Night, index: int, dec_deg: float) -> signal.TileModel:
+def tile_model(night: Night, index: int, dec_deg: float) -> TileModel:
     """Return the model of a tile at a pointing declination (apparent, deg)."""
     times_jd = tile_times_jd(night.options, night.start_mjd, index)
     begin = tile_start_mjd(night.options, times_jd)
@@ -186,7 +187,7 @@ def _write_tile(night: Night, index: int, progress: Callable[[str], None] | None
 
 
 def _write_subband(
-    night: Night, model: signal.TileModel, subband: int, plan: faults.Plan, first: str, second: str
+    night: Night, model: TileModel, subband: int, plan: faults.Plan, first: str, second: str
 ) -> list[str]:
     """Write the files of one subband of a tile as its faults want them.
 
@@ -240,7 +241,7 @@ def _showing(fault: faults.Fault, made: dict[int, list[str]]) -> tuple[str, ...]
     return tuple(names)
 
 
-def _tile_truth(model: signal.TileModel, index: int, made: dict[int, list[str]]) -> truth.TileTruth:
+def _tile_truth(model: TileModel, index: int, made: dict[int, list[str]]) -> truth.TileTruth:
     options = model.options
     begin = tile_start_mjd(options, model.times_jd)
     mid_mjd = begin + 0.5 * options.n_integrations * options.integration_s / 86400.0

@@ -8,7 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-from contimg.errors import ConfigError
+from contimg.core.errors import ConfigError
 
 FAULT_KINDS = {
     "missing_subband": "the subband's file is not there",

@@ -13,64 +13,18 @@ point). Gains are constant in a channel.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from contimg.simulate import a_team, beam, clip, far, gains, geometry, rfi, screen, sky
 from contimg.simulate.core import add_sky
+from contimg.simulate.model import TileModel
 from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.stations import Stations, enu_axes, true_positions
 from contimg.simulate.streams import Stream, generator
 
 EXTENT_STEP_DEG = 0.01  # small against the beam, large against the rounding of apparent places
 POL_PAIRS = {2: ((0, 0), (1, 1)), 4: ((0, 0), (0, 1), (1, 0), (1, 1))}
-
-
-@dataclass(frozen=True)
-class TileModel:
-    """A tile before its noise: what its sources, antennas and interference do at each integration.
-
-    Attributes
-    ----------
-    times_jd : ndarray, (nt,)
-        Integration midpoints, JD UTC.
-    sources : list of Source
-        Those within the sky radius at mid-tile.
-    separation_rad : ndarray, (2, nt, nsrc)
-        From where the beams of X and Y point.
-    positions_m : ndarray, (nant, 3)
-        ECEF, relative to the reference point.
-    path_m, rate_m_s : ndarray, (nt, nant, nsrc)
-        See `geometry.excess_path`.
-    extent_m : ndarray, (nt, nant, nsrc, 2)
-        See `source_extent`; 0 for points.
-    receiver_gain, receiver_noise : ndarray, (nt, nant, 2)
-        What clipping leaves of the amplitudes, and by how much the noise's differs from that of `sefd_jy`, by clipping
-        and by SEFDs of their own.
-    ant1, ant2 : ndarray of int, (nbl,)
-        Indices into the antennas used, autocorrelations included, ant1 <= ant2.
-    """
-
-    options: SimOptions
-    key: int
-    dec_deg: float
-    times_jd: np.ndarray
-    sources: list[Source]
-    separation_rad: np.ndarray
-    path_m: np.ndarray
-    rate_m_s: np.ndarray
-    extent_m: np.ndarray
-    stopper_rate_m_s: np.ndarray
-    positions_m: np.ndarray
-    antenna_numbers: np.ndarray
-    alive: np.ndarray
-    receiver_gain: np.ndarray
-    receiver_noise: np.ndarray
-    antenna_gains: list[gains.AntennaGain]
-    bursts: list[rfi.Burst]
-    ant1: np.ndarray
-    ant2: np.ndarray
 
 
 def tile_key(start_mjd: float) -> int:

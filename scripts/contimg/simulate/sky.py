@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.simulate import a_team, counts
 from contimg.simulate.options import SimOptions, Source
 from contimg.simulate.streams import Stream, generator

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import EarthLocation
 
-from contimg.errors import ConfigError
+from contimg.core.errors import ConfigError
 
 REFERENCE_LONGITUDE_RAD = -2.064427799136453
 REFERENCE_LATITUDE_RAD = 0.6498455107238486

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.simulate import gains, options
 from contimg.simulate.gains import AntennaGain
 from contimg.simulate.options import SimOptions, Source

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.photometry import table as photometry
 from contimg.photometry.table import Column
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from contimg import names, qa
-from contimg.mosaic import make_mosaic
-from contimg.options import MosaicOptions
-from contimg.products import status, write_json
-
-from ..tile_images import write_strip
+from builders.tile_images import write_strip
+from contimg.core import names
+from contimg.core.products import status, write_json
+from contimg.mosaic.coadd import make_mosaic
+from contimg.mosaic.options import MosaicOptions
+from contimg.qa import verdict as qa
 
 DATE, NAME = "2025-10-30", "0830+55"
 RA, DEC, COUNT = 127.5, 55.0, 3

@@ -6,8 +6,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 from astropy.wcs import WCS
 
-from contimg.measure import PixelBeam, measure
 from contimg.photometry import forced
+from contimg.sky.measure import PixelBeam, measure
 
 from .fields import BEAM_PIX, field, header, noise, points, widths
 

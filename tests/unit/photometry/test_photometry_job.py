@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from astropy.coordinates import SkyCoord
 
-from contimg import names, qa
-from contimg.catalog import Catalog
-from contimg.errors import Rejected
+from contimg.core import names
+from contimg.core.errors import Rejected
+from contimg.core.products import write_json
 from contimg.photometry import positions, table
 from contimg.photometry.job import PhotometryMosaic, SourceList
 from contimg.photometry.options import PhotometryOptions
 from contimg.photometry.table import Flag
-from contimg.products import write_json
+from contimg.qa import verdict as qa
+from contimg.sky.catalog import Catalog
 
 from .nights import COUNT, DATE, DEC, NAME, NOISE_JY, SLOPE, plant, sky
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.photometry import positions
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from contimg.errors import ConfigError
+from contimg.core.errors import ConfigError
 from contimg.photometry import table
 from contimg.simulate.lightcurve_files import NOT_SEEN, SCHEMA, photometry, simulate_lightcurves
 from contimg.simulate.lightcurve_options import LightcurveOptions

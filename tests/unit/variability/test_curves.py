@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 from contimg.variability import curves
 
 

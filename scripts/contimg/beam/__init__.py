@@ -1,0 +1,1 @@
+"""The primary beam, measured from the sky: rule `beam_measure`."""

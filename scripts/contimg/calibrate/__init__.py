@@ -1,0 +1,1 @@
+"""A transit's delays, bandpass and gains: rule `calibrate_transit`."""

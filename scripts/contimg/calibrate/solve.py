@@ -1,0 +1,185 @@
+"""The solutions of a transit, each by one task of CASA on data as small as it allows.
+
+CASA's default model is a point source of 1 Jy at the phase centre, which is what data divided by their model
+(`contimg.calibrate.average`) show of the calibrator. Where not one solution is good, CASA writes no table and says so
+in its log only; here that is an error with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from casacore import tables
+
+from contimg.calibrate import bandpass
+from contimg.calibrate.average import CalibratorData, collapse
+from contimg.calibrate.options import CalibrationOptions
+from contimg.core.casa import NAME_PREFIX, CasaTasks
+from contimg.core.errors import Rejected
+from contimg.gains.apply import apply_gains
+from contimg.gains.tables import Gains, evaluate, phases_in_time
+from contimg.ms.meta import MsMeta
+from contimg.ms.sets import read_meta
+
+COARSE_CHANNELS = 32
+"""Phases do not need more channels than this, once delays are taken out."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """What the solutions of a transit have in common.
+
+    Attributes
+    ----------
+    casa : CasaTasks
+    refant : str
+        NAME of the reference antenna, as in the raw data.
+    options : CalibrationOptions
+    scratch : Path
+        Existing directory.
+    threads : int
+        For the compiled loops.
+    """
+
+    casa: CasaTasks
+    refant: str
+    options: CalibrationOptions
+    scratch: Path
+    threads: int
+
+    def delay(self, data: CalibratorData, table: Path) -> None:
+        """One delay an antenna and hand over the transit, from its baseline to the reference antenna."""
+        refant = NAME_PREFIX + self.refant  # the unmistakable name that the averaged set gives it
+        self.casa.gaincal(
+            vis=str(data.path),
+            caltable=str(table),
+            refant=refant,
+            antenna=f"{refant}&*",
+            minblperant=1,
+            gaintype="K",
+            solint="inf",
+            minsnr=self.options.delay_minsnr,
+        )
+        _require(table, "delay", data)
+
+    def phases(self, data: CalibratorData, ms: Path, table: Path) -> None:
+        """Solve for phases every `prebandpass_solint_s`, from a set without delays made from `data`."""
+        self._gaincal(ms, table, calmode="p", solint=f"{self.options.prebandpass_solint_s}s")
+        _require(table, "phase", data)
+
+    def bandpass(self, data: CalibratorData, ms: Path, table: Path, *, delay: Path | None) -> None:
+        """One complex bandpass from a set of one time made from `data`; `delay` is applied."""
+        bandpass.solve(
+            self.casa,
+            ms,
+            table,
+            fillgaps=self.options.fillgaps_channels,
+            scratch=self.scratch,
+            threads=self.threads,
+            **self._common(),
+            bandtype="B",
+            solint="inf",
+            combine="scan",
+            solnorm=False,
+            minsnr=self.options.bandpass_minsnr,
+            gaintable=[] if delay is None else [str(delay)],
+        )
+        _require(table, "bandpass", data)
+
+    def gain(self, data: CalibratorData, ms: Path, table: Path) -> None:
+        """Amplitude and phase over the whole transit, from a set made from `data` with K and BP taken out."""
+        self._gaincal(ms, table, calmode="ap", solint="inf")
+        _require(table, "gain", data)
+
+    def coarse(self, data: CalibratorData, meta: MsMeta) -> Gains:
+        """Phases in time and a bandpass from coarse data without delays, as gains on the set of `meta`.
+
+        `meta` is of the set that `data` were averaged from.
+        """
+        phases, coarse = self.scratch / "coarse.phases", self.scratch / "coarse.bandpass"
+        self.phases(data, data.path, phases)
+        collapsed = self.scratch / "coarse_collapsed.ms"
+        collapse(data, *phases_in_time(phases, data.meta), collapsed, self.threads)
+        self.bandpass(data, collapsed, coarse, delay=None)
+        return evaluate(_named_for_casa(meta), bandpass=coarse, gain=phases)
+
+    def finish(self, data: CalibratorData, folder: Path) -> Path:
+        """Make BP and G in `folder`, where K is, and return the table of the phases that were taken out for BP."""
+        delay, band, gain = (folder / name for name in ("K", "BP", "G"))
+        phases = self.scratch / "phases"
+        squeezed = self._averaged(data, evaluate(data.meta, delay=delay), "squeezed", COARSE_CHANNELS)
+        self.phases(data, squeezed, phases)
+        collapsed = self.scratch / "collapsed.ms"
+        collapse(data, *phases_in_time(phases, data.meta), collapsed, self.threads)
+        self.bandpass(data, collapsed, band, delay=delay)
+        flat = self._averaged(data, evaluate(data.meta, delay=delay, bandpass=band), "flat", 1)
+        self.gain(data, flat, gain)
+        return phases
+
+    def _averaged(self, data: CalibratorData, gains: Gains, name: str, channels: int) -> Path:
+        """A copy of the averaged data without some gains, averaged to at least so many channels."""
+        path = self.scratch / f"{name}.ms"
+        step = averaging(len(data.meta.freq_hz), channels)
+        apply_gains(data.path, gains, path, freq_average=step, threads=self.threads, origin=name)
+        return path
+
+    def _common(self) -> dict[str, Any]:
+        shortest = self.options.uvmin_klambda
+        return {
+            "refant": NAME_PREFIX + self.refant,
+            "minblperant": self.options.min_baselines_per_antenna,
+            "uvrange": f">{shortest}klambda" if shortest > 0 else "",
+        }
+
+    def _gaincal(self, ms: Path, table: Path, **settings: Any) -> None:
+        self.casa.gaincal(
+            vis=str(ms),
+            caltable=str(table),
+            **self._common(),
+            gaintype="G",
+            minsnr=self.options.gain_minsnr,
+            **settings,
+        )
+
+
+def averaging(n_channels: int, least: int) -> int:
+    """How many of `n_channels` may be averaged into one: the largest divisor that leaves `least` or more."""
+    return max(
+        (n for n in range(1, n_channels + 1) if n_channels % n == 0 and n_channels // n >= least), default=1
+    )
+
+
+def without_delays(ms: Path, delay: Path, out_ms: Path, *, threads: int) -> int:
+    """Write a coarse copy of a calibrator's set with its delays taken out; returns how many channels are one."""
+    meta = read_meta(ms)
+    step = averaging(len(meta.freq_hz), COARSE_CHANNELS)
+    gains = evaluate(_named_for_casa(meta), delay=delay)
+    apply_gains(ms, gains, out_ms, freq_average=step, threads=threads, origin=delay.name)
+    return step
+
+
+def restore_names(table: Path, ms: Path) -> None:
+    """Give a caltable the antennas' own names, and the set that its data came from."""
+    with tables.table(f"{table}/ANTENNA", readonly=False, ack=False) as antennas:
+        antennas.putcol("NAME", [name.removeprefix(NAME_PREFIX) for name in antennas.getcol("NAME")])
+    with tables.table(str(table), readonly=False, ack=False) as main:
+        main.putkeyword("MSName", ms.name)
+
+
+def _named_for_casa(meta: MsMeta) -> MsMeta:
+    """The antennas under the names that unfinished tables have."""
+    return replace(meta, antenna_names=[NAME_PREFIX + name for name in meta.antenna_names])
+
+
+def _require(table: Path, kind: str, data: CalibratorData) -> None:
+    found = table.exists()
+    if found:
+        with tables.table(str(table), ack=False) as solutions:
+            found = solutions.nrows() > 0 and not solutions.getcol("FLAG").all()
+    if not found:
+        raise Rejected(
+            f"no {kind} solution is good: the calibrator is not seen, or the data are bad (signal-to-noise "
+            f"ratio of a baseline over the transit, median: {data.snr:.1f})"
+        )

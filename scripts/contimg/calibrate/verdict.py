@@ -1,0 +1,204 @@
+"""Is a calibration good? Its tables judged by themselves and by what they leave in their own data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from casacore import tables
+from numpy.typing import NDArray
+
+from contimg.calibrate.average import CalibratorData
+from contimg.calibrate.options import CalibrationOptions
+from contimg.gains.tables import Gains, Solutions, read_gains, read_solutions
+from contimg.ms.meta import MsMeta
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What is left of a unit point source after calibration, band-averaged per long baseline, bin and hand.
+
+    Attributes
+    ----------
+    amplitude_scatter, phase_scatter_deg : float
+        Standard deviation of the amplitude (fraction) and rms of the phase over all baselines, bins and
+        hands.
+    by_antenna : (nant, 2)
+        The same for an antenna's baselines; NaN without data.
+    amplitude
+        Mean amplitude: 1 if model and solutions agree.
+    """
+
+    amplitude_scatter: float
+    phase_scatter_deg: float
+    by_antenna: NDArray[np.float64]
+    amplitude: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`reason` is None if the calibration is good; `metrics` go into status.json."""
+
+    reason: str | None
+    metrics: dict[str, Any]
+
+
+def calibrated(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
+    """The averaged data's long baselines with gains taken out, averaged over the band, (nt, nbl, 2); NaN without."""
+    meta = data.meta
+    n_bl = meta.n_baselines
+    mean = np.full((meta.n_times, n_bl, 2), np.nan, complex)
+    good = gains.good[meta.ant1] & gains.good[meta.ant2] & data.long[:, np.newaxis, np.newaxis]
+    with tables.table(str(data.path), ack=False) as table:
+        for i in range(meta.n_times):
+            visibility = table.getcol("DATA", i * n_bl, n_bl)
+            use = good & ~table.getcol("FLAG", i * n_bl, n_bl)
+            gain = gains.at(i)
+            product = gain[meta.ant1] * gain[meta.ant2].conj()
+            # Weighted by |g|², as the data are after calibration: the band mean of least variance.
+            power = np.where(use, np.abs(product) ** 2, 0.0).sum(axis=1)
+            total = np.where(use, visibility * product.conj(), 0.0).sum(axis=1)
+            np.divide(total, power, out=mean[i], where=power > 0)
+    return mean
+
+
+def residuals(data: CalibratorData, gains: Gains) -> Residuals:
+    """Calibrate the averaged data with their own solutions and measure what is not 1 + 0i."""
+    meta = data.meta
+    n_ant, n_bl = len(meta.antenna_names), meta.n_baselines
+    mean = calibrated(data, gains)
+    flat = mean.reshape(-1, n_bl * 2)
+    ok = np.isfinite(flat)
+    if not ok.any():
+        return Residuals(np.nan, np.nan, np.full((n_ant, 2), np.nan), np.nan)
+    by_antenna = np.full((n_ant, 2), np.nan)
+    for antenna in range(n_ant):
+        mine = mean[:, (meta.ant1 == antenna) | (meta.ant2 == antenna)]
+        mine = mine[np.isfinite(mine)]
+        if mine.size:
+            by_antenna[antenna] = _scatter(mine)
+    amplitude, phase = _scatter(flat[ok])
+    return Residuals(amplitude, phase, by_antenna, float(np.abs(flat[ok]).mean()))
+
+
+def judge(
+    data: CalibratorData, science_meta: MsMeta, cal_dir: Path, options: CalibrationOptions, refant: int
+) -> Verdict:
+    """Judge the tables K, BP and G of a directory.
+
+    Parameters
+    ----------
+    data
+        The averaged calibrator that they were solved on.
+    science_meta
+        Of the set it was averaged from: the same antennas, with their own names.
+    cal_dir
+        Holds the tables.
+    options
+        The limits.
+    refant
+        Index of the reference antenna.
+    """
+    solutions = {name: read_solutions(cal_dir / name) for name in ("K", "BP", "G")}
+    gains = read_gains(cal_dir, science_meta)
+    present = np.zeros(len(science_meta.antenna_names), bool)
+    present[np.r_[data.meta.ant1, data.meta.ant2]] = True
+    left = residuals(data, read_gains(cal_dir, _named_like(data.meta, science_meta)))
+    good = gains.good[present]
+    solved = gains.good.any(axis=(1, 2))
+    metrics: dict[str, Any] = {
+        "n_antennas": int(present.sum()),
+        "n_antennas_solved": int(solved.sum()),
+        "flagged_fraction": float(1 - good.mean()),
+        "snr_bandpass": _median(solutions["BP"].snr[~solutions["BP"].flags]),
+        "snr_gain": _median(solutions["G"].snr[~solutions["G"].flags]),
+        "snr_baseline": data.snr,
+        "residual_amplitude": left.amplitude,
+        "amplitude_scatter": left.amplitude_scatter,
+        "phase_scatter_deg": left.phase_scatter_deg,
+        "antennas": _by_antenna(science_meta, present, data, gains, solutions, left),
+    }
+    return Verdict(_reason(metrics, gains.good[refant].any(), options), _finite(metrics))
+
+
+def _reason(metrics: dict[str, Any], refant_solved: bool, options: CalibrationOptions) -> str | None:
+    faults = []
+    if metrics["n_antennas_solved"] < options.min_antennas:
+        faults.append(
+            f"{metrics['n_antennas_solved']} antennas solved, calibration.min_antennas {options.min_antennas}"
+        )
+    if metrics["flagged_fraction"] > options.max_flagged_fraction:
+        faults.append(
+            f"{100 * metrics['flagged_fraction']:.0f} % of the solutions flagged, "
+            f"calibration.max_flagged_fraction {100 * options.max_flagged_fraction:.0f} %"
+        )
+    # Written so that a scatter which is not a number fails.
+    if not metrics["phase_scatter_deg"] <= options.max_phase_scatter_deg:
+        faults.append(
+            f"calibrated phases scatter by {metrics['phase_scatter_deg']:.0f} deg, "
+            f"calibration.max_phase_scatter_deg {options.max_phase_scatter_deg:g}"
+        )
+    if not refant_solved:
+        faults.append("the reference antenna has no solution")
+    return "; ".join(faults) or None
+
+
+def _by_antenna(
+    meta: MsMeta,
+    present: NDArray[np.bool_],
+    data: CalibratorData,
+    gains: Gains,
+    solutions: dict[str, Solutions],
+    left: Residuals,
+) -> dict[str, dict[str, Any]]:
+    rows = {}
+    for k, name in enumerate(meta.antenna_names):
+        if not present[k]:
+            continue
+        ok = gains.good[k]
+        rows[name] = {
+            "flagged_fraction": float(1 - ok.mean()),
+            "data_flagged_fraction": float(1 - data.unflagged[k]),
+            "delay_ns": [_value(solutions["K"].values[0, k, 0, p], ok[:, p].any()) for p in range(2)],
+            "amplitude": _median(np.abs(gains.at(0)[k])[ok]),
+            "snr_bandpass": _median(solutions["BP"].snr[0, k][~solutions["BP"].flags[0, k]]),
+            "snr_gain": _median(solutions["G"].snr[:, k][~solutions["G"].flags[:, k]]),
+            "amplitude_scatter": float(left.by_antenna[k, 0]),
+            "phase_scatter_deg": float(left.by_antenna[k, 1]),
+        }
+    return rows
+
+
+def _named_like(meta: MsMeta, other: MsMeta) -> MsMeta:
+    """Metadata of the averaged set under the antennas' own names, which the finished tables carry."""
+    return replace(meta, antenna_names=other.antenna_names)
+
+
+def _scatter(values: NDArray[np.complex128]) -> tuple[float, float]:
+    """Standard deviation of the amplitude, relative, and rms of the phase in degrees."""
+    amplitude = np.abs(values)
+    return (
+        float(amplitude.std() / amplitude.mean()),
+        float(np.degrees(np.sqrt(np.mean(np.angle(values) ** 2)))),
+    )
+
+
+def _value(value: float, good: np.bool_) -> float:
+    return float(value) if good else float("nan")
+
+
+def _median(values: NDArray[Any]) -> float:
+    return float(np.median(values)) if values.size else float("nan")
+
+
+def _finite(item: Any) -> Any:
+    """Replace what is not a number by None, which JSON has."""
+    if isinstance(item, dict):
+        return {key: _finite(value) for key, value in item.items()}
+    if isinstance(item, list):
+        return [_finite(value) for value in item]
+    if isinstance(item, float):
+        return round(item, 6) if np.isfinite(item) else None
+    return item

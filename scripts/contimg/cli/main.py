@@ -1,0 +1,129 @@
+"""The command `contimg`: the tools beside the workflow.
+
+Whatever a subcommand needs is imported when that subcommand is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from contimg import __version__
+from contimg.core.errors import ContimgError
+
+# Subcommands: help and example. Each is the module of its name beside this one, with add_arguments and run.
+_COMMANDS = {
+    "config": (
+        "show the configuration of a run: files and --config merged, paths absolute, the quality tier filled in",
+        "contimg config --configfile night.yaml --config start=2025-10-28 end=2025-10-31",
+    ),
+    "tiles": (
+        "list the tiles of a range: complete or left out and why, with the calibrators whose transits each may use",
+        "contimg tiles --config incoming=/data/raw start=2025-10-30 end=2025-10-31",
+    ),
+    "simulate": (
+        "write raw files of a simulated night, and the truth beside them",
+        "contimg simulate --preset demo demo/incoming",
+    ),
+    "compare": (
+        "compare the fluxes and places measured in products with those simulated",
+        "contimg compare --truth demo/incoming/truth.json --products demo/products",
+    ),
+    "plan": (
+        "plan a run: tiles, transits, mosaics, jobs, time and disk, as a page and a JSON file",
+        "contimg plan --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
+    ),
+    "report": (
+        "report what a run has come to: failures by cause, numbers at a glance, times against the plan",
+        "contimg report --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
+    ),
+    "verify": (
+        "check whether products and their inputs are still what they were",
+        "contimg verify /data/products/images/2025-10-30/2025-10-30T13:00:00",
+    ),
+    "rerun": (
+        "print the commands and the environment that make a product once more",
+        "contimg rerun /data/products/images/2025-10-30/2025-10-30T13:00:00",
+    ),
+    "transits": (
+        "list a calibrator's transits, with their data and what has been made of them",
+        "contimg transits --calibrator 0834+555 --from 2025-10-28 --to 2025-10-31",
+    ),
+    "mosaic": (
+        "wait for a calibrator's transit, make and publish its mosaic, print where it is",
+        "contimg mosaic --calibrator 0834+555 --timespan-minutes 60 --configfile night.yaml",
+    ),
+    "retention": (
+        "show what raw files and Measurement Sets may go, and what holds the rest; with --apply, let them go",
+        "contimg retention --configfile night.yaml --config start=2025-10-28 end=2025-10-31",
+    ),
+    "withdraw": (
+        "take back a published version, leaving a record of why",
+        "contimg withdraw mosaics/2025-10-30/0830+55 --reason 'gains of antenna 51 wrong' --products /data/products",
+    ),
+    "registry": (
+        "build, back up, restore or check the registries of a products tree",
+        "contimg registry check --products /data/products",
+    ),
+    "query": (
+        "ask the registries: valid caltables, noisy tiles, products of a calibrator, what was rejected",
+        "contimg query --products /data/products tables --at 2025-10-30T13:00:00 --dec 55",
+    ),
+    "retry": (
+        "let the next run make again what ended with an error or was killed too often",
+        "contimg retry --products /data/products",
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 where the subcommand's own verdict is bad, 2 for an error said in one line.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(words[0] if words else "").parse_args(words)
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return run(args)
+    except ContimgError as error:
+        print(f"contimg: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    """Build the parser; only the subcommand that is used imports what brings its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="contimg",
+        description="Tools beside the workflow. The workflow itself is run by snakemake.",
+        epilog="`contimg COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"contimg {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    for name, (text, example) in _COMMANDS.items():
+        parts = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.\n\nexample:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == command:
+            implementation = importlib.import_module(f"contimg.cli.{name}")
+            implementation.add_arguments(parts)
+            parts.set_defaults(run=implementation.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

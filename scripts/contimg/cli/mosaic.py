@@ -1,0 +1,239 @@
+"""`contimg mosaic`: wait for a calibrator's transit, make its mosaic, publish it and say where it is.
+
+Exit status: 0 published (the directory is printed); 2 wrong arguments or configuration; 3 the data did not come in
+time; 4 the mosaic is rejected or failed a gate; 5 the run failed; 130 or 143 interrupted (SIGINT, SIGTERM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import yaml
+
+from contimg.config.load import catalogued, load
+from contimg.config.model import Config
+from contimg.core import names
+from contimg.core.errors import InputError, SystemFault
+from contimg.core.products import read_json, remove, write_json
+from contimg.core.provenance import REPOSITORY
+from contimg.index.build import build_index
+from contimg.jobs import frame, treelock
+from contimg.night.night import plan
+from contimg.run.unattended import (
+    Readiness,
+    WaitedTooLong,
+    Wanted,
+    newest_change,
+    next_transit,
+    placed,
+    readiness,
+    transit_on,
+    wait,
+)
+from contimg.sky.calibrators import Calibrator, read_calibrators
+
+TIMED_OUT, REJECTED, FAILED, INTERRUPTED, TERMINATED = 3, 4, 5, 130, 143
+
+
+class _Terminated(Exception):
+    """SIGTERM came."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg mosaic`."""
+    from contimg.config.files import take_configuration
+
+    parser.add_argument("--calibrator", required=True, metavar="NAME", help="of the calibrator catalogue")
+    parser.add_argument("--transit-date", metavar="UTC", help="date of the transit (default: the next one)")
+    parser.add_argument(
+        "--timespan-minutes",
+        type=float,
+        metavar="MIN",
+        help="full width round it (default: mosaic.width_minutes)",
+    )
+    parser.add_argument(
+        "--poll-interval", type=float, default=30.0, metavar="S", help="seconds between looks (30)"
+    )
+    parser.add_argument(
+        "--max-wait-hours",
+        type=float,
+        default=24.0,
+        metavar="H",
+        help="longest wait, from the end of the transit's window or, if later, from the start of this command (24)",
+    )
+    parser.add_argument(
+        "--settle-minutes",
+        type=float,
+        default=10.0,
+        metavar="MIN",
+        help="incomplete data are taken as they are when the window is over and nothing changed for this long (10)",
+    )
+    parser.add_argument("--cores", default="all", help="cores of the run (all)")
+    take_configuration(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Wait, make, publish; every way to end has its status and its line."""
+    from contimg.config.files import read_configuration
+
+    for name in ("poll_interval", "max_wait_hours", "settle_minutes"):
+        if getattr(args, name) < 0:
+            raise InputError(f"--{name.replace('_', '-')}: found {getattr(args, name):g}; write 0 or more")
+    values = read_configuration(args.configfile, args.config)
+    values |= {
+        "calibrator": args.calibrator,
+        "transit_date": args.transit_date or f"{datetime.now(UTC):%Y-%m-%d}",
+        "window_minutes": args.timespan_minutes,
+        "start": None,
+        "end": None,
+        "mosaic_name": None,
+    }
+    config = load(values).resolved(Path.cwd())
+    calibrator = next(
+        entry
+        for entry in read_calibrators(config.calibrators)
+        if entry.name == catalogued(args.calibrator, config.calibrators)
+    )
+    request = config.products / "state" / "requests" / f"{calibrator.name}.json"
+    wanted = _wanted(config, calibrator, args.transit_date, request, args.max_wait_hours)
+    # a shell's background jobs ignore SIGINT, and so would the run that is started below
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
+    try:
+        return _carry_out(args, config, wanted, request)
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on from here")
+        return INTERRUPTED
+    except _Terminated:
+        _say("terminated; the same command goes on from here")
+        return TERMINATED
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wanted(
+    config: Config, calibrator: Calibrator, day: str | None, request: Path, max_wait_hours: float
+) -> Wanted:
+    """The transit asked for, that of an interrupted request, or the next one; it is kept as the request."""
+    half_days = (config.window_minutes or config.mosaic.width_minutes) / 2880.0
+    now = _now_mjd()
+    if day is not None and config.transit_date is not None:
+        instant = transit_on(calibrator.ra_deg, config.transit_date)
+    else:
+        instant = next_transit(calibrator.ra_deg, now)
+        pending = read_json(request)["transit_mjd"] if request.is_file() else None
+        if pending is not None and now < pending + half_days + max_wait_hours / 24.0:
+            instant = pending
+    write_json(request, {"transit_mjd": instant})
+    when = f"{names.utc(instant):%Y-%m-%dT%H:%M:%SZ}"
+    _say(f"transit of {calibrator.name} at {when}, tiles within {1440 * half_days:g} minutes of it")
+    return Wanted(calibrator, instant, half_days)
+
+
+def _carry_out(args: argparse.Namespace, config: Config, wanted: Wanted, request: Path) -> int:
+    day = names.utc(wanted.mjd).strftime("%Y-%m-%d")
+    config = config.model_copy(update={"transit_date": day, "window_minutes": 2880.0 * wanted.half_days})
+    try:
+        wait(
+            lambda: _look(config, wanted, args.settle_minutes),
+            until_mjd=max(wanted.end_mjd, _now_mjd()) + args.max_wait_hours / 24.0,
+            poll_s=args.poll_interval,
+            clock=_now_mjd,
+            sleep=time.sleep,
+            say=_say,
+        )
+    except WaitedTooLong as error:
+        remove(request)
+        _say(f"gave up after {args.max_wait_hours:g} h: {error}")
+        return TIMED_OUT
+    state = config.products / "state"
+    settings = request.with_suffix(".yaml")
+    settings.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    windows = plan(config, cache=state / "index").windows.values()
+    window = min(windows, key=lambda window: abs(window.mid_mjd - wanted.mjd))
+    status = _snakemake(["--cores", str(args.cores), "publish", "--configfile", str(settings)])
+    receipt = config.products / names.receipt(window.path.split("/")[2], window.name)
+    if not receipt.is_file():
+        _say(
+            f"the run ended with {status} and left no {receipt.name}; its log says why, the same command tries again"
+        )
+        return FAILED
+    return _told(read_json(receipt), window.path, config.products, request)
+
+
+def _told(receipt: dict[str, object], mosaic: str, products: Path, request: Path) -> int:
+    """Say what became of a mosaic, and return the status that says it."""
+    reason = receipt["reason"]
+    if reason is None:
+        remove(request)
+        print(products / str(receipt["published"]))
+        return 0
+    if frame.ERROR_PREFIX in str(reason):
+        _say(f"{mosaic}: {reason}; `contimg retry`, then the same command tries again")
+        return FAILED
+    remove(request)
+    _say(f"{mosaic} is not published: {reason}")
+    return REJECTED
+
+
+def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
+    """Look at `incoming` and at the lock of the products tree."""
+    margin = wanted.half_days + 0.02
+    state = config.products / "state"
+    index = build_index(
+        config.incoming,
+        start_mjd=wanted.mjd - margin,
+        end_mjd=wanted.mjd + margin,
+        min_subbands=config.min_subbands,
+        exclude=config.exclude,
+        cache=state / "index" if state.is_dir() else None,
+    )
+    here = placed(index, wanted)
+    found = readiness(
+        index,
+        here,
+        now_mjd=_now_mjd(),
+        changed_mjd=newest_change(index, here),
+        settle_minutes=settle_minutes,
+    )
+    holder = treelock.holder(state / "lock") if found.ready else None
+    if holder is not None:
+        return Readiness(False, f"{found.said}; another run writes the products tree ({holder})")
+    return found
+
+
+def _snakemake(arguments: list[str]) -> int:
+    """Run the workflow in the clone; an interrupt is passed on, and the run ends before this returns."""
+    if not (REPOSITORY / "Snakefile").is_file():
+        raise SystemFault(f"{REPOSITORY}: found no Snakefile; contimg must run from a clone of the pipeline")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments], cwd=REPOSITORY, stdout=sys.stderr
+    )
+    try:
+        return child.wait()
+    except (KeyboardInterrupt, _Terminated):
+        child.send_signal(signal.SIGINT)
+        child.wait()
+        raise
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _now_mjd() -> float:
+    return names.mjd(datetime.now(UTC))
+
+
+def _say(line: str) -> None:
+    print(f"contimg mosaic: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,34 @@
+"""`contimg plan`: what a run would do and cost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from contimg.plan.facts import make, summary
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg plan`."""
+    from contimg.config.files import take_configuration
+
+    parser.add_argument("target", nargs="?", default="all", help="what the run would be asked for (all)")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="of this machine (default: all of them)"
+    )
+    take_configuration(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, print the summary; exit status 1 where the run is not feasible."""
+    from contimg.config.files import read_configuration
+    from contimg.config.load import load
+    from contimg.night.night import plan
+
+    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    night = plan(config, cache=config.products / "state" / "index")
+    facts = make(config, night, target=args.target, cores=args.cores)
+    for line in [*summary(facts), *facts["files"]]:
+        print(line)
+    return 0 if facts["feasible"] else 1

@@ -1,0 +1,82 @@
+"""`contimg retry`: give products that ended with an error, or whose job kept being killed, another chance."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from contimg.config.load import load
+from contimg.core.errors import InputError
+from contimg.core.products import read_json, remove
+from contimg.jobs import frame
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg retry`."""
+    from contimg.config.files import take_configuration
+
+    parser.add_argument(
+        "product", nargs="*", help="paths below the products tree; none: all that ended with an error"
+    )
+    parser.add_argument(
+        "--products", type=Path, help="the products tree (default: that of the configuration)"
+    )
+    take_configuration(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clear failure records and remove products that are rejected for an error; the next run makes them."""
+    from contimg.config.files import read_configuration
+
+    if args.products is None:
+        tree = (
+            load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd()).products
+        )
+    else:
+        tree = args.products.absolute()
+    if not tree.is_dir():
+        raise InputError(f"{tree}: no such directory; give the products tree with --products")
+    failed = with_errors(tree)
+    named = {str(path.relative_to(tree)): product for product, paths in failed.items() for path in paths}
+    given = [product.rstrip("/") for product in args.product]
+    chosen = [named.get(product, product) for product in given]
+    unknown = sorted(set(chosen) - failed.keys() - set(frame.killed(tree)))
+    if unknown:
+        raise InputError(
+            f"{', '.join(unknown)}: neither ended with an error nor was killed; expected one of "
+            f"{', '.join(sorted({*failed, *frame.killed(tree)})) or 'none'}"
+        )
+    for product in chosen or sorted({*failed, *frame.killed(tree)}):
+        records = frame.forget(product, tree)
+        removed = failed.get(product, [])
+        for path in removed:
+            remove(path)
+        print(
+            f"{product}: {records} failure records cleared, {'product removed' if removed else 'no product yet'}"
+        )
+    return 0
+
+
+def with_errors(tree: Path) -> dict[str, list[Path]]:
+    """Products of a tree that are rejected for an error, each with the paths to remove."""
+    found: dict[str, list[Path]] = {}
+    patterns = (
+        "*/*/*/status.json",
+        "beam/*/status.json",
+        "ms/*/*/*.json",
+        "qa/**/*.json",
+        "state/published/**/*.json",
+    )
+    sidecars = {path for pattern in patterns for path in tree.glob(pattern)}
+    for sidecar in sorted(sidecars):
+        reason = read_json(sidecar)["reason"]
+        if not (reason and reason.startswith(frame.ERROR_PREFIX)):
+            continue
+        if sidecar.name == "status.json":
+            found[str(sidecar.parent.relative_to(tree))] = [sidecar.parent]
+        elif not sidecar.is_relative_to(tree / "ms"):
+            found[str(sidecar.relative_to(tree))] = [sidecar]
+        else:
+            product = sidecar.with_suffix(".ms")
+            found[str(product.relative_to(tree))] = [product, sidecar]
+    return found

@@ -1,0 +1,1 @@
+"""Raw subband files to a flagged Measurement Set: rule `convert_tile`."""

@@ -1,0 +1,391 @@
+"""Sixteen subband files become one Measurement Set: phased to one direction, flagged, written once.
+
+Raw visibilities are fringe-stopped: each integration is phased to (hour angle 0, pointing declination). They are
+brought to one ICRS phase centre by the *difference* between the baseline's w toward the new centre and its w
+toward (hour angle 0, declination), in double precision from antenna positions (the uvw of the files are too
+coarse and are not used).
+
+The tile is streamed: one thread reads a subband's integration ahead, others rotate it into its place
+(`contimg.convert.rotate`), and a whole integration is written at a time; whoever works holds one of `threads` seats, so
+that no more are ever busy than the job was given. Only the flags, one byte a visibility, stay in
+memory for `contimg.convert.flag`, which reads the visibilities back once, by baselines.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contimg.convert import rotate
+from contimg.convert.flag import Flagger
+from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
+from contimg.core.errors import InputError
+from contimg.index import uvh5
+from contimg.ms.meta import MsMeta
+from contimg.ms.sets import CORRELATIONS, MsWriter, verify
+from contimg.telescope import geometry
+
+if TYPE_CHECKING:
+    from contimg.convert.options import FlaggingOptions
+    from contimg.index.tile import Slot
+
+logger = logging.getLogger(__name__)
+READ_AHEAD = 8
+"""Subbands of one integration that are read before they are needed (6 MB each, full size)."""
+UNIFORM_HZ = 0.1
+"""Channels this close to equidistant are rotated by recurrence: on 1 km of w the phase is off by < 5e-6 rad."""
+DEC_AGREEMENT_RAD = np.radians(1e-3)
+MERIDIAN = "meridian"
+"""Name of the field that is phased to the meridian at the tile's mid-time."""
+
+
+@dataclass(frozen=True)
+class PhaseCentre:
+    """Where a Measurement Set is phased to."""
+
+    name: str
+    ra_deg: float  # ICRS
+    dec_deg: float  # ICRS
+
+
+@dataclass(frozen=True)
+class _Subband:
+    """One slot of the band: its place among the channels, and its file if there is one."""
+
+    path: str | None
+    first_channel: int
+    freq_file_hz: NDArray[np.float64]  # (nchan,) in file order; ascending where there is no file
+    descending: bool
+    uniform: bool
+
+    @property
+    def channels(self) -> slice:
+        return slice(self.first_channel, self.first_channel + len(self.freq_file_hz))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the headers say about the tile."""
+
+    layout: uvh5.Layout  # of the first file: all agree in what is used of it
+    subbands: tuple[_Subband, ...]  # ascending in frequency
+    freq_hz: NDArray[np.float64]
+    corr_source: NDArray[np.int64]  # (ncorr,) polarisation in the file of each correlation
+    corr_source_swapped: NDArray[np.int64]  # the same where the antennas change places
+    correlations: tuple[int, ...]
+    ant1: NDArray[np.int64]  # (nbl,) index into the antenna table, <= ant2
+    ant2: NDArray[np.int64]
+    swapped: NDArray[np.bool_]  # (nbl,)
+
+
+def convert_tile(
+    tile_slots: Sequence[Slot],
+    tile: str,
+    out_ms: Path,
+    *,
+    phase_centre: PhaseCentre | None,
+    flagging: FlaggingOptions,
+    threads: int,
+) -> dict[str, Any]:
+    """Convert one tile into a flagged, uncalibrated Measurement Set.
+
+    Parameters
+    ----------
+    tile_slots
+        The subband slots of the strip's channel grid, ascending in frequency; a slot without a file is zeros,
+        flagged.
+    tile
+        The tile's name.
+    out_ms
+        Where to write; nothing may be there. The caller renames it.
+    phase_centre
+        Where to phase to; None: the meridian at mid-time, at the pointing declination.
+    flagging
+        What to flag.
+    threads
+        How many threads (and flagging processes) may run.
+
+    Returns
+    -------
+    dict
+        Metrics for the sidecar: flag fractions, dead antennas, bytes, seconds; and ``rejected``, the reason why the
+        data cannot be used or None. Unusable data still make a valid Measurement Set, all flagged.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read or does not belong with the others.
+    """
+    began = time.perf_counter()
+    seconds: dict[str, float] = {}
+    plan = _plan(tile_slots)
+    meta = _meta(plan, tile, phase_centre)
+    present = np.zeros(len(meta.freq_hz), dtype=bool)
+    for subband in plan.subbands:
+        present[subband.channels] = subband.path is not None
+    with ExitStack() as stack:
+        flagger = stack.enter_context(Flagger(meta, flagging, present, threads))
+        writer = stack.enter_context(MsWriter(out_ms, meta))
+        seconds["prepare"] = time.perf_counter() - began
+        samples = _stream(plan, meta, writer, flagger.flags, threads)
+        seconds["rotate_and_write"] = time.perf_counter() - began - sum(seconds.values())
+        report = flagger.run(writer.read_baselines)
+        seconds["flag"] = time.perf_counter() - began - sum(seconds.values())
+        relative_s = meta.integration_s / np.median(meta.integration_s)
+        for i in range(meta.n_times):
+            writer.write_flag(i, flagger.flags[i])
+            writer.write_weight(i, (report.weight * samples[i] * relative_s[i]).astype(np.float32))
+        writer.write_history(report.lines)
+    verify(out_ms, meta)
+    seconds["finish"] = time.perf_counter() - began - sum(seconds.values())
+    files = [Path(subband.path) for subband in plan.subbands if subband.path is not None]
+    return {
+        "rejected": report.rejected,
+        **report.metrics,
+        "n_subbands": len(files),
+        "n_antennas": len(np.unique([meta.ant1, meta.ant2])),
+        "shape": list(meta.shape),
+        "phase_centre": {
+            "name": meta.field_name,
+            "ra_deg": float(np.degrees(meta.phase_ra_rad)),
+            "dec_deg": float(np.degrees(meta.phase_dec_rad)),
+        },
+        "pointing": _pointing(meta, plan.layout.dec_rad),
+        "bytes_read": sum(path.stat().st_size for path in files),
+        "bytes_written": sum(path.stat().st_size for path in out_ms.rglob("*") if path.is_file()),
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
+    }
+
+
+def _pointing(meta: MsMeta, dec_rad: float) -> dict[str, float]:
+    """Where the dishes pointed (declination of date) and when: the ends of the first and last integrations."""
+    half_days = 0.5 * meta.integration_s / SECONDS_PER_DAY
+    return {
+        "dec_deg": float(np.degrees(dec_rad)),
+        "mjd_start": float(meta.times_jd[0] - MJD_EPOCH_JD - half_days[0]),
+        "mjd_end": float(meta.times_jd[-1] - MJD_EPOCH_JD + half_days[-1]),
+    }
+
+
+def _plan(slots: Sequence[Slot]) -> _Plan:
+    """Read the headers, check that the files belong together, and find the order of everything."""
+    layouts = {slot.path: uvh5.read_layout(slot.path) for slot in slots if slot.path is not None}
+    if not layouts:
+        raise InputError("a tile without a single subband file cannot be converted; check the index")
+    first_path, first = next(iter(layouts.items()))
+    for path, layout in layouts.items():
+        _require_same(first_path, first, path, layout)
+    subbands, channel = [], 0
+    for slot in slots:
+        freq_hz = np.asarray(
+            slot.freq_low_hz + np.arange(slot.n_channels) * slot.channel_width_hz
+            if slot.path is None
+            else layouts[slot.path].freq_hz,
+            dtype=np.float64,
+        )
+        if len(freq_hz) != slot.n_channels:
+            raise InputError(
+                f"{slot.path}: expected {slot.n_channels} channels, found {len(freq_hz)}; index again"
+            )
+        linear = np.linspace(freq_hz[0], freq_hz[-1], len(freq_hz))
+        subbands.append(
+            _Subband(
+                path=slot.path,
+                first_channel=channel,
+                freq_file_hz=freq_hz,
+                descending=bool(freq_hz[-1] < freq_hz[0]),
+                uniform=bool(np.max(np.abs(freq_hz - linear)) < UNIFORM_HZ),
+            )
+        )
+        channel += len(freq_hz)
+    band_hz = np.concatenate([s.freq_file_hz[::-1] if s.descending else s.freq_file_hz for s in subbands])
+    if not np.all(np.diff(band_hz) > 0):
+        raise InputError(
+            f"{first_path}: the subbands of this tile overlap in frequency; leave one of them out"
+        )
+    correlations, source, source_swapped = _correlations(first_path, first.polarizations)
+    index = {int(number): i for i, number in enumerate(first.antenna_numbers)}
+    file1, file2 = (np.array([index[int(n)] for n in numbers]) for numbers in (first.ant1, first.ant2))
+    swapped = file1 > file2
+    if swapped.any() and (source_swapped < 0).any():
+        raise InputError(
+            f"{first_path}: some baselines run from the later antenna to the earlier and only one of XY and YX is "
+            "there, so they cannot be turned; write the file again with both, or with antenna 1 <= antenna 2"
+        )
+    return _Plan(
+        layout=first,
+        subbands=tuple(subbands),
+        freq_hz=band_hz,
+        corr_source=source,
+        corr_source_swapped=source_swapped,
+        correlations=correlations,
+        ant1=np.where(swapped, file2, file1),
+        ant2=np.where(swapped, file1, file2),
+        swapped=swapped,
+    )
+
+
+def _require_same(first_path: str, first: uvh5.Layout, path: str, layout: uvh5.Layout) -> None:
+    """Raise where two subbands of one tile cannot be two parts of the same observation."""
+    if abs(first.dec_rad - layout.dec_rad) > DEC_AGREEMENT_RAD:
+        raise InputError(
+            f"{path}: points to declination {np.degrees(layout.dec_rad):.4f} deg, {first_path} to "
+            f"{np.degrees(first.dec_rad):.4f}; they are not one tile"
+        )
+    for what in (
+        "times_jd", "integration_s", "ant1", "ant2", "antenna_names", "antenna_numbers", "antenna_positions_m",
+        "polarizations",
+    ):  # fmt: skip
+        if not np.array_equal(getattr(first, what), getattr(layout, what)):
+            raise InputError(f"{path}: {what} differ from those of {first_path}; they are not one tile")
+
+
+def _correlations(
+    path: str, polarizations: tuple[int, ...]
+) -> tuple[tuple[int, ...], NDArray[np.int64], NDArray[np.int64]]:
+    """CASA's correlations that a file has, in CASA's order, and where each is in the file."""
+    unknown = [code for code in polarizations if code not in CORRELATIONS]
+    if unknown:
+        raise InputError(
+            f"{path}: polarisation code {unknown[0]} is not one of {sorted(CORRELATIONS)} (AIPS codes)"
+        )
+    place = {CORRELATIONS[code]: i for i, code in enumerate(polarizations)}
+    codes = tuple(sorted(place))
+    turned = {10: 11, 11: 10, 6: 7, 7: 6}  # antenna 2 x antenna 1: what was XY is YX
+    source = np.array([place[code] for code in codes])
+    return codes, source, np.array([place.get(turned.get(code, code), -1) for code in codes])
+
+
+def _meta(plan: _Plan, tile: str, centre: PhaseCentre | None) -> MsMeta:
+    layout = plan.layout
+    loc = geometry.location(layout.longitude_deg, layout.latitude_deg, layout.height_m)
+    if centre is None:
+        middle_jd = 0.5 * (layout.times_jd[0] + layout.times_jd[-1])
+        ra, dec = geometry.meridian_icrs(middle_jd, layout.dec_rad, loc)
+        name, ra_rad, dec_rad = MERIDIAN, float(ra[0]), float(dec[0])
+    else:
+        name = centre.name
+        ra_rad, dec_rad = float(np.radians(centre.ra_deg) % (2 * np.pi)), float(np.radians(centre.dec_deg))
+    used = np.unique([plan.ant1, plan.ant2])
+    if not np.isfinite(layout.antenna_positions_m[used]).all():
+        raise InputError(f"tile {tile}: an antenna with data has no finite position; repair the raw headers")
+    return MsMeta(
+        tile=tile,
+        times_jd=layout.times_jd,
+        integration_s=layout.integration_s,
+        antenna_names=list(layout.antenna_names),
+        antenna_positions_m=np.nan_to_num(layout.antenna_positions_m),
+        diameters_m=layout.diameters_m,
+        ant1=plan.ant1,
+        ant2=plan.ant2,
+        freq_hz=plan.freq_hz,
+        channel_width_hz=layout.channel_width_hz,
+        correlations=plan.correlations,
+        phase_ra_rad=ra_rad,
+        phase_dec_rad=dec_rad,
+        field_name=name,
+        pointing_dec_rad=layout.dec_rad,
+        longitude_deg=layout.longitude_deg,
+        latitude_deg=layout.latitude_deg,
+        height_m=layout.height_m,
+        telescope_name=layout.telescope_name,
+    )
+
+
+def _stream(
+    plan: _Plan, meta: MsMeta, writer: MsWriter, flags: NDArray[np.bool_], threads: int
+) -> NDArray[np.float32]:
+    """Read, rotate and write every integration; `flags` (nt, nbl, nchan, ncorr) is filled.
+
+    Returns the mean nsamples of the good channels, (nt, nbl, ncorr): 0 where there is none.
+    """
+    n_times, n_bl, n_chan, n_corr = meta.shape
+    loc = geometry.location(meta.longitude_deg, meta.latitude_deg, meta.height_m)
+    toward = geometry.antenna_uvw(
+        meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, meta.times_jd, loc
+    )
+    extra_w = toward[:, :, 2] - geometry.antenna_w_meridian(
+        meta.antenna_positions_m, meta.pointing_dec_rad, loc
+    )
+    direction = np.where(plan.swapped, -1.0, 1.0)
+    samples = np.zeros((n_times, n_bl, n_corr), dtype=np.float32)
+    data = np.zeros((n_bl, n_chan, n_corr), dtype=np.complex64)
+    edges = np.linspace(0, n_bl, threads + 1).astype(int)
+    seats = threading.Semaphore(threads)
+    with ThreadPoolExecutor(threads) as pool:
+        pieces = _read_ahead(plan.subbands, n_times, seats)
+        for i in range(n_times):
+            sums = np.zeros((n_bl, n_corr, 2))
+            extra = (extra_w[i, plan.ant2] - extra_w[i, plan.ant1]) * direction
+            for subband in plan.subbands:
+                if subband.path is None:
+                    flags[i, :, subband.channels] = True
+                    continue
+                vis, raw_flags, nsamples = next(pieces)
+                jobs = [
+                    pool.submit(
+                        _seated,
+                        seats,
+                        rotate.rotate_rows,
+                        first,
+                        last,
+                        vis[0],
+                        raw_flags[0],
+                        nsamples[0],
+                        extra,
+                        plan.swapped,
+                        plan.corr_source,
+                        plan.corr_source_swapped,
+                        subband.freq_file_hz,
+                        subband.uniform,
+                        subband.descending,
+                        data[:, subband.channels],
+                        flags[i, :, subband.channels],
+                        sums,
+                    )
+                    for first, last in pairwise(edges)
+                ]
+                for job in jobs:
+                    job.result()
+            with seats:
+                np.divide(sums[..., 0], sums[..., 1], out=sums[..., 0], where=sums[..., 1] > 0)
+                samples[i] = sums[..., 0]
+                writer.write_time(i, toward[i, plan.ant1] - toward[i, plan.ant2], data, None, None)
+    return samples
+
+
+def _seated(seats: threading.Semaphore, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Work while there is a seat for it."""
+    with seats:
+        return work(*arguments)
+
+
+def _read_ahead(subbands: Sequence[_Subband], n_times: int, seats: threading.Semaphore) -> Iterator[Any]:
+    """Yield (vis, flags, nsamples) of each file of each integration, read in a thread ahead of their use."""
+    with ExitStack() as stack:
+        handles = [stack.enter_context(uvh5.open_data(s.path)) for s in subbands if s.path is not None]
+        order = [(handle, i) for i in range(n_times) for handle in handles]
+        reader = stack.enter_context(ThreadPoolExecutor(1))
+        pending: deque[Future] = deque()
+        try:
+            for handle, i in order:
+                pending.append(reader.submit(_seated, seats, uvh5.read_times, handle, i, i + 1))
+                if len(pending) > READ_AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

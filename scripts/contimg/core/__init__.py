@@ -1,0 +1,1 @@
+"""What stands below everything: names, products, errors, options, provenance."""

@@ -1,0 +1,227 @@
+"""Every name the pipeline makes or parses: tiles, dates, windows and the paths of the products.
+
+Nothing else in the library joins these strings. All paths are relative to the products tree. Times are
+MJD UTC (a day of 86400 s); a name never depends on anything but the instant, the strip or the calibrator.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+DATE_PATTERN = r"\d{4}-\d{2}-\d{2}b?"
+TILE_PATTERN = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
+TILE_RE = re.compile(TILE_PATTERN)
+NOT_A_TILE_PATTERN = rf"(?!{TILE_PATTERN}[./])[^/]+"
+NOT_A_DATE_PATTERN = r"(?!\d{4}-\d{2}-\d{2}b?$)(?!\d{4}-\d{2}-\d{2}b?/)[^/]+"
+SIDEREAL_DAY = 0.9972695663290843  # mean solar days in one rotation of the Earth (ERA, IAU 2000)
+STRIP_STEP_DEG = 0.1
+
+
+def utc(mjd: float) -> datetime:
+    """Calendar UTC of an MJD, to the microsecond."""
+    return _MJD_EPOCH + timedelta(days=mjd)
+
+
+def mjd(when: datetime) -> float:
+    """MJD UTC of a timezone-aware (or naive UTC) datetime."""
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return (aware - _MJD_EPOCH) / timedelta(days=1)
+
+
+def tile_name(start_mjd: float) -> str:
+    """Name of the tile whose first integration starts at `start_mjd`, rounded to the second."""
+    when = utc(start_mjd) + timedelta(microseconds=500_000)
+    return when.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def tile_date(tile: str) -> str:
+    """UTC date of a tile's start."""
+    return tile[:10]
+
+
+def tile_mjd(tile: str) -> float:
+    """MJD UTC that a tile's name states (to the second)."""
+    return mjd(datetime.fromisoformat(tile))
+
+
+def strip_dec(dec_deg: float) -> float:
+    """Declination that names a strip: the pointing declination rounded to 0.1 degree."""
+    return round(round(dec_deg / STRIP_STEP_DEG) * STRIP_STEP_DEG, 1) + 0.0
+
+
+def strip_name(dec_deg: float) -> str:
+    """`+55` for a strip within 0.05 degree of a whole degree, `+54.6` for one between."""
+    dec = strip_dec(dec_deg)
+    return f"{dec:+03.0f}" if dec == round(dec) else f"{dec:+05.1f}"
+
+
+def window_name(center_ra_deg: float, dec_deg: float) -> str:
+    """Name of the sidereal window centred on a right ascension of a strip, such as `0830+55`."""
+    minutes = round(center_ra_deg / 15.0 * 60.0) % 1440
+    return f"{minutes // 60:02d}{minutes % 60:02d}{strip_name(dec_deg)}"
+
+
+def dated(instant_mjd: float) -> str:
+    """UTC date of the recurrence of a sidereal event; the second one within a UTC date gets a `b`."""
+    date = utc(instant_mjd).strftime("%Y-%m-%d")
+    earlier = utc(instant_mjd - SIDEREAL_DAY).strftime("%Y-%m-%d")
+    return date + "b" if earlier == date else date
+
+
+def science_ms(tile: str) -> str:
+    return f"ms/science/{tile_date(tile)}/{tile}.ms"
+
+
+def science_sidecar(tile: str) -> str:
+    return f"ms/science/{tile_date(tile)}/{tile}.json"
+
+
+def calibrator_ms(tile: str, calibrator: str) -> str:
+    return f"ms/calibrators/{tile_date(tile)}/{tile}_{calibrator}.ms"
+
+
+def calibrated_ms(tile: str) -> str:
+    return f"ms/calibrated/{tile_date(tile)}/{tile}.ms"
+
+
+def caltable_dir(tile: str, calibrator: str) -> str:
+    return f"cal/{tile_date(tile)}/{tile}_{calibrator}"
+
+
+def image_dir(tile: str) -> str:
+    return f"images/{tile_date(tile)}/{tile}"
+
+
+def beam_dir(tile: str) -> str:
+    return f"beam/{tile_date(tile)}/{tile}"
+
+
+def span_beam_dir(first: str, last: str) -> str:
+    return f"beam/{first}_{last}"
+
+
+def window_dir(date: str, mosaic: str) -> str:
+    return f"mosaics/{date}/{mosaic}"
+
+
+def transit_dir(calibrator: str, date: str) -> str:
+    return f"mosaics/{calibrator}/{date}"
+
+
+def verdict(date: str, product: str) -> str:
+    """Sidecar of a product's quality; `product` is a tile's name or a mosaic's."""
+    return f"qa/{date}/{product}.json"
+
+
+def mosaic_verdict(path: str, name: str) -> str:
+    """Sidecar of a mosaic's quality, from its directory and the stem of its files."""
+    _, one, two = path.split("/")
+    return verdict(one if re.fullmatch(DATE_PATTERN, one) else two, name)
+
+
+def tile_verdict(tile: str) -> str:
+    return verdict(tile_date(tile), tile)
+
+
+def photometry(date: str, product: str) -> str:
+    """Table of the sources measured in a mosaic; `product` is the stem of its files. Its sidecar is beside it."""
+    return f"photometry/{date}/{product}.parquet"
+
+
+SOURCE_LIST = "photometry/sources.parquet"
+"""What is measured in every mosaic."""
+
+
+def injection_record(tile: str) -> str:
+    """What became of sources injected into a tile's data."""
+    return f"qa/{tile_date(tile)}/injection/{tile}.json"
+
+
+def night_page(date: str) -> str:
+    return f"qa/{date}.html"
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """What the path of a product tells.
+    Attributes
+    ----------
+    path : str
+        The product, relative to the products tree.
+    kind : str
+        `science_ms`, `calibrator_ms`, `calibrated_ms`, `caltable`, `image` or `mosaic`.
+    date : str
+        UTC date in the path.
+    name : str
+        Stem of its files.
+    tile, calibrator : str or None
+        Where the name holds one.
+    """
+
+    path: str
+    kind: str
+    date: str
+    name: str
+    tile: str | None = None
+    calibrator: str | None = None
+
+
+_STAR = rf"(?P<calibrator>{NOT_A_DATE_PATTERN})"
+_DATE = rf"(?P<date>{DATE_PATTERN})"
+_TILE = rf"(?P<tile>{TILE_PATTERN})"
+_PRODUCTS = {
+    "caltable": re.compile(rf"cal/{_DATE}/(?P<name>{_TILE}_{_STAR})"),
+    "image": re.compile(rf"images/{_DATE}/(?P<name>{_TILE})"),
+    "mosaic": re.compile(rf"mosaics/{_DATE}/(?P<name>{NOT_A_DATE_PATTERN})"),
+    "transit_mosaic": re.compile(rf"mosaics/{_STAR}/{_DATE}"),
+    "calibrated_ms": re.compile(rf"ms/calibrated/{_DATE}/(?P<name>{_TILE})\.ms"),
+    "calibrator_ms": re.compile(rf"ms/calibrators/{_DATE}/(?P<name>{_TILE}_{_STAR})\.ms"),
+    "science_ms": re.compile(rf"ms/science/{_DATE}/(?P<name>{_TILE})\.ms"),
+}
+
+
+def product_of(path: str) -> ProductName | None:
+    """Parse the path of a product, relative to the products tree; None if it is none."""
+    for kind, pattern in _PRODUCTS.items():
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        found = match.groupdict()
+        tile, calibrator = found.get("tile"), found.get("calibrator")
+        if kind == "transit_mosaic":
+            stem = f"{calibrator}_{found['date']}"
+            return ProductName(path, "mosaic", found["date"], stem, calibrator=calibrator)
+        return ProductName(path, kind, found["date"], found["name"], tile, calibrator)
+    return None
+
+
+def publication(product: str) -> str:
+    """Directory of the published versions of a mosaic, by its product directory."""
+    found = product_of(product)
+    if found is None or found.kind != "mosaic":
+        raise ValueError(f"{product}: expected the directory of a mosaic")
+    return f"published/{found.date}/{found.name}"
+
+
+def receipt(date: str, product: str) -> str:
+    """What became of a mosaic that was to be published; `product` is the stem of its files."""
+    return f"state/published/{date}/{product}.json"
+
+
+def published_list(date: str) -> str:
+    """What the job that lists a date's publications leaves."""
+    return f"state/published/{date}.json"
+
+
+def published_index(date: str) -> str:
+    """List of all versions that were published of a date."""
+    return f"published/{date}/index.json"
+
+
+def public_stem(name: str, date: str, version: int) -> str:
+    """Stem of published files: unlike a product's, of one date and version, wherever they are copied to."""
+    dated_name = name if name.endswith(date) else f"{name}_{date}"
+    return f"{dated_name}.v{version}"

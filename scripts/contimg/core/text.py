@@ -1,0 +1,15 @@
+"""Numbers as a reader likes them."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min` or `2 d 4 h`."""
+    minutes = round(seconds / 60.0)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 2880:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

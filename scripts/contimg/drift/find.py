@@ -1,0 +1,319 @@
+"""Which sources are in a tile: dirty images of what is left, and fits to the visibilities, in turns.
+
+No CLEAN: a round images the residual visibilities, takes the peaks that no sidelobe of a brighter one explains, and
+fits all sources found so far to the visibilities through the drifting beam (`contimg.drift.fit`), which takes
+them out to a few parts in a thousand, sidelobes and all. The next round sees what is fainter by the height of a
+sidelobe. A peak that was none comes out of the fit without significance and is dropped.
+
+The rounds work on Stokes I averaged over channels, kept in memory. The averaging's smearing is in the model, so
+that fluxes and places are those of the full data; it costs the faintest sources far out a few per cent of their
+signal-to-noise ratio.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from astropy.coordinates import SkyCoord
+from astropy.io.fits import Header
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from contimg.drift.data import AveragedI, StokesI
+from contimg.drift.fit import Fit, fit_data
+from contimg.drift.predict import DriftArray, PointSources
+from contimg.drift.state import FitOptions
+from contimg.ms.weights import SPEED_OF_LIGHT_M_S, UvPlane
+from contimg.sky.measure import PixelBeam, measure, peaks
+from contimg.sky.noise import local_rms
+from contimg.telescope.beam import PowerBeam
+
+Array = NDArray[Any]
+logger = logging.getLogger(__name__)
+CHANNELS = 64
+"""The band is averaged to about this many channels."""
+MAX_ROUNDS = 8
+MAX_SOURCES = 150
+MAX_NEW = 60
+"""Most peaks taken in one round, brightest first."""
+SIDELOBE_MARGIN = 1.2
+"""A peak counts if it is this much higher than any sidelobe of a brighter one at its distance."""
+RESIDUE = 0.003
+"""What errors of the gains leave of a source that was taken out, in the first rounds, as a part of its sidelobes.
+Fainter peaks in its sidelobes are left to CLEAN."""
+EXCESS = 1.2
+"""Variance of the first rounds' residuals over what the weights promise, above which gains may be what is wrong."""
+TRUSTED = (0.2, 0.05, 0.0125)
+"""Sources by which gains are corrected in the first rounds, as a part of the brightest: fainter ones may be what the
+errors of the gains make of it."""
+SAME_BEAMS = 0.8
+"""A peak this near to a source (FWHM along the beam's axes) is that source."""
+MAX_TRIES = 2
+"""A peak that came out of so many fits without significance is not tried again: once may be for want of another source
+in the model."""
+IMAGE_ACCURACY = 1e-3  # of the gridder; the noise is far above it, and what is brighter is gone by then
+FLAT_RAD = 0.1
+"""Where the array is so flat that w, less its slant over u and v, turns a source at the edge of what is searched by no
+more than this (rms), the images are made without w: the source loses half of the square of it, 0.5 %, of its peak."""
+TO_GRIDDER = np.array([1.0, -1.0, 1.0])
+"""From the UVW of a set, V = exp(2πi (u l + v m + w (n - 1)) ν / c), to those of ducc0, whose sign is the opposite and
+whose w has another; l is turned round, so that x grows toward the west as in FITS images."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where and how deep sources are looked for.
+
+    Attributes
+    ----------
+    header : Header
+        2-D, with the synthesised beam: the grid of the images. With PV2_1 and PV2_2 of `contimg.image.header.slant`
+        it is slanted along the array's plane, which leaves little of w.
+    pb : (ny, nx) float32
+        Drift-averaged power beam.
+    sigma : float
+        Signal-to-noise ratio in the image, and of the fitted flux.
+    pb_limit : float
+        Nothing is looked for where the power beam is below.
+    robust, uvmin_klambda : float
+        Weighting of the images.
+    rms_box_pix : float
+        Side of the boxes of the local rms.
+    least_jy : float
+        Fainter peaks (apparent, Jy/beam) are left alone.
+    shape_snr : float
+        Fainter sources stay points, whatever their residuals suggest.
+    """
+
+    header: Header
+    pb: Array
+    sigma: float
+    pb_limit: float
+    robust: float
+    uvmin_klambda: float
+    rms_box_pix: float
+    least_jy: float = 0.0
+    shape_snr: float = 0.0
+
+
+def find_sources(
+    data: StokesI,
+    search: Search,
+    *,
+    beam: PowerBeam | None,
+    freq_average: int = 1,
+    known: pd.DataFrame | None = None,
+    correct: Callable[[pd.DataFrame], StokesI | None] | None = None,
+    threads: int = 1,
+) -> Fit | None:
+    """Find the sources of a tile and fit them to its visibilities.
+
+    Parameters
+    ----------
+    data : StokesI
+        Calibrated visibilities.
+    search : Search
+    beam : PowerBeam or None
+        Power pattern of a dish; None: no beam.
+    freq_average : int
+        Raw channels in each channel of `data`.
+    known : DataFrame, optional
+        Sources to begin with (``ra_deg, dec_deg, flux_jy``, …).
+    correct : callable, optional
+        Called in the first rounds with the brightest sources fitted, where residuals are above what the weights promise
+        (`EXCESS`): may return better data of the same shape, with which the search goes on.
+    threads : int
+
+    Returns
+    -------
+    Fit or None
+        Of all sources that are significant; None where there is none.
+    """
+    step = channels_averaged(len(data.meta.freq_hz))
+    coarse = AveragedI(data, step)
+    array = DriftArray(coarse.meta, beam=beam, freq_average=freq_average * step)
+    imager = _DirtyImager(coarse, search, threads)
+    options = FitOptions(uvmin_klambda=search.uvmin_klambda, shape_snr=search.shape_snr)
+    logger.info("sidelobes: %.3f near, %.4f far", *imager.envelope[[len(imager.envelope) // 20, -1]])
+    sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
+    dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]
+    taken = set(PointSources.from_table(sources).names)
+    trusted = list(TRUSTED)
+    names = (name for name in map("S{:03d}".format, count()) if name not in taken)
+    for number in range(1, MAX_ROUNDS + 1):
+        if len(sources):
+            fitted = fit_data(coarse, array, sources, options=options, threads=threads)
+            if correct is not None and trusted and fitted.noise_scale > EXCESS:
+                apparent = fitted.table["flux_jy"] * fitted.table["beam"]
+                better = correct(fitted.table[apparent > trusted.pop(0) * apparent.max()])
+                if better is not None:
+                    coarse = imager.data = AveragedI(better, step)
+                    fitted = fit_data(coarse, array, sources, options=options, threads=threads)
+            significant = fitted.table["snr"] >= search.sigma
+            sources = fitted.table[significant].reset_index(drop=True)
+            if not significant.all():
+                dropped = pd.concat([dropped, fitted.table.loc[~significant, ["ra_deg", "dec_deg"]]])
+        new = _new_peaks(imager.residual(array, sources), search, sources, dropped, imager.envelope)
+        logger.info("round %d: %d sources, %d more peaks", number, len(sources), len(new))
+        if new.empty or len(sources) >= MAX_SOURCES:
+            break
+        new.insert(0, "name", list(islice(names, len(new))))
+        sources = pd.concat([sources, new], ignore_index=True)
+    if sources.empty:
+        return None
+    # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
+    # Before, faint ones would wander.
+    options = replace(options, place_snr=search.sigma)
+    return fit_data(coarse, array, sources, options=options, threads=threads)
+
+
+def channels_averaged(n_channels: int) -> int:
+    """How many of `n_channels` channels a search averages into one: a divisor that leaves `CHANNELS` or more."""
+    return max(
+        (n for n in range(1, n_channels + 1) if n_channels % n == 0 and n_channels // n >= CHANNELS),
+        default=1,
+    )
+
+
+def _new_peaks(
+    image: Array, search: Search, sources: pd.DataFrame, dropped: pd.DataFrame, envelope: Array
+) -> pd.DataFrame:
+    """Peaks that are no sidelobes, no sources yet and not dropped `MAX_TRIES` times: ``ra_deg, dec_deg, flux_jy``.
+
+    What lies where the power beam is too low to be fitted casts sidelobes all the same.
+    """
+    wcs = WCS(search.header).celestial
+    noise = local_rms(image, search.rms_box_pix)
+    x, y = peaks(image, search.header, np.maximum(noise, search.least_jy / search.sigma), search.sigma)
+    height = image[y.astype(int), x.astype(int)]
+    wanted = search.pb[y.astype(int), x.astype(int)] >= search.pb_limit
+    # what casts sidelobes: what is left of the sources that were taken out, then the peaks, highest first
+    at_x, at_y, casts = np.zeros(0), np.zeros(0), np.zeros(0)
+    if len(sources):
+        at_x, at_y = wcs.world_to_pixel(SkyCoord(sources["ra_deg"], sources["dec_deg"], unit="deg"))
+        casts = RESIDUE * (sources["flux_jy"] * sources["beam"]).to_numpy()
+    chosen: list[int] = []
+    for k in np.argsort(-height):
+        distance = np.hypot(at_x - x[k], at_y - y[k]).astype(int)
+        sidelobes = casts * envelope[np.minimum(distance, len(envelope) - 1)]
+        if height[k] > SIDELOBE_MARGIN * sidelobes.max(initial=0.0):
+            if wanted[k]:
+                chosen.append(int(k))
+            at_x, at_y, casts = np.append(at_x, x[k]), np.append(at_y, y[k]), np.append(casts, height[k])
+        if len(chosen) == MAX_NEW:
+            break
+    if not chosen:
+        return pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"])
+    places = wcs.pixel_to_world(x[chosen], y[chosen])
+    found = measure(image, search.header, places, rms=noise)
+    row, column = (np.rint(found[axis]).astype(int) for axis in ("y_pix", "x_pix"))
+    found["flux_jy"] = found["flux_jy"] / search.pb[row, column]
+    seen_before = _count_near(found, sources, search.header) > 0
+    seen_before |= _count_near(found, dropped, search.header) >= MAX_TRIES
+    found = found[~seen_before]
+    return found[["ra_deg", "dec_deg", "flux_jy"]].reset_index(drop=True)
+
+
+def _count_near(found: pd.DataFrame, others: pd.DataFrame, header: Header) -> Array:
+    """How many of `others` lie within `SAME_BEAMS` (FWHM along the axes of the beam) of each row of `found`."""
+    wcs, beam = WCS(header).celestial, PixelBeam.from_header(header)
+    if not len(found) or not len(others):
+        return np.zeros(len(found), int)
+    (x1, y1), (x2, y2) = (
+        wcs.world_to_pixel(SkyCoord(table["ra_deg"], table["dec_deg"], unit="deg"))
+        for table in (found, others)
+    )
+    distance = np.hypot(*beam.offsets(x1[:, np.newaxis] - x2, y1[:, np.newaxis] - y2))
+    return np.count_nonzero(distance < SAME_BEAMS, axis=1)
+
+
+class _DirtyImager:
+    """Dirty images of the residuals of data in memory, Briggs-weighted, by ducc0's gridder."""
+
+    def __init__(self, data: AveragedI, search: Search, threads: int) -> None:
+        self.data, self.threads = data, threads
+        self.cell_rad = float(np.radians(abs(search.header["CDELT2"])))
+        self.size = int(search.header["NAXIS1"]), int(search.header["NAXIS2"])
+        meta = data.meta
+        self.cross = np.flatnonzero(meta.ant1 != meta.ant2)
+        uvw = np.concatenate([data.uvw(i)[self.cross] for i in range(meta.n_times)])
+        uvw[:, 2] += uvw[:, :2] @ [search.header.get(key, 0.0) for key in ("PV2_1", "PV2_2")]
+        self.uvw = uvw * TO_GRIDDER
+        self.wide = bool(self._turn_rad(search) > FLAT_RAD)
+        self.weights = self._briggs(search)
+        self.total = float(self.weights.sum(dtype=np.float64))
+        self.envelope = self._envelope(search.header)
+
+    def residual(self, array: DriftArray, sources: pd.DataFrame) -> Array:
+        """Image of the data less the sources, (ny, nx), Jy/beam."""
+        left = []
+        view = array.view(PointSources.from_table(sources)) if len(sources) else None
+        for i in range(self.data.meta.n_times):
+            vis = self.data.read(i)[0]
+            left.append((vis if view is None else vis - view.predict(i))[self.cross])
+        return self._image(np.concatenate(left), self.size)
+
+    def _image(self, vis: Array, size: tuple[int, int]) -> Array:
+        import ducc0
+
+        image = ducc0.wgridder.vis2dirty(
+            uvw=self.uvw,
+            freq=self.data.meta.freq_hz,
+            vis=vis,
+            wgt=self.weights,
+            npix_x=size[0],
+            npix_y=size[1],
+            pixsize_x=self.cell_rad,
+            pixsize_y=self.cell_rad,
+            epsilon=IMAGE_ACCURACY,
+            do_wgridding=self.wide,
+            nthreads=self.threads,
+        )
+        return np.ascontiguousarray(image.T) / np.float32(self.total)
+
+    def _turn_rad(self, search: Search) -> float:
+        """What w turns the phase of the farthest source that can be found by, rms, at the upper end of the band."""
+        rows, columns = np.nonzero(search.pb >= search.pb_limit)
+        x, y = columns - search.header["CRPIX1"] + 1, rows - search.header["CRPIX2"] + 1
+        farthest = self.cell_rad * float(np.hypot(x, y).max(initial=0.0))
+        w = float(np.sqrt(np.mean(self.uvw[:, 2] ** 2))) * self.data.meta.freq_hz[-1] / SPEED_OF_LIGHT_M_S
+        return float(2 * np.pi * w * (1 - np.sqrt(max(1 - farthest**2, 0.0))))
+
+    def _briggs(self, search: Search) -> Array:
+        meta = self.data.meta
+        scale = meta.freq_hz / SPEED_OF_LIGHT_M_S
+        fields = tuple(size * self.cell_rad for size in self.size)
+        longest = float(np.hypot(*self.uvw[:, :2].T).max() * scale.max())
+        plane = UvPlane.empty((fields[0], fields[1]), longest)
+        weights = np.concatenate([self.data.read(i)[1][self.cross] for i in range(meta.n_times)])
+        cells = []
+        for rows in np.array_split(np.arange(len(self.uvw)), meta.n_times):
+            u, v = (self.uvw[rows, axis, np.newaxis] * scale for axis in (0, 1))
+            weights[rows] *= np.hypot(u, v) >= 1e3 * search.uvmin_klambda
+            cells.append(plane.cells(u, v).astype(np.int32))
+            plane.add(cells[-1], weights[rows])
+        factor = plane.briggs(search.robust).astype(np.float32)
+        return weights * factor[np.concatenate(cells)]
+
+    def _envelope(self, header: Header) -> Array:
+        """Highest sidelobe at each distance (whole pixels) from a source or farther, in units of its peak.
+
+        Within the main lobe it is 1. The last entry stands for all that is farther than a quarter of the field.
+        """
+        size = tuple(max(64, 2 * (n // 4)) for n in self.size)
+        psf = self._image(np.ones(self.weights.shape, np.complex64), (size[0], size[1]))
+        ny, nx = psf.shape
+        y, x = np.indices(psf.shape)
+        dx, dy = x - nx // 2, y - ny // 2
+        lobe = np.hypot(*PixelBeam.from_header(header).offsets(dx, dy)) < 1.0
+        farthest = min(nx, ny) // 2 - 1
+        distance = np.minimum(np.hypot(dx, dy).astype(int), farthest)
+        highest = ndimage.maximum(np.where(lobe, 1.0, psf), distance, np.arange(farthest + 1))
+        return np.maximum.accumulate(highest[::-1])[::-1]

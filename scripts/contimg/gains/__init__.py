@@ -1,0 +1,1 @@
+"""Caltables, interpolated between transits and applied."""

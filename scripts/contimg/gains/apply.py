@@ -1,0 +1,210 @@
+"""Caltables applied to a tile, channels averaged, in one pass.
+
+The corrected visibility is V / (g₁ g₂*), the gains as `contimg.gains.tables` evaluates them. Its noise grows by
+1/|g₁ g₂|, so its weight is the raw weight times |g₁ g₂|²: an antenna that hears little counts little. (CASA
+does the same with calwt=True, from the table's gains.) The average over channels is the weighted mean
+
+    D = Σ w |g|² V / g / Σ w |g|² = Σ w V g* / Σ w |g|²,   g = g₁ g₂*,
+
+and its weight the sum. What is flagged, has no weight or has no good gain takes no part; where nothing is
+left, the result is flagged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from casacore import tables
+from numpy.typing import NDArray
+
+from contimg.core.errors import InputError, Rejected
+from contimg.gains.noise import HandDifferences, sefd_jy, uniformity
+from contimg.gains.tables import Gains, read_gains
+from contimg.ms.meta import MsMeta
+from contimg.ms.sets import MsWriter, read_meta
+
+Array = NDArray[Any]
+HANDS = {5: (0, 0), 6: (0, 1), 7: (1, 0), 8: (1, 1), 9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1)}
+"""CASA correlation type -> hand of antenna 1 and of antenna 2 (RR 5 … LL 8, XX 9 … YY 12)."""
+
+
+def apply_tile(
+    ms: Path, cal_dir: Path, out_ms: Path, *, freq_average: int = 1, threads: int = 1
+) -> dict[str, Any]:
+    """Write a calibrated, channel-averaged copy of a tile's Measurement Set.
+
+    Parameters
+    ----------
+    ms
+        Phased, flagged, uncalibrated; not changed.
+    cal_dir
+        Holds the caltables K, BP and G.
+    out_ms, freq_average, threads
+        As for `apply_gains`.
+
+    Returns
+    -------
+    dict
+        As of `apply_gains`.
+
+    Raises
+    ------
+    InputError
+        If the set or a table cannot be read, or `freq_average` does not divide the channels.
+    Rejected
+        If nothing is left unflagged.
+    """
+    gains = read_gains(cal_dir, read_meta(ms))
+    return apply_gains(ms, gains, out_ms, freq_average=freq_average, threads=threads, origin=cal_dir.name)
+
+
+def apply_gains(
+    ms: Path, gains: Gains, out_ms: Path, *, freq_average: int = 1, threads: int = 1, origin: str
+) -> dict[str, Any]:
+    """Write a copy of a Measurement Set, divided by gains and averaged over channels.
+
+    Parameters
+    ----------
+    ms
+        Not changed.
+    gains
+        On the antennas, channels and times of the set.
+    out_ms
+        Where to write; nothing may be there. DATA calibrated, WEIGHT_SPECTRUM per averaged channel, WEIGHT
+        its mean over the channels that are not flagged.
+    freq_average
+        Channels to average into one; a divisor of their number.
+    threads
+        For the compiled loop.
+    origin
+        What the gains are called where nothing is left.
+
+    Returns
+    -------
+    dict
+        `flag_fraction_before` and `flag_fraction` (of cross-correlations, parallel hands),
+        `antennas_without_gain` (names), `freq_average`, `n_channels`, `noise_over_weights` (see
+        `contimg.gains.noise`; None where it cannot be known), `sefd_jy` (of a typical antenna, from the mean
+        weight), `weight_uniformity` (over integrations and channels) and `sum_weight`, an array (nt,
+        nchan_out): the weight of the unflagged cross-correlations, parallel hands, by integration and
+        channel.
+
+    Raises
+    ------
+    InputError
+        If the set cannot be read, or `freq_average` does not divide the channels.
+    Rejected
+        If nothing is left unflagged.
+    """
+    meta = read_meta(ms)
+    n_times, n_bl, n_chan, n_corr = meta.shape
+    if freq_average < 1 or n_chan % freq_average:
+        raise InputError(f"{ms}: freq_average must divide the {n_chan} channels, found {freq_average}")
+    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    averaged = averaged_meta(meta, freq_average)
+    hand1, hand2 = (np.array([HANDS[c][k] for c in meta.correlations]) for k in (0, 1))
+    parallel = np.flatnonzero(hand1 == hand2)
+    cross = meta.ant1 != meta.ant2
+    data, flag = np.empty((n_bl, n_chan, n_corr), np.complex64), np.empty((n_bl, n_chan, n_corr), bool)
+    weight = np.empty((n_bl, n_corr), np.float32)
+    shape = (n_bl, n_chan // freq_average, n_corr)
+    out, out_weight, out_flag = (
+        np.empty(shape, np.complex64),
+        np.empty(shape, np.float32),
+        np.empty(shape, bool),
+    )
+    sum_weight = np.zeros((n_times, shape[1]))
+    hands = HandDifferences(np.flatnonzero(cross), parallel)
+    flagged_before = flagged = 0
+    with (
+        tables.table(str(ms), ack=False) as table,
+        MsWriter(out_ms, averaged, weight_spectrum=True) as writer,
+    ):
+        for i in range(n_times):
+            for column, array in (("DATA", data), ("FLAG", flag), ("WEIGHT", weight)):
+                table.getcolnp(column, array, i * n_bl, n_bl)
+            flagged_before += int(flag[cross][..., parallel].sum())
+            _calibrate(
+                data, flag, weight, meta.ant1, meta.ant2, gains.at(i), gains.good, hand1, hand2, freq_average,
+                out, out_weight, out_flag,
+            )  # fmt: skip
+            uvw = table.getcol("UVW", i * n_bl, n_bl)
+            used = np.maximum((~out_flag).sum(axis=1), 1)
+            row_weight = (out_weight.sum(axis=1, dtype=np.float64) / used).astype(np.float32)
+            writer.write_time(i, uvw, out, out_flag, row_weight, out_weight)
+            sum_weight[i] = out_weight[cross][..., parallel].sum(axis=(0, 2), dtype=np.float64)
+            flagged += int(out_flag[cross][..., parallel].sum())
+            hands.add(out, out_weight, out_flag)
+    total = n_times * int(cross.sum()) * len(parallel)
+    if not sum_weight.any():
+        raise Rejected(
+            f"nothing left to image: all data are flagged after applying the caltables of {origin}"
+        )
+    silent = np.asarray(~gains.good.any(axis=(1, 2)))
+    silent &= np.bincount(np.r_[meta.ant1, meta.ant2], minlength=len(silent)) > 0
+    return {
+        "flag_fraction_before": flagged_before / (total * n_chan),
+        "flag_fraction": flagged / (total * shape[1]),
+        "antennas_without_gain": [
+            name for name, none in zip(meta.antenna_names, silent, strict=True) if none
+        ],
+        "freq_average": freq_average,
+        "n_channels": shape[1],
+        "noise_over_weights": hands.ratio(),
+        "sefd_jy": sefd_jy(
+            float(sum_weight.sum()),
+            total * shape[1] - flagged,
+            averaged.channel_width_hz,
+            float(np.median(meta.integration_s)),
+        ),
+        "weight_uniformity": uniformity(sum_weight),
+        "sum_weight": sum_weight,
+    }
+
+
+def averaged_meta(meta: MsMeta, freq_average: int) -> MsMeta:
+    """Metadata of a set whose channels are averaged by `freq_average`."""
+    return replace(
+        meta,
+        freq_hz=meta.freq_hz.reshape(-1, freq_average).mean(axis=1),
+        channel_width_hz=meta.channel_width_hz * freq_average,
+    )
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _calibrate(
+    data: Array,
+    flag: Array,
+    weight: Array,
+    ant1: Array,
+    ant2: Array,
+    gain: Array,
+    good: Array,
+    hand1: Array,
+    hand2: Array,
+    step: int,
+    out: Array,
+    out_weight: Array,
+    out_flag: Array,
+) -> None:  # pragma: no cover
+    """Calibrate and average one integration into `out`, `out_weight` and `out_flag`."""
+    for b in numba.prange(data.shape[0]):
+        one, two = ant1[b], ant2[b]
+        for p in range(data.shape[2]):
+            h1, h2, w = hand1[p], hand2[p], weight[b, p]
+            for c in range(out.shape[1]):
+                total = np.complex64(0)
+                norm = np.float32(0)
+                for k in range(c * step, (c + 1) * step):
+                    if flag[b, k, p] or not w > 0 or not good[one, k, h1] or not good[two, k, h2]:
+                        continue
+                    g = gain[one, k, h1] * np.conj(gain[two, k, h2])
+                    total += w * data[b, k, p] * np.conj(g)
+                    norm += w * (g.real * g.real + g.imag * g.imag)
+                out_flag[b, c, p] = not norm > 0
+                out_weight[b, c, p] = norm
+                out[b, c, p] = total / norm if norm > 0 else np.complex64(0)

@@ -1,0 +1,307 @@
+"""How a tile will be imaged: every setting resolved from the data, the quality tier and explicit values.
+
+Nothing here reads visibilities: the field follows from the primary beam and the drift, the pixel from the
+synthesised beam of the baselines, the averaging from the smearing it may cost.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from contimg.core.errors import Rejected
+from contimg.image.options import ImagingOptions, Tier, load_tiers, resolve_imaging
+from contimg.ms.meta import MsMeta
+from contimg.ms.weights import ROBUST_TRIED, SPEED_OF_LIGHT_M_S, UvPlane, choose_weighting, synthesised_beam
+from contimg.telescope import geometry
+from contimg.telescope.beam import PowerBeam, load_beam
+from contimg.telescope.options import BeamOptions
+
+PIXELS_PER_BEAM = 3.0  # across the minor axis; fluxes of sources between pixels are then right to 0.3 %
+SIDEREAL_RATE = 1.0027379
+LOOP_GAIN = {"wsclean": 0.1, "tclean": 0.2}  # a component costs tclean a hundred times more
+MAX_MAJOR = 8
+PLAN_TIMES, PLAN_CHANNELS = (
+    12,
+    96,
+)  # so many that no cell of the uv plane is missed, and Briggs weights are right
+
+
+@dataclass(frozen=True)
+class ImagingPlan:
+    """What will be done, and why.
+
+    Attributes
+    ----------
+    backend : str
+        ``wsclean`` or ``tclean``.
+    nx, ny : int
+        Pixels along right ascension and declination.
+    cell_arcsec : float
+        Side of a pixel.
+    freq_average : int
+        Channels averaged into one before imaging.
+    robust : float
+        Briggs weighting.
+    uvmin_klambda : float
+        Shorter baselines are left out.
+    channels_out : int
+        Parts of the band cleaned jointly.
+    niter, gain, mgain, max_major
+        CLEAN: most components, loop gain, part of the peak removed between passes, most passes.
+    auto_mask, auto_threshold : float
+        CLEAN finds components to `auto_mask` times the noise and goes on inside them to `auto_threshold`.
+    beam_arcsec : (major, minor, angle)
+        Expected synthesised beam, FWHM in arcsec, angle in deg.
+    no_small_inversion : bool
+        True when the pixels are much finer than the data need (see `resolve`).
+    multiscale : bool
+        CLEAN with components of several sizes.
+    why : dict of str
+        One line for each setting.
+    """
+
+    backend: str
+    nx: int
+    ny: int
+    cell_arcsec: float
+    freq_average: int
+    robust: float
+    uvmin_klambda: float
+    channels_out: int
+    niter: int
+    gain: float
+    mgain: float
+    max_major: int
+    auto_mask: float
+    auto_threshold: float
+    beam_arcsec: tuple[float, float, float]
+    no_small_inversion: bool
+    multiscale: bool = False
+    why: dict[str, str] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for a sidecar."""
+        return asdict(self)
+
+
+def resolve(
+    meta: MsMeta,
+    options: ImagingOptions,
+    beam: BeamOptions | None = None,
+    tiers: Mapping[str, Tier] | None = None,
+) -> ImagingPlan:
+    """Resolve every imaging setting for the data of one tile.
+
+    Parameters
+    ----------
+    meta : MsMeta
+        Of the science Measurement Set, before averaging.
+    options : ImagingOptions
+        The configuration; what it names explicitly is taken as it is.
+    beam : BeamOptions, optional
+        The primary beam; the default one if left out.
+    tiers : mapping, optional
+        From `contimg.image.options.load_tiers`; the shipped ones if left out.
+
+    Returns
+    -------
+    ImagingPlan
+
+    Raises
+    ------
+    Rejected
+        No baseline is left to image.
+    """
+    pattern = load_beam(beam or BeamOptions())
+    said = resolve_imaging(options, load_tiers() if tiers is None else tiers)
+    why = _origins(options, said)
+    backend = said.backend
+    if backend == "auto":
+        backend = "wsclean" if shutil.which("wsclean") else "tclean"
+        why["backend"] = "wsclean is on PATH" if backend == "wsclean" else "wsclean is not on PATH"
+    fields_deg = field_of_view(meta, said.pb_limit, pattern)
+    baselines = _baselines(meta)
+    plane, sampled = _fill_plane(meta, baselines, np.radians(fields_deg), float(said.uvmin_klambda))
+    if not plane.density.any():
+        raise Rejected(
+            f"none of {np.count_nonzero(meta.ant1 != meta.ant2)} baselines is longer than imaging.uvmin_klambda, "
+            f"{said.uvmin_klambda:g} klambda"
+        )
+    robust = float(said.robust)
+    if options.robust == "auto":
+        chosen, best = choose_weighting(plane, robust)
+        origin = f"tier {options.quality_tier}" if chosen.robust == robust else "least noise x beam"
+        tried = ", ".join(f"{value:g}" for value in ROBUST_TRIED)
+        why["robust"] = (
+            f"{origin}: noise (over natural) x beam is {chosen.cost_arcsec:.1f} arcsec; of the tier's and {tried} the "
+            f"least is {best.cost_arcsec:.1f} at {best.robust:g}"
+        )
+        robust, (major, minor, angle) = chosen.robust, chosen.beam_rad
+    else:
+        major, minor, angle = synthesised_beam(plane, robust)
+    beam_arcsec = (float(np.degrees(major)) * 3600, float(np.degrees(minor)) * 3600, float(np.degrees(angle)))
+    if said.cell_arcsec == "auto":
+        cell = _round_down(beam_arcsec[1] / PIXELS_PER_BEAM)
+        why["cell_arcsec"] = (
+            f"{PIXELS_PER_BEAM:g} pixels across the {beam_arcsec[1]:.1f} arcsec minor axis of the expected beam"
+        )
+    else:
+        cell = float(said.cell_arcsec)
+    if said.imsize == "auto":
+        nx, ny = (fft_size(degrees * 3600 / cell) for degrees in fields_deg)
+        why["imsize"] = (
+            f"{fields_deg[0]:.2f} x {fields_deg[1]:.2f} deg: the beam down to {said.pb_limit:g} at the lowest "
+            "frequency, and the drift in right ascension; sizes have factors 2, 3 and 5 only"
+        )
+    else:
+        nx = ny = int(said.imsize)
+    offsets = _half_power_offsets(meta, pattern)
+    average, loss = _averaging(meta, baselines, plane, sampled, robust, offsets, said.smearing_loss)
+    why["freq_average"] = (
+        f"{average} channels of {meta.channel_width_hz / 1e3:.0f} kHz: a source at half power loses {loss:.2%} of its "
+        f"peak (weighted mean over baselines), {said.smearing_loss:.2%} allowed"
+    )
+    fine = bool(beam_arcsec[1] / cell > 5)
+    if fine:
+        why["no_small_inversion"] = (
+            "more than 5 pixels a beam: WSClean's inversion at a smaller size can diverge"
+        )
+    return ImagingPlan(
+        backend=backend,
+        nx=nx,
+        ny=ny,
+        cell_arcsec=cell,
+        freq_average=average,
+        robust=robust,
+        uvmin_klambda=float(said.uvmin_klambda),
+        channels_out=int(said.channels_out),
+        niter=int(said.niter),
+        gain=LOOP_GAIN[backend],
+        mgain=float(said.mgain),
+        max_major=MAX_MAJOR,
+        auto_mask=float(said.auto_mask),
+        auto_threshold=float(said.auto_threshold),
+        beam_arcsec=beam_arcsec,
+        no_small_inversion=fine,
+        multiscale=said.multiscale is True,
+        why=why,
+    )
+
+
+def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float, float]:
+    """Width (right ascension) and height (declination) in degrees of everything the tile sees above `pb_limit`.
+
+    The beam at the lowest frequency out to `pb_limit`, moved by half the drift on either side in right
+    ascension. A smaller field leaves the sidelobes of the sources outside it in the image.
+    """
+    radius = beam.radius(pb_limit, float(np.min(meta.freq_hz)))
+    duration_s = (meta.times_jd[-1] - meta.times_jd[0]) * 86400 + float(np.mean(meta.integration_s))
+    drift = 2 * np.pi * duration_s / 86400 * SIDEREAL_RATE * np.cos(meta.pointing_dec_rad)
+    return float(np.degrees(2 * radius + drift)), float(np.degrees(2 * radius))
+
+
+def fft_size(pixels: float) -> int:
+    """Smallest even number not below `pixels` whose prime factors are 2, 3 and 5."""
+    size = max(64, 2 * int(np.ceil(pixels / 2)))
+    while True:
+        rest = size
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 2
+
+
+def _origins(options: ImagingOptions, resolved: ImagingOptions) -> dict[str, str]:
+    """Where each setting comes from: the configuration or the tier."""
+    names = ("robust", "niter", "mgain", "auto_mask", "auto_threshold", "uvmin_klambda", "channels_out")
+    why = {
+        name: f"tier {options.quality_tier}" if getattr(options, name) == "auto" else "configured"
+        for name in names
+    }
+    for name in ("imsize", "cell_arcsec"):
+        if getattr(options, name) != "auto":
+            why[name] = "configured"
+        elif getattr(resolved, name) != "auto":
+            why[name] = f"tier {options.quality_tier}"
+    if options.backend != "auto":
+        why["backend"] = "configured"
+    return why
+
+
+def _round_down(value: float) -> float:
+    """Two significant digits, rounded down: 4.27 -> 4.2, so that the grid is easy to name."""
+    digits = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(round(np.floor(value / digits + 1e-9) * digits, 6))
+
+
+def _baselines(meta: MsMeta) -> np.ndarray:
+    """(PLAN_TIMES, nbl, 3) uvw in metres of the cross-correlations at a few times of the tile."""
+    loc = geometry.location(meta.longitude_deg, meta.latitude_deg, meta.height_m)
+    times = np.linspace(meta.times_jd[0], meta.times_jd[-1], min(PLAN_TIMES, len(meta.times_jd)))
+    uvw = geometry.antenna_uvw(meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, times, loc)
+    cross = meta.ant1 != meta.ant2
+    return uvw[:, meta.ant2[cross]] - uvw[:, meta.ant1[cross]]
+
+
+def _fill_plane(
+    meta: MsMeta, baselines: np.ndarray, fields_rad: np.ndarray, uvmin_klambda: float
+) -> tuple[UvPlane, np.ndarray]:
+    """The uv plane filled with unit weights at sampled times and channels, and those channels' frequencies."""
+    step = max(1, len(meta.freq_hz) // PLAN_CHANNELS)
+    freq = meta.freq_hz[step // 2 :: step]
+    longest = (
+        float(np.hypot(baselines[..., 0], baselines[..., 1]).max(initial=1.0))
+        * float(freq.max())
+        / SPEED_OF_LIGHT_M_S
+    )
+    plane = UvPlane.empty((float(fields_rad[0]), float(fields_rad[1])), longest)
+    for value in freq:
+        u, v = (baselines[..., axis] * value / SPEED_OF_LIGHT_M_S for axis in (0, 1))
+        kept = np.hypot(u, v) >= 1e3 * uvmin_klambda
+        plane.add(plane.cells(u[kept], v[kept]), np.ones(np.count_nonzero(kept)))
+    return plane, freq
+
+
+def _half_power_offsets(meta: MsMeta, beam: PowerBeam) -> np.ndarray:
+    """(n, 2) direction cosines (l, m) round the half-power circle at the band's middle."""
+    radius = np.sin(beam.radius(0.5, float(np.mean(meta.freq_hz))))
+    angle = np.arange(0, np.pi, np.pi / 8)
+    return radius * np.column_stack([np.sin(angle), np.cos(angle)])
+
+
+def _averaging(
+    meta: MsMeta,
+    baselines: np.ndarray,
+    plane: UvPlane,
+    freq: np.ndarray,
+    robust: float,
+    offsets: np.ndarray,
+    allowed: float,
+) -> tuple[int, float]:
+    """Most channels that may be averaged, a divisor of their number, and the loss of peak that it costs.
+
+    A channel of width D averages the fringe of a source at (l, m), exp(2 pi i (u l + v m)), over frequency:
+    each baseline keeps sinc(D tau), tau = (u l + v m) / nu (Thompson, Moran & Swenson 2017, section 6.4). The
+    image's peak loses the mean of 1 - sinc over the imaging weights; the worst direction counts.
+    """
+    factor = plane.briggs(robust)
+    middle = freq[len(freq) // 2]
+    u, v = (baselines[..., axis] * middle / SPEED_OF_LIGHT_M_S for axis in (0, 1))
+    weights = factor[plane.cells(u, v)]
+    delay = np.abs(np.tensordot(np.stack([u, v], axis=-1), offsets.T, axes=1)) / middle
+    best, cost = 1, 0.0
+    for count in (n for n in range(1, len(meta.freq_hz) + 1) if len(meta.freq_hz) % n == 0):
+        lost = 1 - np.sinc(delay * (count * meta.channel_width_hz))
+        loss = float(np.max(np.tensordot(weights, lost, axes=2) / weights.sum()))
+        if count == 1 or loss <= allowed:
+            best, cost = count, loss
+        else:
+            break
+    return best, cost

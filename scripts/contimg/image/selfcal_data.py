@@ -1,0 +1,96 @@
+"""A tile's data over what its sources should show: what self-calibration works on.
+
+The fitted sources (`contimg.drift.fit`) say what every visibility should be, m. Divided by it and averaged over the
+band, D = Σ w V m* / Σ w |m|², of weight W = Σ w |m|², each baseline shows the product of two antennas' remaining gains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from casacore import tables
+from numpy.typing import NDArray
+
+from contimg.drift.predict import DriftArray, PointSources
+from contimg.ms.meta import MsMeta, parallel_hands
+from contimg.ms.sets import read_meta
+from contimg.telescope.beam import PowerBeam
+
+Array = NDArray[Any]
+SIGNIFICANT = 6.0
+"""Standard deviations by which gains must do better than noise, and an antenna worse, to be acted upon."""
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A tile's data over what its sources should show, averaged over the band: D and its weight.
+
+    Attributes
+    ----------
+    meta : MsMeta
+        Of the tile.
+    ratio, weight : (nt, nbl, nhands)
+        The weight is 0 for autocorrelations.
+    n_visibilities : int
+        That were averaged into D.
+    """
+
+    meta: MsMeta
+    ratio: Array
+    weight: Array
+    n_visibilities: int
+
+    def over(self, gains: Array) -> Divided:
+        """The same without gains (nt, nant, 2)."""
+        product = gains[:, self.meta.ant1] * gains[:, self.meta.ant2].conj()
+        return replace(self, ratio=self.ratio / product, weight=self.weight * np.abs(product) ** 2)
+
+    def spans(self, count: int) -> list[Array]:
+        """Integrations of each of so many intervals."""
+        return np.array_split(np.arange(self.meta.n_times), count)
+
+    def binned(self, count: int) -> tuple[Array, Array]:
+        """D averaged over so many intervals, and its weight, (count, nbl cross, nhands)."""
+        cross = np.flatnonzero(self.meta.ant1 != self.meta.ant2)
+        spans = self.spans(count)
+        total = np.stack([self.weight[span][:, cross].sum(axis=0) for span in spans])
+        mean = np.stack([(self.ratio * self.weight)[span][:, cross].sum(axis=0) for span in spans])
+        return np.divide(mean, total, out=mean, where=total > 0), total
+
+    def excess(self, count: int) -> float:
+        """χ² of D = 1 in so many intervals, beyond what the weights promise; at least 0."""
+        mean, total = self.binned(count)
+        return max(0.0, float(np.sum(total * np.abs(mean - 1.0) ** 2)) - 2.0 * np.count_nonzero(total))
+
+
+def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_average: int = 1) -> Divided:
+    """Divide the data of a set by what its sources should show; arguments as for `contimg.image.selfcal.calibrate`."""
+    meta = read_meta(ms)
+    view = DriftArray(meta, beam=beam, freq_average=freq_average).view(PointSources.from_table(sources))
+    hands = parallel_hands(meta)
+    n_bl = meta.n_baselines
+    ratio = np.zeros((meta.n_times, n_bl, len(hands)), complex)
+    weight = np.zeros(ratio.shape)
+    n_visibilities = 0
+    cross = meta.ant1 != meta.ant2
+    with tables.table(str(ms), ack=False) as table:
+        name = "WEIGHT_SPECTRUM" if "WEIGHT_SPECTRUM" in table.colnames() else "WEIGHT"
+        for i in range(meta.n_times):
+            data, flag, w = (table.getcol(column, i * n_bl, n_bl) for column in ("DATA", "FLAG", name))
+            w = w if w.ndim == 3 else np.broadcast_to(w[:, np.newaxis, :], data.shape)
+            w = np.where(flag | ~cross[:, np.newaxis, np.newaxis], 0.0, w)[..., hands]
+            n_visibilities += int(np.count_nonzero(w))
+            model = view.predict(i)[..., np.newaxis]
+            weight[i] = (w * np.abs(model) ** 2).sum(axis=1)
+            ratio[i] = (w * data[..., hands] * model.conj()).sum(axis=1)
+    return Divided(meta, np.divide(ratio, weight, out=ratio, where=weight > 0), weight, n_visibilities)
+
+
+def by_antenna(per_baseline: Array, meta: MsMeta) -> Array:
+    """Sum over the baselines of each antenna, (nant,)."""
+    n_ant = len(meta.antenna_names)
+    return np.bincount(meta.ant1, per_baseline, n_ant) + np.bincount(meta.ant2, per_baseline, n_ant)

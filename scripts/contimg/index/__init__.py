@@ -1,0 +1,1 @@
+"""What is in `incoming`: raw files, their headers, the tiles they make."""

@@ -1,0 +1,351 @@
+"""Which raw files make a tile together: decided on headers alone, no file is opened here.
+
+Files with the same `time_array[0]`, bit for bit, are a group. Within it the majority says what declination,
+shape and times are right; frequencies say which subband a file is, its label (sbNN) never does. Labels serve
+to name what is missing.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contimg.core.names import tile_mjd, tile_name
+from contimg.index.band import Band, find_bands
+from contimg.index.subband import RawName, SubbandHeader
+from contimg.index.tile import Slot
+
+DEC_TOLERANCE_DEG = 0.1
+NAME_MARGIN_S = 300.0
+"""A name further than this from the start that its header gives is wrong: it could not be found by range."""
+NAME_TOLERANCE_S = 120.0
+"""A file without a readable header belongs to the tile that its name is this close to."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A raw file: its name, and its header or the reason why there is none."""
+
+    path: str
+    name: RawName
+    header: SubbandHeader | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file of a group that is not used, and why."""
+
+    label: int
+    path: str
+    why: str
+
+    @property
+    def text(self) -> str:
+        """The reason with the name of the file."""
+        return f"{self.why} ({Path(self.path).name})"
+
+
+@dataclass
+class Group:
+    """Files of one `time_array[0]`: those that agree, and those that do not."""
+
+    reference: SubbandHeader
+    members: list[RawFile]
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return tile_name(self.reference.start_mjd)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All its paths."""
+        return tuple(
+            sorted({file.path for file in self.members} | {problem.path for problem in self.problems})
+        )
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a group: a tile with its slots, or a reason."""
+
+    tile: str
+    start_mjd: float
+    reason: str | None
+    reference: SubbandHeader | None
+    slots: tuple[Slot, ...]
+    notes: tuple[str, ...]
+    bytes: int
+    files: tuple[str, ...]
+
+
+def decide(files: Iterable[RawFile], *, min_subbands: int, exclude: Iterable[str] = ()) -> list[Fate]:
+    """Find the groups among raw files and the fate of each.
+
+    Parameters
+    ----------
+    files
+        Raw files of any times and strips, readable or not.
+    min_subbands
+        A group with fewer good subbands is left out.
+    exclude
+        Names of tiles to leave out.
+
+    Returns
+    -------
+    list of Fate
+        In order of time.
+    """
+    ordered = sorted(files, key=lambda file: file.path)
+    groups, homeless = _groups(ordered)
+    orphans = _attach(groups, homeless)
+    excluded = set(exclude)
+    fates = []
+    contents = [
+        (
+            group.reference,
+            [(file.header.freq_low_hz, file.name.label) for file in group.members if file.header],
+        )
+        for group in groups
+    ]
+    for group, band in zip(groups, find_bands(contents, min_subbands), strict=True):
+        fates.append(_fate(group, band, min_subbands, excluded))
+    fates = _one_a_name(fates)
+    for cluster in _clusters(orphans):
+        name = tile_name(min(mjd for mjd, _ in cluster))
+        reason = "excluded by configuration" if name in excluded else f"no usable file: {_summary(cluster)}"
+        paths = tuple(sorted(problem.path for _, problem in cluster))
+        fates.append(Fate(name, tile_mjd(name), reason, None, (), (), 0, paths))
+    return sorted(fates, key=lambda fate: (fate.start_mjd, fate.tile, fate.files))
+
+
+def _groups(files: Sequence[RawFile]) -> tuple[list[Group], list[tuple[float, Problem]]]:
+    """Groups by first time; and the files without a usable header, with the time of their names."""
+    by_time: dict[float, list[RawFile]] = defaultdict(list)
+    homeless = []
+    for file in files:
+        header = file.header
+        if header is None:
+            text = "is still being written" if file.name.incomplete else f"cannot be read: {file.error}"
+        else:
+            off_s = (file.name.mjd - header.start_mjd) * 86400.0
+            if abs(off_s) <= NAME_MARGIN_S:
+                by_time[header.time0_jd].append(file)
+                continue
+            text = f"has a name {off_s:+.0f} s from the start in its header: rename it"
+        homeless.append((file.name.mjd, Problem(file.name.label, file.path, text)))
+    return [_agree(by_time[time0]) for time0 in sorted(by_time)], homeless
+
+
+def _layout(header: SubbandHeader) -> tuple[object, ...]:
+    """What all files of a group must share beside the declination."""
+    return (
+        header.n_times,
+        header.n_baselines,
+        header.n_antennas_data,
+        round(header.integration_s, 6),
+        header.time_last_jd,
+        header.n_channels,
+        round(header.channel_width_hz, 3),
+        header.polarizations,
+        round(header.longitude_deg, 7),
+        round(header.latitude_deg, 7),
+    )
+
+
+def _agree(files: list[RawFile]) -> Group:
+    """Split the files of one first time into the majority and those that differ from it."""
+    kinds: dict[tuple[object, ...], list[RawFile]] = defaultdict(list)
+    for file in files:
+        if file.header is not None:
+            kinds[(*_layout(file.header), file.header.dec_rad)].append(file)
+    ranked = sorted(kinds.values(), key=lambda kind: -len(kind))  # stable: ties go to the first path
+    if len(ranked) > 1:
+        ranked.sort(
+            key=lambda kind: -sum(len(other) for other in ranked if _difference(other[0], kind[0]) is None)
+        )
+    first = ranked[0][0]
+    if first.header is None:
+        raise ValueError("a group needs a header")
+    group = Group(first.header, [])
+    for kind in ranked:
+        difference = _difference(kind[0], first)
+        for file in kind:
+            if difference is None:
+                group.members.append(file)
+            else:
+                group.problems.append(Problem(file.name.label, file.path, f"left out: {difference}"))
+    return group
+
+
+def _difference(file: RawFile, reference: RawFile) -> str | None:
+    """In words, what sets a file apart from the majority; None if nothing does."""
+    one, other = file.header, reference.header
+    if one is None or other is None:
+        return "no header"
+    if abs(one.dec_rad - other.dec_rad) > math.radians(DEC_TOLERANCE_DEG):
+        return f"declination {math.degrees(one.dec_rad):.3f} deg, the others' is {math.degrees(other.dec_rad):.3f}"
+    if _layout(one) == _layout(other):
+        return None
+    mine, theirs = _shape_text(one), _shape_text(other)
+    if mine != theirs:
+        return f"{mine}; the others hold {theirs}"
+    return "its times, site or antennas differ from the others'"
+
+
+def _shape_text(header: SubbandHeader) -> str:
+    return (
+        f"{header.n_times} integrations of {header.integration_s:.6g} s, {header.n_baselines} baselines, "
+        f"{header.n_channels} channels of {header.channel_width_hz / 1e3:.6g} kHz, polarisations "
+        f"{','.join(str(code) for code in header.polarizations)}"
+    )
+
+
+def _attach(groups: list[Group], homeless: list[tuple[float, Problem]]) -> list[tuple[float, Problem]]:
+    """Give files without a usable header to the group nearest to their names; returns those far from any."""
+    placed = sorted(
+        ((statistics.median(file.name.mjd for file in group.members), group) for group in groups),
+        key=lambda entry: (entry[0], entry[1].reference.time0_jd),
+    )
+    times = [entry[0] for entry in placed]
+    orphans = []
+    for mjd, problem in homeless:
+        at = bisect.bisect(times, mjd)
+        near = min(placed[max(at - 1, 0) : at + 1], key=lambda entry: abs(entry[0] - mjd), default=None)
+        if near is not None:
+            header = near[1].reference
+            reach_s = min(NAME_TOLERANCE_S, 0.5 * header.n_times * header.integration_s)
+            if abs(near[0] - mjd) * 86400.0 <= reach_s:
+                near[1].problems.append(problem)
+                continue
+        orphans.append((mjd, problem))
+    return orphans
+
+
+def _clusters(orphans: list[tuple[float, Problem]]) -> list[list[tuple[float, Problem]]]:
+    """Orphans by the tile they must have belonged to: names within the tolerance of the earliest."""
+    clusters: list[list[tuple[float, Problem]]] = []
+    for mjd, problem in sorted(orphans, key=lambda entry: (entry[0], entry[1].path)):
+        if clusters and (mjd - clusters[-1][0][0]) * 86400.0 <= NAME_TOLERANCE_S:
+            clusters[-1].append((mjd, problem))
+        else:
+            clusters.append([(mjd, problem)])
+    return [sorted(cluster, key=lambda entry: (entry[1].label, entry[1].path)) for cluster in clusters]
+
+
+def _summary(cluster: list[tuple[float, Problem]]) -> str:
+    """What is wrong with the files of a cluster, those with the same fault together."""
+    labels: dict[str, list[str]] = defaultdict(list)
+    for _, problem in cluster:
+        labels[problem.why].append(f"sb{problem.label:02d}")
+    return "; ".join(f"{', '.join(which)} {why}" for why, which in labels.items())
+
+
+def _preference(file: RawFile, start_mjd: float) -> tuple[float, int, str]:
+    """Order among files of one subband: name nearest to the header's start, then the plainest name, then path."""
+    return abs(file.name.mjd - start_mjd), len(file.name.suffix), file.path
+
+
+def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str]) -> Fate:
+    """Fill the slots of a band's grid with a group's files and decide."""
+    header = group.reference
+    by_slot: dict[int, list[RawFile]] = defaultdict(list)
+    problems = list(group.problems)
+    for file in group.members:
+        slot = band.slot(file.header.freq_low_hz) if file.header is not None else None
+        if slot is None:
+            why = "left out: another band than the others'"
+            problems.append(Problem(file.name.label, file.path, why))
+        else:
+            by_slot[slot].append(file)
+    slots: list[Slot] = []
+    notes: list[str] = []
+    size = 0
+    for number in band.grid:
+        files = sorted(by_slot[number], key=lambda file: _preference(file, header.start_mjd))
+        if files and (kept := files[0].header) is not None:
+            slots.append(Slot(kept.path, kept.freq_low_hz, kept.n_channels, kept.channel_width_hz))
+            size += kept.size_bytes
+            notes.extend(
+                f"{band.title(number)} twice: kept {Path(kept.path).name}, left {Path(spare.path).name}"
+                for spare in files[1:]
+            )
+        else:
+            slots.append(Slot(None, band.freq_low_hz(number), header.n_channels, header.channel_width_hz))
+    present = [number for number in band.grid if by_slot[number]]
+    missing = _missing(band, [number for number in band.grid if not by_slot[number]], present, problems)
+    others = [f"sb{problem.label:02d} {problem.text}" for problem in problems]
+    reason = None
+    if group.name in excluded:
+        reason = "excluded by configuration"
+    elif len(present) < min_subbands:
+        reason = f"{len(present)} of {max(band.expected, min_subbands)} subbands: " + "; ".join(
+            [*missing, *others]
+        )
+        if min_subbands < band.expected:
+            reason += f" (min_subbands is {min_subbands})"
+    return Fate(
+        tile=group.name,
+        start_mjd=header.start_mjd,
+        reason=reason,
+        reference=header,
+        slots=tuple(slots),
+        notes=(*notes, *(f"{text}: flagged" for text in missing), *others),
+        bytes=size,
+        files=group.files,
+    )
+
+
+def _missing(band: Band, numbers: list[int], present: list[int], problems: list[Problem]) -> list[str]:
+    """Say what is missing and why; problems that explain a missing subband are taken out of `problems`."""
+    texts, plain = [], []
+    known = {band.labels[number] for number in present if number in band.labels}
+    for number in numbers:
+        label = band.labels.get(number)
+        why = [problem for problem in problems if problem.label == label]
+        for problem in why:
+            problems.remove(problem)
+        if why:
+            texts.append(
+                f"{band.title(number)} ({band.range_text([number])}) {'; '.join(p.text for p in why)}"
+            )
+        else:
+            plain.append(number)
+    if plain:
+        titles = ", ".join(band.title(number) for number in plain)
+        texts.append(f"missing {titles} ({band.range_text(plain)})")
+    unplaced = band.expected - len(band.grid)
+    if unplaced > 0:
+        labels = [
+            f"sb{label:02d}"
+            for label in range(band.expected)
+            if label not in set(band.labels.values()) | known
+        ]
+        named = f" ({', '.join(labels)})" if len(labels) == unplaced else ""
+        texts.append(f"missing {unplaced} of unknown frequency{named}")
+    return texts
+
+
+def _one_a_name(fates: list[Fate]) -> list[Fate]:
+    """Where two groups round to the same name, only the one with more subbands may have it."""
+    by_name: dict[str, list[Fate]] = defaultdict(list)
+    for fate in fates:
+        by_name[fate.tile].append(fate)
+    kept = []
+    for same in by_name.values():
+        same.sort(key=lambda fate: (-sum(slot.path is not None for slot in fate.slots), fate.start_mjd))
+        kept.append(same[0])
+        for fate in same[1:]:
+            apart_s = (fate.start_mjd - same[0].start_mjd) * 86400.0
+            reason = (
+                f"another group of more subbands has this name: the first integration of these {len(fate.files)} "
+                f"files starts {apart_s:+.4f} s from it"
+            )
+            kept.append(Fate(fate.tile, fate.start_mjd, reason, None, (), (), 0, fate.files))
+    return kept

@@ -1,0 +1,106 @@
+"""What the index knows of a tile: plain values that cross process borders as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contimg.core.names import SIDEREAL_DAY
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One subband of the strip's channel grid, in one tile."""
+
+    path: str | None  # None: this subband is missing in the tile
+    freq_low_hz: float  # centre of the lowest channel
+    n_channels: int
+    channel_width_hz: float
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A group of subband files that makes one product; times MJD UTC, positions of the reference point WGS84."""
+
+    name: str
+    start_mjd: float  # start of the first integration
+    mid_mjd: float  # middle of the first and last integrations' midpoints
+    n_times: int
+    integration_s: float
+    dec_deg: float  # pointing, apparent of date
+    ra_icrs_deg: float  # phase centre: the meridian at mid-time, pointing declination
+    dec_icrs_deg: float
+    longitude_deg: float
+    latitude_deg: float
+    height_m: float
+    slots: tuple[Slot, ...]  # ascending in frequency
+    notes: tuple[str, ...]  # what is not as it should be, yet leaves the tile in
+    bytes: int  # of the files present
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files present, ascending in frequency."""
+        return tuple(raw_paths(self.slots))
+
+    @property
+    def end_mjd(self) -> float:
+        """End of the last integration, MJD UTC."""
+        return self.start_mjd + self.n_times * self.integration_s / 86400.0
+
+    def holds(self, instant_mjd: float) -> bool:
+        """Whether an instant falls between the start of the first and the end of the last integration."""
+        return self.start_mjd <= instant_mjd < self.end_mjd
+
+    def holds_multiple(self, minutes: float | None) -> bool:
+        """Whether a multiple of so many minutes of right ascension passes the meridian meanwhile; never for None."""
+        if minutes is None:
+            return False
+        step_deg = minutes / 4.0
+        half_deg = 0.5 * self.n_times * self.integration_s / 240.0 / SIDEREAL_DAY
+        return (self.ra_icrs_deg + half_deg) // step_deg > (self.ra_icrs_deg - half_deg) // step_deg
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A group of files that is no tile, and why."""
+
+    tile: str  # its name from the header; from the earliest file name if no header can be read
+    reason: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """Every tile of a range and everything left out, both in order of time."""
+
+    tiles: tuple[Tile, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which `from_json` makes an equal index."""
+        return {
+            "tiles": [{**vars(tile), "slots": [vars(slot) for slot in tile.slots]} for tile in self.tiles],
+            "left_out": [vars(entry) for entry in self.left_out],
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Index:
+        """Make an index from what `to_json` gave, also after a way through JSON."""
+        tiles = tuple(
+            Tile(
+                **{
+                    **tile,
+                    "slots": tuple(Slot(**slot) for slot in tile["slots"]),
+                    "notes": tuple(tile["notes"]),
+                }
+            )
+            for tile in values["tiles"]
+        )
+        left_out = tuple(LeftOut(**{**entry, "files": tuple(entry["files"])}) for entry in values["left_out"])
+        return cls(tiles, left_out)
+
+
+def raw_paths(slots: Sequence[Slot]) -> list[str]:
+    """Give the files of a tile's slots that are there."""
+    return [slot.path for slot in slots if slot.path is not None]

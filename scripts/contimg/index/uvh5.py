@@ -1,0 +1,296 @@
+"""Raw UVH5 subband files: what a header says, how the rows lie, and the data, streamed in time.
+
+Only what the headers say is believed: array, band, integration time and pointing are never assumed. Both
+layouts are accepted, with and without the length-1 spectral-window axis. Times are JD or MJD in UTC.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from contimg.core.errors import InputError
+from contimg.index.subband import SubbandHeader
+from contimg.index.uvh5_file import (
+    DATA_NAMES,
+    ROW_ARRAYS,
+    Uvh5File,
+    opened,
+    reading_errors,
+)
+
+MJD_EPOCH_JD = 2400000.5
+SECONDS_PER_DAY = 86400.0
+Samples = tuple[NDArray[np.complex64], NDArray[np.bool_], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything in a header that conversion needs; rows run time by time, baselines inside a time."""
+
+    antenna_names: list[str]
+    antenna_numbers: NDArray[np.int64]  # (nant,)
+    antenna_positions_m: NDArray[np.float64]  # (nant, 3) along ECEF axes, relative to the reference point
+    diameters_m: NDArray[np.float64]  # (nant,)
+    ant1: NDArray[np.int64]  # (nbl,) antenna NUMBERS of the baselines of every time
+    ant2: NDArray[np.int64]  # (nbl,)
+    times_jd: NDArray[np.float64]  # (ntimes,) integration midpoints, UTC
+    integration_s: NDArray[np.float64]  # (ntimes,)
+    longitude_deg: float  # of the reference point, WGS84, east positive
+    latitude_deg: float
+    height_m: float
+    telescope_name: str
+    dec_rad: float  # pointing declination, apparent of date
+    freq_hz: NDArray[np.float64]  # (nchan,) channel centres in file order
+    channel_width_hz: float
+    polarizations: tuple[int, ...]  # AIPS codes in file order
+
+
+def read_header(path: str | os.PathLike[str]) -> SubbandHeader:
+    """Read and check what the index needs from one subband file, without reading its data.
+
+    Besides the values, this checks that the file is whole: HDF5 itself compares the stored end of file with
+    the real size, the data have the shape that the header announces, and the file is large enough for them.
+
+    Parameters
+    ----------
+    path
+        The UVH5 file.
+
+    Returns
+    -------
+    SubbandHeader
+
+    Raises
+    ------
+    InputError
+        The file is empty, truncated, not HDF5, lacks something or contradicts itself: the message says which.
+    TransientInputError
+        It could not be opened because of permissions, I/O errors or because it is gone.
+    """
+    with opened(path) as file:
+        n_times, n_bl, n_chan, _ = file.shape()
+        file.check_data()
+        freq_hz, width_hz = file.frequencies()
+        time0, time_last = file.number("time_array", 0), file.number("time_array", -1)
+        integration_s = file.number("integration_time")
+        if not (1e6 < time0 <= time_last < 1e7 and 0.0 < integration_s < SECONDS_PER_DAY):
+            raise InputError(
+                f"{file.path}: times cannot be right: time_array runs from {time0} to {time_last} (JD), "
+                f"integration_time is {integration_s} s; leave the file out or repair its header"
+            )
+        longitude, latitude, height = file.site()
+        return SubbandHeader(
+            path=file.path,
+            size_bytes=file.size_bytes,
+            mtime_ns=file.mtime_ns,
+            time0_jd=time0,
+            time_last_jd=time_last,
+            start_mjd=time0 - MJD_EPOCH_JD - 0.5 * integration_s / SECONDS_PER_DAY,
+            n_times=n_times,
+            n_baselines=n_bl,
+            integration_s=integration_s,
+            dec_rad=file.pointing_dec_rad(),
+            freq_first_hz=float(freq_hz[0]),
+            freq_last_hz=float(freq_hz[-1]),
+            n_channels=n_chan,
+            channel_width_hz=width_hz,
+            polarizations=file.polarizations(),
+            n_antennas_data=file.count("Nants_data"),
+            longitude_deg=longitude,
+            latitude_deg=latitude,
+            height_m=height,
+        )
+
+
+def read_layout(path: str | os.PathLike[str]) -> Layout:
+    """Read everything that conversion needs beside the data.
+
+    Parameters
+    ----------
+    path
+        The UVH5 file.
+
+    Returns
+    -------
+    Layout
+
+    Raises
+    ------
+    InputError
+        As `read_header`; and if rows do not run time by time with the same baselines each time, times do not
+        increase, or a baseline names an antenna that the table lacks.
+    """
+    with opened(path) as file:
+        file.check_data()
+        times_jd, integration_s, ant1, ant2 = _rows(file)
+        numbers = file.array("antenna_numbers").astype(np.int64)
+        names = [_text(value) for value in file.array("antenna_names")]
+        positions = file.array("antenna_positions").astype(np.float64)
+        diameters = file.array("antenna_diameters").astype(np.float64)
+        n_ant = numbers.size
+        if len(names) != n_ant or positions.shape != (n_ant, 3) or diameters.shape != (n_ant,):
+            raise InputError(
+                f"{file.path}: the antenna table contradicts itself: {n_ant} numbers, {len(names)} names, "
+                f"positions {positions.shape}, diameters {diameters.shape}; repair the header"
+            )
+        unknown = np.setdiff1d(np.concatenate([ant1, ant2]), numbers)
+        if unknown.size:
+            raise InputError(
+                f"{file.path}: baselines name antenna number {unknown[0]}, which Header/antenna_numbers "
+                "lacks; repair the header"
+            )
+        freq_hz, width_hz = file.frequencies()
+        longitude, latitude, height = file.site()
+        return Layout(
+            antenna_names=names,
+            antenna_numbers=numbers,
+            antenna_positions_m=positions,
+            diameters_m=diameters,
+            ant1=ant1,
+            ant2=ant2,
+            times_jd=times_jd,
+            integration_s=integration_s,
+            longitude_deg=longitude,
+            latitude_deg=latitude,
+            height_m=height,
+            telescope_name=_text(file.array("telescope_name")[()]),
+            dec_rad=file.pointing_dec_rad(),
+            freq_hz=freq_hz,
+            channel_width_hz=width_hz,
+            polarizations=file.polarizations(),
+        )
+
+
+class RawData:
+    """The data of one open subband file, a context manager; made by `open_data`, read by `read_times`.
+
+    Attributes
+    ----------
+    path
+        The file's path, for messages.
+    n_times, n_baselines, n_channels, n_polarizations
+        The shape of the data.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        with reading_errors(self.path):
+            self._file = Uvh5File(self.path)
+            try:
+                self.n_times, self.n_baselines, self.n_channels, self.n_polarizations = self._file.shape()
+                self._file.check_data()
+                self._data = {name: _with_chunk_cache(self._file, name) for name in DATA_NAMES}
+            except BaseException:
+                self._file.close()
+                raise
+
+    def read_times(self, t0: int, t1: int) -> Samples:
+        """As the function `read_times`."""
+        if not 0 <= t0 <= t1 <= self.n_times:
+            raise ValueError(f"{self.path}: integrations {t0}:{t1} asked for, the file has {self.n_times}")
+        rows = slice(t0 * self.n_baselines, t1 * self.n_baselines)
+        shape = (t1 - t0, self.n_baselines, self.n_channels, self.n_polarizations)
+        with reading_errors(self.path):
+            vis, flags, nsamples = (self._data[name][rows].reshape(shape) for name in DATA_NAMES)
+        return (
+            vis.astype(np.complex64, copy=False),
+            flags.astype(np.bool_, copy=False),
+            nsamples.astype(np.float32, copy=False),
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_data(path: str | os.PathLike[str]) -> RawData:
+    """Open a subband file for streaming in time order.
+
+    The chunk cache of each dataset holds the chunks that two neighbouring integrations share, so reading the
+    integrations one after the other reads every byte of the file once.
+
+    Raises
+    ------
+    InputError
+        As `read_header`.
+    """
+    return RawData(path)
+
+
+def read_times(handle: RawData, t0: int, t1: int) -> Samples:
+    """Read integrations t0 <= t < t1.
+
+    Returns
+    -------
+    vis : (t1 - t0, nbl, nchan, npol) complex64
+        In the file's units; channels and polarisations in file order.
+    flags : the same shape, bool
+        True is bad.
+    nsamples : the same shape, float32
+        The fraction of the integration that went into the visibility.
+
+    Raises
+    ------
+    InputError
+        The data cannot be read.
+    ValueError
+        The file has no such integrations.
+    """
+    return handle.read_times(t0, t1)
+
+
+def _rows(
+    file: Uvh5File,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Times (nt,) JD, integrations (nt,) s and the baselines' antenna numbers (nbl,), (nbl,)."""
+    n_times, n_bl, _, _ = file.shape()
+    rows: dict[str, NDArray[Any]] = {name: file.array(name).reshape(n_times, n_bl) for name in ROW_ARRAYS}
+    for name, values in rows.items():
+        across = 0 if name.startswith("ant_") else 1
+        if np.ptp(values, axis=across).any():
+            raise InputError(
+                f"{file.path}: rows do not run time by time with the same baselines each time (Header/{name} "
+                "varies); sort the file by time and baseline"
+            )
+    times_jd = rows["time_array"][:, 0].astype(np.float64)
+    if not np.all(np.diff(times_jd) > 0):
+        raise InputError(
+            f"{file.path}: times do not increase from one integration to the next; sort the file"
+        )
+    integration_s = rows["integration_time"][:, 0].astype(np.float64)
+    ant1, ant2 = (rows[name][0].astype(np.int64) for name in ("ant_1_array", "ant_2_array"))
+    return times_jd, integration_s, ant1, ant2
+
+
+def _text(value: Any) -> str:
+    """A string from what writers store: bytes, padded bytes or str."""
+    return (value.decode() if isinstance(value, bytes) else str(value)).strip("\0 ")
+
+
+def _with_chunk_cache(file: Uvh5File, name: str) -> h5py.Dataset:
+    """Open a dataset with a chunk cache that holds two rows of chunks along time, so none is read twice."""
+    dataset = file.dataset_id(name, group="Data")
+    plist = dataset.get_create_plist()
+    if plist.get_layout() != h5py.h5d.CHUNKED:
+        return h5py.Dataset(dataset)
+    chunk = plist.get_chunk()
+    n_chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape[1:], chunk[1:], strict=True))
+    n_bytes = n_chunks * math.prod(chunk) * dataset.get_type().get_size()
+    del dataset  # the cache of a dataset that is open already cannot be changed
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    # Slots: odd and far above the chunks held, against collisions; 1.0: chunks read to the end go first.
+    access.set_chunk_cache(max(521, 20 * n_chunks + 1), max(1 << 20, 2 * n_bytes), 1.0)
+    return h5py.Dataset(file.dataset_id(name, group="Data", access=access))

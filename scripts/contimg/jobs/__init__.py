@@ -1,0 +1,1 @@
+"""The frame of a job: threads, retries, scratch, locks, orphans, the engine."""

@@ -1,0 +1,1 @@
+"""Tiles of a sidereal window on one grid: rule `mosaic_window`."""

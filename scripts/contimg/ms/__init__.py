@@ -1,0 +1,1 @@
+"""Measurement Sets: their rows, subtables and weights."""

@@ -1,0 +1,1 @@
+"""The tiles, transits and mosaics of a range, and the manifest that jobs read."""

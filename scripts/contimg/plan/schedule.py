@@ -1,0 +1,81 @@
+"""How long a run takes on so many cores: its jobs, played through in the order their inputs come out."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from contimg.jobs.engine import Job
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where jobs run.
+
+    Attributes
+    ----------
+    name : str
+        As the plan calls it.
+    cores : int
+        That jobs may use together.
+    jobs : int
+        Most jobs at once.
+    overhead_s : float
+        What every job costs before it works: engine, Python, queue.
+    origin : str
+        How these numbers are known.
+    """
+
+    name: str
+    cores: int
+    jobs: int
+    overhead_s: float
+    origin: str
+
+
+def wall_seconds(jobs: Sequence[Job], seconds: Mapping[str, float], machine: Machine) -> float:
+    """Wall time of the jobs to run.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Those that are not `todo` are ready from the start.
+    seconds : mapping of str to float
+        Expected duration of each job to run, by its product.
+    machine : Machine
+
+    Returns
+    -------
+    float
+        Seconds until the last one ends, each job starting as soon as its inputs are there and its threads
+        are free, first come first served.
+    """
+    todo = [job for job in jobs if job.todo]
+    maker = {path: job.product for job in todo for path in job.output}
+    waits = {job.product: {maker[path] for path in job.input if path in maker} for job in todo}
+    followers = defaultdict(list)
+    for product, needed in waits.items():
+        for other in needed:
+            followers[other].append(product)
+    by_product = {job.product: job for job in todo}
+    ready = deque(product for product, needed in waits.items() if not needed)
+    running: list[tuple[float, str]] = []
+    now, free = 0.0, machine.cores
+
+    def threads(product: str) -> int:
+        return min(by_product[product].threads, machine.cores)
+
+    while ready or running:
+        while ready and len(running) < machine.jobs and threads(ready[0]) <= free:
+            product = ready.popleft()
+            free -= threads(product)
+            heapq.heappush(running, (now + seconds[product] + machine.overhead_s, product))
+        now, ended = heapq.heappop(running)
+        free += threads(ended)
+        for product in followers[ended]:
+            waits[product].discard(ended)
+            if not waits[product]:
+                ready.append(product)
+    return now

@@ -1,0 +1,1 @@
+"""What passed, as read-only versions with a manifest: rule `publish_mosaic`."""

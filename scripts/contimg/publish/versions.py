@@ -1,0 +1,219 @@
+"""Publication: a copy of what passed, numbered, read-only, with a manifest; never written over.
+
+`published/{date}/{name}/v1/` appears by one rename, complete. A mosaic that is published again with the same pixels is
+the same version; with others it becomes the next one, and both stay listed. A withdrawn version leaves
+`v1.withdrawn.json`, which says why; its files move to `state/withdrawn/`, and the same pixels are not published again.
+`docs/publish.md` tells users.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contimg.core import names
+from contimg.core.digests import sha256
+from contimg.core.errors import InputError, Rejected
+from contimg.core.products import building, read_json, write_json
+from contimg.core.provenance import versions as software_versions
+
+MANIFEST = "manifest.json"
+STATUS = "status.json"
+VERDICT = "verdict.json"
+CONFIGURATION = "config.yaml"
+_VERSION = re.compile(r"v(\d+)(\.withdrawn\.json)?")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One published version.
+
+    Attributes
+    ----------
+    number : int
+    path : Path
+        Its directory, which a withdrawn one does not have any more.
+    manifest : dict
+    withdrawn : str or None
+        Why it was withdrawn.
+    """
+
+    number: int
+    path: Path
+    manifest: dict[str, Any]
+    withdrawn: str | None = None
+
+
+def published_versions(folder: Path) -> list[Version]:
+    """Every version ever published of a product, by number; `folder` is `published/{date}/{name}`."""
+    found = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        match = _VERSION.fullmatch(path.name)
+        if match is None:
+            continue
+        number = int(match[1])
+        if match[2]:  # sorts behind the directory, and wins over one that is about to be moved away
+            record = read_json(path)
+            version = Version(number, folder / f"v{number}", record["manifest"], record["reason"])
+        else:
+            version = Version(number, path, read_json(path / MANIFEST))
+        found[number] = version
+    return [found[number] for number in sorted(found)]
+
+
+def publish(
+    product: str,
+    verdict: Mapping[str, Any],
+    configuration: str,
+    *,
+    tree: Path = Path(),
+) -> Version:
+    """Publish a mosaic, unless the same is published already.
+
+    Parameters
+    ----------
+    product : str
+        Directory of the mosaic, relative to the products tree.
+    verdict : mapping
+        What QA said of it (`contimg.qa.verdict.record`); it passed.
+    configuration : str
+        Configuration of the run, YAML, with which the mosaic can be made again.
+    tree : Path
+        The products tree.
+
+    Returns
+    -------
+    Version
+        The new one, or the one that holds the same.
+
+    Raises
+    ------
+    Rejected
+        The same pixels were published and withdrawn.
+    """
+    folder = tree / names.publication(product)
+    sources = digests(tree / product)
+    known = published_versions(folder)
+    for version in reversed(known):
+        if version.manifest["sources"] == sources:
+            if version.withdrawn is not None:
+                raise Rejected(f"version {version.number} is the same and was withdrawn: {version.withdrawn}")
+            return version
+    number = known[-1].number + 1 if known else 1
+    final = folder / f"v{number}"
+    with building(final, seal=False) as part:
+        part.mkdir()
+        _fill(part, tree / product, product, number, verdict, configuration, sources)
+    return Version(number, final, read_json(final / MANIFEST))
+
+
+def _fill(
+    part: Path,
+    directory: Path,
+    product: str,
+    number: int,
+    verdict: Mapping[str, Any],
+    configuration: str,
+    sources: dict[str, str],
+) -> None:
+    """Write everything that a version holds, the manifest last, all of it read-only."""
+    from contimg.publish.images import write_images
+
+    found = names.product_of(product)
+    if found is None:
+        raise InputError(f"{product}: expected the directory of a mosaic")
+    state = read_json(directory / STATUS)
+    stem = names.public_stem(found.name, found.date, number)
+    row = write_images(directory, part, found, stem, number, state)
+    shutil.copyfile(directory / f"{found.name}.png", part / f"{stem}.png")
+    shutil.copyfile(directory / STATUS, part / STATUS)
+    write_json(part / VERDICT, dict(verdict))
+    (part / CONFIGURATION).write_text(configuration)
+    files = [
+        {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(part.iterdir())
+    ]
+    commit = state["versions"].get("commit")
+    manifest = {
+        "product": product,
+        "version": number,
+        "published": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "files": files,
+        "sources": sources,
+        "verdict": verdict["verdict"],
+        "gates": verdict["gates"],
+        "notes": verdict["notes"],
+        "provenance": {
+            key: state[key]
+            for key in ("inputs", "caltables", "parameters", "metrics", "versions", "tiles")
+            if key in state
+        },
+        "published_with": software_versions(),
+        "remake": [
+            *([f"git checkout {commit}"] if commit else []),
+            f"snakemake --cores all {product} --configfile {names.publication(product)}/v{number}/{CONFIGURATION}",
+        ],
+        "obscore": row,
+    }
+    write_json(part / MANIFEST, manifest)
+    for path in part.iterdir():
+        path.chmod(0o444)
+    part.chmod(0o555)
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of the files of a product, by name; not of its status, which tells times."""
+    return {
+        path.name: sha256(path)
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.suffix in (".fits", ".png")
+    }
+
+
+def damaged(version: Version) -> list[str]:
+    """Files of a version that are missing or not what its manifest says, each with what was found."""
+    found = []
+    for entry in version.manifest["files"]:
+        path = version.path / entry["name"]
+        if not path.is_file():
+            found.append(f"{path}: missing")
+        elif path.stat().st_size != entry["bytes"]:
+            found.append(f"{path}: {path.stat().st_size} bytes, expected {entry['bytes']}")
+        elif sha256(path) != entry["sha256"]:
+            found.append(f"{path}: another SHA-256 than the manifest's")
+    return found
+
+
+def withdraw(folder: Path, number: int, reason: str, *, tree: Path) -> Path:
+    """Withdraw a version: leave the record of it, and move its files out of `published/`.
+
+    Returns
+    -------
+    Path
+        The record.
+    """
+    version = next((known for known in published_versions(folder) if known.number == number), None)
+    if version is None:
+        raise InputError(f"{folder}: found no version {number}; its index.json lists them")
+    record = folder / f"v{number}.withdrawn.json"
+    if version.withdrawn is None:
+        write_json(
+            record,
+            {
+                "reason": reason,
+                "withdrawn": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "manifest": version.manifest,
+            },
+        )
+    if version.path.is_dir():  # also when an earlier withdrawal was interrupted here
+        kept = tree / "state" / "withdrawn" / folder.relative_to(tree / "published") / f"v{number}"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        version.path.chmod(0o755)  # a directory that changes its parent is written
+        os.rename(version.path, kept)
+    return record

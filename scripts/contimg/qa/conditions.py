@@ -1,0 +1,71 @@
+"""What a user should know of an observation that no gate can measure: the Sun, and the Earth's rotation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units
+from astropy.coordinates import AltAz, SkyCoord, get_sun
+from astropy.time import Time
+from astropy.utils import iers
+
+from contimg.telescope import geometry
+
+UT1_ARCSEC = 15.04
+"""Arcseconds that the sky turns in a second of UT1."""
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Where and when a tile was observed: MJD UTC, ICRS, WGS84."""
+
+    mid_mjd: float
+    ra_deg: float
+    dec_deg: float
+    longitude_deg: float
+    latitude_deg: float
+    height_m: float
+
+
+def sun(pointing: Pointing) -> tuple[float, float]:
+    """Altitude of the Sun, and its distance from the pointing, in degrees."""
+    time = Time(pointing.mid_mjd, format="mjd", scale="utc")
+    site = geometry.location(pointing.longitude_deg, pointing.latitude_deg, pointing.height_m)
+    place = get_sun(time)
+    altitude = place.transform_to(AltAz(obstime=time, location=site)).alt.deg
+    toward = SkyCoord(pointing.ra_deg, pointing.dec_deg, unit="deg").transform_to(place.frame)
+    # as directions: the Sun's distance would else give parallax to the pointing
+    apart = SkyCoord(place.ra, place.dec).separation(SkyCoord(toward.ra, toward.dec))
+    return float(altitude), float(apart.deg)
+
+
+def ut1_is_predicted(mid_mjd: float) -> bool:
+    """Whether the installed Earth-rotation table only predicts UT1 at that time."""
+    time = Time(mid_mjd, format="mjd", scale="utc")
+    _, status = time.get_delta_ut1_utc(return_status=True)
+    return bool(np.any(np.isin(status, iers.FROM_IERS_A_PREDICTION)))
+
+
+def last_measured_mjd() -> float:
+    """Last day (MJD) for which the installed table holds a measured UT1."""
+    table = iers.earth_orientation_table.get()
+    mjd = table["MJD"].to_value(units.d)
+    status = table.ut1_utc_source(np.arange(len(table)))
+    return float(mjd[status != iers.FROM_IERS_A_PREDICTION].max())
+
+
+def notes(pointing: Pointing) -> list[str]:
+    """Lines on the Sun, if it is up, and on Earth-rotation data that are older than the observation."""
+    lines = []
+    altitude, apart = sun(pointing)
+    if altitude > 0:
+        lines.append(f"by day: Sun {altitude:.0f} deg high, {apart:.0f} deg from the pointing")
+    if ut1_is_predicted(pointing.mid_mjd):
+        days = pointing.mid_mjd - last_measured_mjd()
+        lines.append(
+            f"UT1 is a prediction: the Earth-rotation table was measured to {days:.0f} days before the observation "
+            f"(an error of 0.1 s turns the sky by {0.1 * UT1_ARCSEC:.1f} arcsec); update astropy-iers-data and make "
+            "the tile again"
+        )
+    return lines

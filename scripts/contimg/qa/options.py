@@ -1,0 +1,164 @@
+"""The options of quality assurance: the limit of every gate, each with its origin."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from contimg.core import values
+from contimg.core.options import NUMBER, Auto, Fraction, Options, Sigmas, key
+
+Positive = Annotated[float, Field(gt=0), NUMBER]
+GateName = Literal[
+    "rms",
+    "noise",
+    "dynamic_range",
+    "artefacts",
+    "reliability",
+    "beam",
+    "flags",
+    "weights",
+    "flux_ratio",
+    "flux_scatter",
+    "completeness",
+    "counterparts",
+    "position_offset",
+    "position_scatter",
+]
+INJECTED_BY = {"injection_pb", "detection_snr", "completeness_snr", "flux_snr", "match_beams", "min_sources"}
+"""What changes injected sources or what is said of them: a changed limit of a gate images no tile once more."""
+NOT_JUDGED_BY = {"injection_minutes", "injection_pb"}
+"""What no verdict depends on."""
+
+
+class QaOptions(Options):
+    """When a tile or a mosaic is good enough to go on: the limits of its gates (docs/qa.md)."""
+
+    advisory: Annotated[tuple[GateName, ...], BeforeValidator(values.listed)] = key(
+        (),
+        "Gates that are evaluated and told but stop nothing.",
+        expects="names of gates such as [artefacts, beam]",
+        example=["artefacts"],
+    )
+    max_rms: Positive = key(
+        3.0,
+        "Gate rms: noise of the image over what is expected of it, thermal and confusion. 1 is perfect; the goal is "
+        "1.3, the acceptance test of a full tile 2.",
+    )
+    confusion_mjy: Annotated[float, Field(ge=0), NUMBER] | Auto = key(
+        "auto",
+        "Confusion noise that is expected beside the thermal one; auto: from the beam, 0.2 mJy (GHz/ν)^0.7 per square "
+        "arcmin of its axes' product (Condon & Ransom 2016, Essential Radio Astronomy, ch. 3).",
+        unit="mJy/beam",
+        example=0.1,
+    )
+    min_noise_ratio: Positive = key(
+        0.7,
+        "Gate noise: scatter of XX - YY from one integration to the next over what the weights stand for; 1 if the "
+        "weights are right. An error of 30 % is far outside their statistics.",
+    )
+    max_noise_ratio: Positive = key(
+        1.5,
+        "Gate noise, upper limit: gains that change in seconds, interference and correlator faults raise it.",
+    )
+    min_dynamic_range: Positive = key(
+        300.0,
+        "Gate dynamic_range: brightest source over the noise within 10 beams of it. Phases wrong by 10 degrees in "
+        "each of N = 96 antennas give N / (√2 φ) = 400 (Perley 1999, ASP 180, 275).",
+    )
+    max_artefact: Fraction = key(
+        0.05,
+        "Gate artefacts: deepest hole within 10 beams of a source above 200 σ, over its peak. The sidelobes of "
+        "an array of 96 antennas that CLEAN left alone are some 5 %.",
+        unit="of peak",
+    )
+    min_reliability: Fraction = key(
+        0.9,
+        "Gate reliability: 1 - (negative peaks) / (positive peaks) beyond detection_snr, of the former the 95 % lower "
+        "limit of their number. The goal is 0.995.",
+    )
+    max_axis_ratio: Annotated[float, Field(ge=1), NUMBER] = key(
+        6.0, "Gate beam: longer over shorter axis of the beam. The full array gives 1.7 to 4."
+    )
+    max_flagged: Fraction = key(
+        0.7,
+        "Gate flags: flagged part of the cross-correlations that are imaged. Beyond it 45 % of the signal is left.",
+    )
+    min_weight_uniformity: Fraction = key(
+        0.3,
+        "Gate weights: (Σw)² / (N Σw²) over the integrations and channels of a tile, or the tiles of a mosaic; 1 if "
+        "all weigh the same. Below 0.3 a few of them are the image.",
+    )
+    detection_snr: Sigmas = key(5.0, "A source counts as detected above this.", unit="σ")
+    completeness_snr: Sigmas = key(
+        10.0,
+        "Completeness is counted over catalogue sources that should be above this, at their place in the "
+        "primary beam and the noise.",
+        unit="σ",
+    )
+    flux_snr: Sigmas = key(
+        20.0,
+        "Fluxes and places are compared for sources above this: their own errors are then 5 % and 1/50 beam.",
+        unit="σ",
+    )
+    min_sources: Annotated[int, Field(ge=1), NUMBER] = key(
+        5, "A gate that counts sources is not evaluated with fewer of them."
+    )
+    match_beams: Positive = key(
+        1.0,
+        "A catalogue source and a detection are the same within this distance, if each is the other's nearest.",
+        unit="major axes of the beam",
+    )
+    catalog_beam_arcsec: Positive = key(
+        45.0,
+        "Resolution of the catalogue: sources with a companion nearer than it, or than two beams, are not compared "
+        "(NVSS: 45).",
+        unit="arcsec",
+    )
+    min_flux_ratio: Positive = key(
+        0.9, "Gate flux_ratio: median of measured over catalogue flux. The goal is 0.98 to 1.02."
+    )
+    max_flux_ratio: Positive = key(1.1, "Gate flux_ratio, upper limit.")
+    max_flux_scatter: Positive = key(
+        0.2,
+        "Gate flux_scatter: robust scatter of the ratio beyond the errors of both. Sources that vary, spectra and "
+        "resolution make 0.1 between surveys.",
+    )
+    min_completeness: Fraction = key(
+        0.9, "Gate completeness: detected part of the catalogue sources that should be. The goal is 0.95."
+    )
+    min_counterparts: Fraction = key(
+        0.9,
+        "Gate counterparts: part of the detections above completeness_snr, and twice as bright as the catalogue "
+        "reaches, that the catalogue has too.",
+    )
+    max_position_offset: Positive = key(
+        0.3,
+        "Gate position_offset: median offset from the catalogue along either axis of the beam. The goal is 1/30.",
+        unit="beam",
+    )
+    max_position_scatter: Positive = key(
+        0.3, "Gate position_scatter: robust scatter about that median along either axis.", unit="beam"
+    )
+
+    injection_minutes: Annotated[float, Field(gt=0, le=1440), NUMBER] | None = key(
+        120.0,
+        "Known faint sources are put into the data of every tile whose right ascension holds a multiple of this, the "
+        "same sky every night, and the tile is imaged once more: 12 tiles a day at 120. null: none.",
+        unit="min of right ascension",
+        example=120.0,
+    )
+    injection_pb: Annotated[float, Field(gt=0, lt=1), NUMBER] = key(
+        0.3, "Nothing is injected where the power beam is below this.", unit="of peak"
+    )
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        for what in ("noise_ratio", "flux_ratio"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low >= high:
+                raise ValueError(
+                    f"qa.min_{what}: found {low:g}, not below qa.max_{what}, {high:g}; write a smaller one"
+                )
+        return self

@@ -1,0 +1,318 @@
+"""The night's page: one screen of verdict, then pictures. Self-contained HTML, for a telephone too."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from contimg.core import names
+from contimg.core.html import document, folded, rows_table
+from contimg.core.products import building, read_json
+from contimg.core.provenance import versions
+from contimg.qa import night, verdict
+from contimg.qa import plots as qa_plots
+
+GATE_MARKS = {verdict.PASS: "✓", verdict.FAIL: "✗", verdict.NOT_EVALUATED: "–"}
+
+
+def picture(png: bytes, what: str) -> str:
+    """A PNG inside the page."""
+    data = base64.b64encode(png).decode()
+    return f'<img style="max-width:100%" alt="{escape(what)}" src="data:image/png;base64,{data}">'
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h`, `2.1 d`."""
+    for size, unit in ((86400.0, "d"), (3600.0, "h")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
+    """Show a night.
+
+    Parameters
+    ----------
+    facts : mapping
+        From `contimg.qa.night.gather`.
+    tree : Path
+        Products tree: pictures and tables of sources are read from it.
+    flux_snr : float
+        Sources above this are compared with the catalogue.
+    """
+    text, well = night.headline(facts)
+    tables = [_table(tree / tile["sources"]) for tile in facts["tiles"] if tile["gates"]]
+    body = [
+        f"<h1>Night {escape(facts['date'])}</h1>",
+        f'<p class="verdict {"yes" if well else "no"}">{escape(text)}</p>',
+        "<dl>",
+        *(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in numbers(facts, tables, flux_snr)),
+        "</dl>",
+        "<h2>Mosaics</h2>",
+        _mosaics(facts["mosaics"]),
+        *_missing(facts),
+    ]
+    for title, png in (
+        ("Noise and flags", qa_plots.against_time(facts["tiles"])),
+        ("Against the catalogue", qa_plots.against_catalogue(tables, flux_snr)),
+    ):
+        if png is not None:
+            body += [f"<h2>{title}</h2>", picture(png, title)]
+    body += _most_flagged(facts["tiles"], tree)
+    body += _injections(facts["injections"])
+    body += _pictures(facts["mosaics"], tree)
+    body += _calibrations(facts["calibrations"])
+    body += ["<h2>Everything</h2>", _gates("mosaics", facts["mosaics"]), _gates("tiles", facts["tiles"])]
+    body.append(
+        f"<p class=small>contimg {escape(versions()['contimg'])}; docs/qa.md says what each gate is.</p>"
+    )
+    return document(f"Night {facts['date']}", body)
+
+
+def numbers(
+    facts: Mapping[str, Any], tables: Sequence[pd.DataFrame], flux_snr: float
+) -> list[tuple[str, str]]:
+    """The numbers of the first screen: name and value."""
+    rows = []
+    states = [tile["state"] for tile in facts["tiles"]]
+    counts = [f"{states.count(name)} {name}" for name in qa_plots.STATES if name in states]
+    if facts["left_out"]:
+        counts.append(f"{len(facts['left_out'])} left out")
+    rows.append(("Tiles", ", ".join(counts) or "none"))
+    noise = [tile["metrics"] for tile in facts["tiles"] if "rms_jy" in tile["metrics"]]
+    if noise:
+        rms = 1e3 * float(np.median([row["rms_jy"] for row in noise]))
+        over = float(np.median([row["rms_over_expected"] for row in noise]))
+        sefd = [row["sefd_jy"] for row in noise if row["sefd_jy"]]
+        said = f", SEFD {np.median(sefd):.0f} Jy" if sefd else ""
+        rows.append(("Noise", f"{rms:.3g} mJy/beam in a tile (median), {over:.2f} × expected{said}"))
+    pairs = [table for table in tables if "comparable" in table]
+    bright = pd.concat(pairs) if pairs else pd.DataFrame()
+    if len(bright):
+        bright = bright[(bright["snr"] >= flux_snr) & bright["comparable"].fillna(value=False).astype(bool)]
+    if len(bright):
+        offset = np.hypot(bright["offset_east_arcsec"].median(), bright["offset_north_arcsec"].median())
+        rows.append(
+            (
+                "Catalogue",
+                f"measured/catalogue flux {bright['ratio'].median():.3f} (median of {len(bright)} pairs), places off "
+                f"by {offset:.2f}″ (median)",
+            )
+        )
+    else:
+        rows.append(("Catalogue", "not compared: no catalogue, or no source bright enough"))
+    rows.append(("Latency", clock(facts["mosaics"])))
+    notes = sorted({note.split(":")[0] for tile in facts["tiles"] for note in tile["notes"]})
+    if notes:
+        rows.append(("Mind", ", ".join(notes)))
+    return rows
+
+
+def clock(mosaics: Sequence[Mapping[str, Any]]) -> str:
+    """The latency clock: last raw file to verdict, median and worst mosaic, slowest step of the worst."""
+    known = [mosaic for mosaic in mosaics if mosaic["latency"]]
+    if not known:
+        return "not known: no mosaic, or the raw files are gone"
+    worst = max(known, key=lambda mosaic: mosaic["latency"]["seconds"])
+    seconds = [mosaic["latency"]["seconds"] for mosaic in known]
+    slowest = worst["latency"]["slowest"]
+    return (
+        f"last subband on disk to verdict: {duration(float(np.median(seconds)))} (median), {duration(max(seconds))} "
+        f"(worst, {worst['name']}; slowest step: {slowest}, {duration(worst['latency']['steps'][slowest])})"
+    )
+
+
+def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
+    if not mosaics:
+        return "<p>None.</p>"
+    rows = [
+        (
+            mosaic["name"],
+            mosaic["state"],
+            f"{mosaic['used']} of {mosaic['wanted']}",
+            _mjy(mosaic["metrics"].get("rms_jy")),
+            mosaic["metrics"].get("n_sources", ""),
+            "" if mosaic["latency"] is None else duration(mosaic["latency"]["seconds"]),
+            "" if mosaic["latency"] is None else mosaic["latency"]["slowest"],
+            mosaic["reason"] or "; ".join(mosaic["notes"]),
+        )
+        for mosaic in mosaics
+    ]
+    heads = ("mosaic", "state", "tiles", "rms", "sources", "latency", "slowest step", "why")
+    return rows_table(heads, rows, (2, 3, 4, 5))
+
+
+def _mjy(value_jy: float | None) -> str:
+    return "" if value_jy is None else f"{1e3 * value_jy:.3g} mJy"
+
+
+def _missing(facts: Mapping[str, Any]) -> list[str]:
+    """What is missing, each with its chain of causes."""
+    lines = []
+    for mosaic in facts["mosaics"]:
+        if mosaic["causes"]:
+            what = "no mosaic, because" if mosaic["state"] == "rejected" else "made without"
+            chain = "".join(f"<li>{escape(cause)}</li>" for cause in mosaic["causes"])
+            lines.append(f"<li>{escape(mosaic['name'])}: {what}<ul>{chain}</ul></li>")
+    lines += [f"<li>{escape(line)}</li>" for line in facts["lost"]]
+    return ["<h2>What is missing, and why</h2>", f"<ul>{''.join(lines)}</ul>"] if lines else []
+
+
+def _pictures(mosaics: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
+    shown = []
+    for mosaic in mosaics:
+        if not mosaic["gates"]:
+            continue
+        stem = tree / mosaic["product"] / mosaic["name"]
+        png = qa_plots.mosaic(
+            Path(f"{stem}.fits"), Path(f"{stem}.rms.fits"), _table(tree / mosaic["sources"])
+        )
+        shown += [f"<h3>{escape(mosaic['name'])}: {mosaic['state']}</h3>", picture(png, mosaic["name"])]
+    if not shown:
+        return []
+    return [
+        "<h2>The sky</h2>",
+        "<p class=small>Circles: sources; orange where the catalogue has none.</p>",
+        *shown,
+    ]
+
+
+def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
+    """Where the flags are in the tile that lost most; empty where no tile says."""
+    records = {}
+    for tile in tiles:
+        sidecar = tree / names.science_sidecar(tile["name"])
+        if sidecar.is_file():  # retention lets Measurement Sets go
+            records[tile["name"]] = read_json(sidecar)
+    said = [name for name, record in records.items() if "flag_fraction_by_time" in record["metrics"]]
+    if not said:
+        return []
+    worst = max(said, key=lambda name: records[name]["metrics"]["flag_fraction"])
+    return [
+        "<h2>The most flagged tile</h2>",
+        picture(qa_plots.flags(records[worst], worst), f"flags of {worst}"),
+    ]
+
+
+def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not calibrations:
+        return []
+    rows = [
+        (
+            entry["name"],
+            "rejected" if entry["reason"] else "ok",
+            entry["refant"] or "",
+            _rounded(entry["n_antennas"]),
+            _rounded(entry["phase_scatter_deg"]),
+            entry["reason"] or "",
+        )
+        for entry in calibrations
+    ]
+    heads = ("transit", "state", "reference antenna", "antennas solved", "phase scatter (deg)", "why")
+    shown = ["<h2>Calibration</h2>", rows_table(heads, rows, (3, 4))]
+    for entry in calibrations:
+        plots = "".join(
+            picture(qa_plots.smaller(path), path.stem)
+            for path in sorted(Path(entry["directory"]).glob("*.png"))
+        )
+        if plots:
+            shown.append(folded(f"solutions of {entry['name']}", plots))
+    return shown
+
+
+def _injections(injections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The completeness curve and flux bias of the night, from sources that were put into its data."""
+    known = [entry for entry in injections if entry["reason"] is None]
+    if not injections:
+        return []
+    rows = [
+        (
+            entry["name"],
+            entry["metrics"].get("n_injected", ""),
+            _rounded(entry["metrics"].get("completeness")),
+            _rounded(entry["metrics"].get("flux_ratio")),
+            _rounded(entry["metrics"].get("flux_ratio_err")),
+            entry["reason"] or "",
+        )
+        for entry in injections
+    ]
+    heads = ("tile", "injected", "completeness", "measured / true flux", "±", "why not")
+    shown = ["<h2>Injected sources</h2>"]
+    if known:
+        shown.append(picture(qa_plots.completeness([entry["metrics"] for entry in known]), "completeness"))
+    return [*shown, rows_table(heads, rows, (1, 2, 3, 4))]
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _gates(title: str, products: Sequence[Mapping[str, Any]]) -> str:
+    """A table of every product and gate."""
+    gates = list(dict.fromkeys(name for product in products for name in product["gates"]))
+    rows = [
+        (
+            product["name"],
+            product["state"],
+            *(_shown(product["gates"].get(name)) for name in gates),
+            product["reason"] or "; ".join(product["notes"]),
+        )
+        for product in products
+    ]
+    return folded(f"{len(rows)} {title}, every gate", rows_table(("", "state", *gates, "why"), rows))
+
+
+def _shown(gate: Mapping[str, Any] | None) -> str:
+    if gate is None:
+        return ""
+    value = _rounded(gate["value"])
+    return f"{GATE_MARKS[gate['verdict']]} {value}".strip()
+
+
+def _table(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class NightPage:
+    """The job that makes the page of a date.
+
+    Attributes
+    ----------
+    date : str
+        UTC date.
+    path : str
+        Where the page goes.
+    left_out : sequence of (tile, reason)
+        Groups of files of the date that made no tile.
+    flux_snr : float
+        Sources above this are compared with the catalogue.
+    """
+
+    date: str
+    path: str
+    left_out: Sequence[tuple[str, str]]
+    flux_snr: float
+
+    def make(self) -> str:
+        """Gather the night of the products tree that is the working directory, and show it."""
+        facts = night.gather(self.date, Path(), self.left_out)
+        self._write(page(facts, Path(), self.flux_snr))
+        return night.headline(facts)[0]
+
+    def reject(self, reason: str) -> None:
+        """Leave a page that says why there is none."""
+        text = f'<p class="verdict no">{escape(reason)}</p>'
+        self._write(document(f"Night {self.date}", [f"<h1>Night {escape(self.date)}</h1>", text]))
+
+    def _write(self, html: str) -> None:
+        with building(Path(self.path)) as part:
+            part.write_text(html, encoding="utf-8")

@@ -1,0 +1,194 @@
+"""Pictures of a night for its page, as PNG bytes: nothing is written."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from contimg.core.pictures import shrink
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STATES = {"ok": "#3aa657", "failed": "#d9534f", "rejected": "#d8973c", "error": "#7b3fa0"}
+PICTURE_PIXELS = 1000
+SMALL_PIXELS = 760
+
+
+def _figure(width_in: float, height_in: float, **layout: Any) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), dpi=100, layout="constrained", **layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def against_time(tiles: Sequence[Mapping[str, Any]]) -> bytes | None:
+    """Noise of the tiles' images with what is expected, and flags below it; None without a number."""
+    known = [tile for tile in tiles if "rms_jy" in tile["metrics"]]
+    if not known:
+        return None
+    table = pd.DataFrame([{**tile["metrics"], "state": tile["state"]} for tile in known])
+    hours = 24.0 * (table["mid_mjd"] - math.floor(table["mid_mjd"].min()))
+    figure = _figure(9.0, 4.6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    above.plot(
+        hours, 1e3 * table["expected_rms_jy"], color="0.5", lw=1.2, label="expected: thermal and confusion"
+    )
+    for name, colour in STATES.items():
+        chosen = (table["state"] == name).to_numpy()
+        if chosen.any():
+            above.scatter(hours[chosen], 1e3 * table["rms_jy"][chosen], s=18, color=colour, label=name)
+            below.scatter(hours[chosen], 100 * table["flag_fraction"][chosen], s=14, color=colour)
+    above.set_ylabel("rms (mJy/beam)")
+    if table["rms_jy"].max() > 5 * table["rms_jy"].median():
+        above.set_yscale("log")
+    else:
+        above.set_ylim(bottom=0.0)
+    above.legend(fontsize=8, ncols=4)
+    below.set_ylabel("flagged (%)")
+    below.set_ylim(0, 100)
+    below.set_xlabel("UTC (h)")
+    for axes in (above, below):
+        axes.grid(alpha=0.25)
+    return _png(figure)
+
+
+def flags(record: Mapping[str, Any], title: str) -> bytes:
+    """Where a tile's flags are, from its sidecar: `contimg.convert.flag_plot`."""
+    from contimg.convert.flag_plot import plot_flags
+
+    return _png(plot_flags(record, title))
+
+
+def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes | None:
+    """Flux ratio against catalogue flux, and offsets along the beam's axes; None without a matched source."""
+    with_ratio = [table for table in tables if "comparable" in table]
+    pairs = pd.concat(with_ratio) if with_ratio else pd.DataFrame({"ratio": []})
+    pairs = pairs[pairs["ratio"].notna()]
+    if pairs.empty:
+        return None
+    bright = pairs[(pairs["snr"] >= flux_snr) & pairs["comparable"].astype(bool)]
+    figure = _figure(9.0, 3.8)
+    left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    left.scatter(1e3 * pairs["catalog_jy"], pairs["ratio"], s=6, color="0.7", label="all pairs")
+    left.scatter(
+        1e3 * bright["catalog_jy"],
+        bright["ratio"],
+        s=10,
+        color="#2457a6",
+        label=f"isolated points, > {flux_snr:g} σ",
+    )
+    left.axhline(1.0, color="k", lw=0.8)
+    if len(bright):
+        median = float(bright["ratio"].median())
+        left.axhline(median, color="#d9534f", lw=1.2, label=f"median {median:.3f}")
+    left.set_xscale("log")
+    left.set_ylim(0.5, 1.5)
+    left.set_xlabel("catalogue flux (mJy)")
+    left.set_ylabel("measured / catalogue")
+    left.legend(fontsize=8)
+    _offsets(right, bright)
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+    return _png(figure)
+
+
+def _offsets(axes: Axes, bright: pd.DataFrame) -> None:
+    axes.scatter(bright["offset_east_arcsec"], bright["offset_north_arcsec"], s=8, color="#2457a6")
+    east, north = bright["offset_east_arcsec"].median(), bright["offset_north_arcsec"].median()
+    axes.axhline(0.0, color="k", lw=0.8)
+    axes.axvline(0.0, color="k", lw=0.8)
+    if len(bright):
+        axes.plot([east], [north], "+", ms=14, mew=2, color="#d9534f")
+        reach = (
+            1.2 * float(bright[["offset_east_arcsec", "offset_north_arcsec"]].abs().to_numpy().max()) + 0.1
+        )
+        axes.set_xlim(reach, -reach)
+        axes.set_ylim(-reach, reach)
+        axes.set_title(f"median {east:+.2f}″ east, {north:+.2f}″ north", fontsize=9)
+    axes.set_aspect("equal")
+    axes.set_xlabel("east (arcsec)")
+    axes.set_ylabel("north (arcsec)")
+
+
+def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
+    """Recovered part of the injected sources and their median flux ratio against true S/N, all tiles together."""
+    table = pd.DataFrame([step for metrics in injections for step in metrics["steps"]])
+    curve = table.groupby("snr")[["injected", "recovered"]].sum()
+    part = curve["recovered"] / curve["injected"]
+    figure = _figure(9.0, 3.4)
+    left, right = figure.subplots(1, 2)
+    error = np.sqrt(part * (1 - part) / curve["injected"])
+    left.errorbar(curve.index, part, yerr=error, fmt="o-", color="#2457a6", ms=4)
+    left.set_ylim(-0.03, 1.03)
+    left.set_ylabel("recovered")
+    # what is recovered by luck is too bright: below half the median says nothing
+    ratio = table[table["recovered"] >= 0.5 * table["injected"]].groupby("snr")["median_ratio"].median()
+    right.plot(ratio.index, ratio, "o-", color="#2457a6", ms=4)
+    right.axhline(1.0, color="k", lw=0.8)
+    right.set_ylabel("measured / true flux")
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xticks([2, 5, 10, 20, 50], labels=["2", "5", "10", "20", "50"])
+        axes.set_xticks([], minor=True)
+        axes.set_xlim(1.8, 56.0)
+        axes.set_xlabel("true signal to noise")
+        axes.grid(alpha=0.25)
+    return _png(figure)
+
+
+def mosaic(image: Path, rms: Path, sources: pd.DataFrame) -> bytes:
+    """A mosaic with its sources circled: blue what the catalogue has, orange what it has not, both grey without one."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+    from matplotlib.colors import AsinhNorm
+
+    with fits.open(image, memmap=True) as hdus:
+        header, plane = hdus[0].header, hdus[0].data
+        factor = max(1, math.ceil(max(plane.shape) / PICTURE_PIXELS))
+        small = 1e3 * shrink(plane, factor)
+    with fits.open(rms, memmap=True) as hdus:
+        noise = 1e3 * float(np.nanmedian(hdus[0].data[::4, ::4]))
+    rows, columns = small.shape
+    figure = _figure(9.5, min(max(9.0 * rows / columns + 0.9, 3.0), 9.0))
+    axes = figure.add_subplot(projection=WCS(header).celestial[::factor, ::factor])
+    norm = AsinhNorm(linear_width=3 * noise, vmin=-3 * noise, vmax=30 * noise)
+    axes.imshow(small, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
+    axes.set_facecolor("0.93")
+    if len(sources):
+        x, y = ((sources[axis] - (factor - 1) / 2) / factor for axis in ("x_pix", "y_pix"))
+        known = sources["ratio"].notna() if "ratio" in sources else None
+        colours = "0.4" if known is None else np.where(known, "#2457a6", "#e08214").tolist()
+        axes.scatter(x, y, s=40, facecolors="none", edgecolors=colours, linewidths=0.7)
+    axes.set_xlabel("right ascension")
+    axes.set_ylabel("declination")
+    axes.coords[0].set_major_formatter("hh:mm")
+    axes.coords[1].set_major_formatter("dd:mm")
+    return _png(figure)
+
+
+def smaller(path: Path) -> bytes:
+    """A PNG file, shrunk to the width of the page."""
+    from matplotlib.image import imread, thumbnail
+
+    width = imread(path).shape[1]
+    if width <= SMALL_PIXELS:
+        return path.read_bytes()
+    buffer = io.BytesIO()
+    thumbnail(str(path), buffer, scale=SMALL_PIXELS / width, interpolation="bilinear")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""The registries: SQLite files built from the sidecars, and the questions they answer."""

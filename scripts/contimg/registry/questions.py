@@ -1,0 +1,88 @@
+"""`contimg query`: the usual questions to the registries."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from contimg.core.names import strip_dec
+
+Row = tuple[Any, ...]
+
+
+def valid_tables(
+    connection: sqlite3.Connection, *, mjd: float, dec_deg: float, hours: float
+) -> tuple[Sequence[str], list[Row]]:
+    """Good caltables of a strip, at most `hours` from an instant (MJD UTC), nearest first."""
+    heading = ("path", "calibrator", "hours", "apparent_flux_jy", "phase_scatter_deg", "flagged_fraction")
+    rows = connection.execute(
+        "SELECT path, calibrator, round((mjd - :mjd) * 24.0, 2), apparent_flux_jy, phase_scatter_deg, flagged_fraction "
+        "FROM caltable WHERE strip_deg = :strip AND mjd BETWEEN :mjd - :days AND :mjd + :days AND status = 'ok' "
+        "ORDER BY abs(mjd - :mjd), path",
+        {"mjd": mjd, "strip": strip_dec(dec_deg), "days": hours / 24.0},
+    )
+    return heading, rows.fetchall()
+
+
+def noisy_tiles(
+    connection: sqlite3.Connection, *, date: str | None, rms_above_jy: float
+) -> tuple[Sequence[str], list[Row]]:
+    """Tile images with an rms above a limit (Jy/beam), of a UTC date or of all, noisiest first."""
+    heading = ("tile", "rms_jy", "mjd_start", "ra_deg", "dec_deg", "path")
+    rows = connection.execute(
+        "SELECT tile, rms_jy, mjd_start, ra_deg, dec_deg, path FROM product "
+        "WHERE kind = 'image' AND status = 'ok' AND rms_jy > :rms AND (:date IS NULL OR date = :date) "
+        "ORDER BY rms_jy DESC, path",
+        {"rms": rms_above_jy, "date": date},
+    )
+    return heading, rows.fetchall()
+
+
+def of_calibrator(connection: sqlite3.Connection, *, calibrator: str) -> tuple[Sequence[str], list[Row]]:
+    """Products that a calibrator made: its own, and those that its caltables went into, in order of path."""
+    heading = ("path", "kind", "status", "reason")
+    rows = connection.execute(
+        "WITH RECURSIVE made(id) AS ("
+        "  SELECT id FROM product WHERE calibrator = :name"
+        "  UNION SELECT source.product_id FROM source JOIN made ON source.source_id = made.id"
+        ") SELECT path, kind, status, reason FROM product JOIN made USING (id) ORDER BY path",
+        {"name": calibrator},
+    )
+    return heading, rows.fetchall()
+
+
+def rejected(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Rejected products of a UTC date, or of all, with their reasons."""
+    heading = ("path", "kind", "reason")
+    rows = connection.execute(
+        "SELECT path, kind, reason FROM rejected WHERE :date IS NULL OR date = :date ORDER BY path",
+        {"date": date},
+    )
+    return heading, rows.fetchall()
+
+
+def failed_gates(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Gates that products of a UTC date, or of all, failed: the product's, then the gate's name.
+
+    A product that failed because it was rejected has no gates; `rejected` tells those.
+    """
+    heading = ("product", "gate", "value", "low", "high", "unit", "advisory")
+    rows = connection.execute(
+        "SELECT verdict.product, gate.name, value, low, high, unit, CASE WHEN advisory THEN 'yes' END "
+        "FROM gate JOIN verdict ON verdict.id = verdict_id "
+        "WHERE gate.verdict = 'fail' AND (:date IS NULL OR date = :date) ORDER BY verdict.product, gate.name",
+        {"date": date},
+    )
+    return heading, rows.fetchall()
+
+
+def published(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Versions that were published of a UTC date, or of all, in order of path."""
+    heading = ("path", "state", "published", "product", "reason")
+    rows = connection.execute(
+        "SELECT path, state, published, product, reason FROM publication WHERE :date IS NULL OR date = :date "
+        "ORDER BY path",
+        {"date": date},
+    )
+    return heading, rows.fetchall()

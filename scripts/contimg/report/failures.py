@@ -1,0 +1,197 @@
+"""What went wrong in a run, ordered by cause, with the lines of the logs that tell why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contimg.core import names
+from contimg.core.names import TILE_PATTERN
+from contimg.core.products import read_json
+from contimg.jobs import frame
+from contimg.jobs.frame import ERROR_PREFIX
+from contimg.night.night import Night
+from contimg.plan.facts import NOT_MADE
+
+STATUS = "status.json"
+# How products of a kind begin the reason that they have from an input, by the beginning of their sidecars' paths.
+_REPEATS: dict[str, str | tuple[str, ...]] = {
+    "images/": "conversion: ",
+    "ms/calibrated/": "conversion: ",
+    "qa/": ("rejected: ", "no image to compare with: "),
+    "photometry/": "qa: ",
+    "beam/": ("image: ", "none of "),
+    "state/": "qa: ",
+}
+_TAIL_BYTES = 65536
+_MOST_LINES = 3
+_TELLING = re.compile(
+    r"\b(error|exception|failed|rejected|killed|severe|fault|no space|out of memory|cannot)\b|^\w*(Error|Fault)\b",
+    re.IGNORECASE,
+)
+_VARIES = re.compile(rf"{TILE_PATTERN}|(?<!\w)[\w.]*/[\w./+:-]+|\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A product that is not what it should be.
+
+    Attributes
+    ----------
+    product : str
+        Its path in the products tree.
+    reason : str
+        As its sidecar says, or what can be told without one.
+    log : str
+        Path of the log of its job.
+    lines : tuple of str
+        The lines of that log that tell why.
+    """
+
+    product: str
+    reason: str
+    log: str
+    lines: tuple[str, ...]
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something broke; otherwise the data were too bad."""
+        return self.reason.startswith(ERROR_PREFIX)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A product of a run with its sidecar and the log of its job, all relative to the products tree.
+
+    `key` is what its job is known by (`contimg.jobs.frame.run`).
+    """
+
+    key: str
+    sidecar: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failures that have the same cause: their reasons differ in numbers and names only."""
+
+    reason: str
+    products: tuple[str, ...]
+    log: str
+    lines: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """`error` for something that broke, `rejected` for bad data."""
+        return "error" if self.reason.startswith(ERROR_PREFIX) else "rejected"
+
+
+def by_cause(failures: Sequence[Failure]) -> list[Cause]:
+    """Group failures by cause: errors first, then what the data are to blame for; the most frequent first."""
+    groups: dict[str, list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault(_VARIES.sub("#", failure.reason), []).append(failure)
+    causes = [
+        Cause(group[0].reason, tuple(failure.product for failure in group), group[0].log, group[0].lines)
+        for group in groups.values()
+    ]
+    return sorted(causes, key=lambda cause: (cause.kind != "error", -len(cause.products), cause.reason))
+
+
+def decisive_lines(log: Path) -> tuple[str, ...]:
+    """The last few lines of a log that speak of an error or a rejection, in their order; else its last line."""
+    if not log.is_file():
+        return ()
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        lines = [
+            line.rstrip() for line in stream.read().decode(errors="replace").splitlines() if line.strip()
+        ]
+    telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
+    return tuple((telling or lines[-1:])[-_MOST_LINES:])
+
+
+def outcome(sidecar: Path) -> dict[str, Any]:
+    """What a sidecar says: status, reason, metrics and parameters; `not made` if there is none."""
+    if not sidecar.is_file():
+        return {"status": NOT_MADE, "reason": None, "metrics": {}, "parameters": {}, "caltables": []}
+    record: dict[str, Any] = read_json(sidecar)
+    return record
+
+
+def made_of(night: Night) -> Iterator[Made]:
+    """Everything that jobs of a night make, in the order of the stages; what was not asked for as well."""
+
+    def directory(path: str, rule: str, log: str) -> Made:
+        return Made(path, f"{path}/{STATUS}", f"logs/{rule}/{log}.log")
+
+    def record(path: str, rule: str, log: str) -> Made:
+        return Made(path, path, f"logs/{rule}/{log}.log")
+
+    tiles = {tile: f"{names.tile_date(tile)}/{tile}" for tile in sorted(night.candidates)}
+    for tile, where in tiles.items():
+        log = f"logs/convert_tile/{where}.log"
+        yield Made(names.science_ms(tile), names.science_sidecar(tile), log)
+    for table in night.needed_cal_dirs(night.candidates):
+        yield directory(table, "calibrate_transit", table.removeprefix("cal/"))
+    for tile, where in tiles.items():
+        yield directory(names.image_dir(tile), "image_tile", where)
+    for tile, where in tiles.items():
+        calibrated = names.calibrated_ms(tile)
+        yield Made(calibrated, calibrated.removesuffix(".ms") + ".json", f"logs/apply_tile/{where}.log")
+    for tile, where in tiles.items():
+        yield record(names.tile_verdict(tile), "qa_tile", where)
+    for tile in night.injected:
+        yield record(names.injection_record(tile), "inject_tile", tiles[tile])
+    for mosaic in night.mosaics():
+        one, two = mosaic.split("/")[1:]
+        rule = "mosaic_window" if one[:4].isdigit() and one[4:5] == "-" else "mosaic_transit"
+        yield directory(mosaic, rule, f"{one}/{two}")
+    for verdict in night.mosaic_verdicts:
+        yield record(verdict, "qa_mosaic", verdict.removeprefix("qa/").removesuffix(".json"))
+    yield from _photometry(night)
+    for tile, where in tiles.items():
+        yield directory(names.beam_dir(tile), "beam_tile", where)
+    for beam in night.beams():
+        yield directory(beam, "beam_measure", beam.removeprefix("beam/"))
+    for receipt in night.publication_records():
+        where = receipt.removeprefix("state/published/").removesuffix(".json")
+        yield record(receipt, "publish_mosaic" if "/" in where else "list_published", where)
+
+
+def _photometry(night: Night) -> Iterator[Made]:
+    """The list of sources and their photometry: tables with their sidecars beside them."""
+    for table in [names.SOURCE_LIST] * night.measured + night.photometry():
+        stem = table.removesuffix(".parquet")
+        where = stem.replace("photometry/sources", "source_list/sources").replace(
+            "photometry/", "photometry_mosaic/"
+        )
+        yield Made(table, f"{stem}.json", f"logs/{where}.log")
+
+
+def failures(night: Night, products: Path) -> list[Failure]:
+    """Every product that is rejected, or that a job tried to make and did not."""
+    found = []
+    killed = set(frame.killed(products))
+    for made in made_of(night):
+        there = outcome(products / made.sidecar)
+        reason = there["reason"]
+        if there["status"] == NOT_MADE:
+            if made.key in killed:
+                reason = f"{ERROR_PREFIX}its job was killed or is still running"
+            elif (products / made.log).is_file():
+                reason = f"{ERROR_PREFIX}its job ended without a product"
+        elif there["status"] == "ok" or _follows(made.sidecar, reason):
+            continue
+        if reason:
+            product = made.sidecar.removesuffix(f"/{STATUS}")
+            found.append(Failure(product, reason, made.log, decisive_lines(products / made.log)))
+    return found
+
+
+def _follows(sidecar: str, reason: str | None) -> bool:
+    """Whether a rejection only repeats that of an input, which is listed itself, or a verdict, which is shown."""
+    return any(sidecar.startswith(top) and str(reason).startswith(words) for top, words in _REPEATS.items())

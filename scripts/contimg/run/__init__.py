@@ -1,0 +1,1 @@
+"""What Snakefile and SLURM see of a run."""

@@ -1,0 +1,191 @@
+"""What the Snakefile calls: one run, from its configuration to its end."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contimg.config.load import load
+from contimg.config.model import Config
+from contimg.core import products, provenance
+from contimg.core.errors import ContimgError, SystemFault
+from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
+from contimg.jobs import disk, engine, frame, orphans, treelock
+from contimg.jobs.orphans import MANIFEST_VARIABLE
+from contimg.night.manifest import freeze, thaw
+from contimg.night.night import Night, plan
+from contimg.run.watch import Watch
+from contimg.telescope.beam import describe_beam
+
+SELECTION_KEYS = {"valid_hours", "min_flux_jy", "max_candidates", "closeness_hours", "interpolate"}
+_KEPT_MANIFESTS = 20
+
+
+@dataclass
+class Run:
+    """A run of the workflow: its configuration, its plan, and what happens when it starts and ends."""
+
+    config: Config
+    night: Night
+    imaging: ImagingOptions  # the quality tier filled in
+    beam_digest: str | None = None  # of the beam file, if there is one
+    listener: engine.Listener | None = None  # in the process the user started
+
+    def started(self) -> None:
+        """Take the lock of the products tree, freeze the plan for the jobs, end what a dead run left running."""
+        gc.freeze()  # the graph stays as long as the process: it need not be looked through any more
+        gc.enable()
+        root = Path(self.config.products)
+        treelock.hold(root / "state" / "lock")
+        runs = root / "state" / "runs"
+        manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
+        freeze(manifest, self.config, self.night)
+        os.environ[MANIFEST_VARIABLE] = str(manifest)
+        os.environ[provenance.CONFIGURATION_VARIABLE] = products.keep_configuration(
+            self.config.model_dump(mode="json"), root
+        )
+        os.environ[disk.RESERVE_VARIABLE] = str(self.config.disk_reserve_bytes)
+        for line in orphans.take_over(root, manifest):
+            say(line)
+        for old in sorted(runs.glob("*.json"))[:-_KEPT_MANIFESTS]:
+            old.unlink(missing_ok=True)
+
+    def succeeded(self) -> None:
+        """Report; products that are rejected for an error end the run as failed."""
+        found = self._errors()
+        self._tell("failed" if found else "ok")
+        if found:
+            raise SystemFault(
+                f"{len(found)} product(s) ended with an error; `contimg retry PRODUCT` tries again"
+            )
+
+    def failed(self) -> None:
+        """Report what the run has come to."""
+        self._errors()
+        self._tell("failed")
+
+    def watch(self, workflow: Any, logger: logging.Logger) -> None:
+        """Follow the run through Snakemake's logger: its table, how far it is, and whether the disk holds it."""
+        engine.without_banner(logger)
+        watch = Watch(
+            say,
+            free=lambda: disk.free_bytes(self.config.products),
+            stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            reserve_bytes=self.config.disk_reserve_bytes,
+        )
+        self.listener = engine.Listener(workflow, watch.planned, watch.started, watch.ended)
+        logger.addHandler(self.listener)
+
+    def headline(self) -> str:
+        """One line: tiles, groups left out, transits, mosaics."""
+        night = self.night
+        used = {path for tile in night.selected for path in night.candidates[tile]}
+        return (
+            f"{len(night.selected)} tiles, {len(night.left_out)} groups left out, {len(used)} transits to calibrate "
+            f"with, {len(night.windows)} mosaics"
+        )
+
+    def _tell(self, status: str) -> None:
+        """Write the run's report, say where it is, notify. Nothing here can make a run fail."""
+        if self.listener is not None and not self.listener.has_work:
+            return
+        from contimg.report import facts as report
+        from contimg.report import notify
+
+        try:
+            facts, page = report.make(self.config, self.night)
+        except (ContimgError, OSError, KeyError, ValueError) as error:
+            say(f"no report could be written: {type(error).__name__}: {error}")
+            return
+        text = report.summary(facts)
+        for line in [*text, f"report: {page}"]:
+            say(line)
+        message = notify.Message(status, facts["name"], "\n".join(text), facts["counts"], str(page))
+        for line in notify.send(message, self.config.notify):
+            say(line)
+
+    def _errors(self) -> list[str]:
+        from contimg.report.failures import made_of
+
+        if self.listener is not None:
+            self.listener.look()
+        found = frame.errors([Path(made.sidecar) for made in made_of(self.night)])
+        for line in found:
+            say(line)
+        return found
+
+
+def say(line: str) -> None:
+    """Print one line on the terminal."""
+    print(f"contimg: {line}", file=sys.stderr)
+
+
+def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
+    """Begin a run while the Snakefile is read.
+
+    Parameters
+    ----------
+    values : mapping
+        Snakemake's merged configuration.
+    clone : Path
+        Directory of the Snakefile.
+    main : bool
+        True in the process the user started: it validates, searches `incoming` (through a cache) and says what
+        it leaves out. False in a job of a cluster: it reads what the main process froze.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    SystemExit
+        The configuration cannot be used: one readable line has been printed.
+    """
+    if main:
+        # The graph that follows is millions of objects, none of them garbage: looking for some costs a tenth of the
+        # time of planning. A run enables the collector again when it starts.
+        gc.disable()
+    try:
+        if main:
+            config = load(values).resolved(Path.cwd())
+            night = plan(config, cache=Path(config.products) / "state" / "index")
+        else:
+            config, night = thaw(_manifest())
+            if orphans.overtaken(Path(config.products)):
+                raise SystemFault("a later run of this products tree has begun; this job is none of its own")
+        imaging = resolve_imaging(config.imaging, load_tiers())
+    except ContimgError as error:
+        say(f"error: {error}")
+        raise SystemExit(2) from None
+    run = Run(config, night, imaging, describe_beam(config.beam).get("digest"))
+    if main:
+        for entry in night.left_out:
+            say(f"left out: {entry.tile}: {entry.reason}")
+        for tile in night.selected:
+            for note in night.tiles[tile].notes:
+                say(f"{tile}: {note}")
+        say(run.headline())
+    return run
+
+
+def frozen_configuration() -> dict[str, Any]:
+    """The configuration of the run that a job belongs to, as plain values."""
+    return thaw(_manifest())[0].model_dump(mode="json")
+
+
+def _manifest() -> Path:
+    if MANIFEST_VARIABLE not in os.environ:
+        raise SystemFault(
+            f"{MANIFEST_VARIABLE} is not set in this job: it names the frozen plan of the run; let the cluster pass "
+            "the environment on to its jobs"
+        )
+    return Path(os.environ[MANIFEST_VARIABLE])

@@ -1,0 +1,1 @@
+"""Calibrators, reference catalogues, and how a source is measured."""

@@ -1,0 +1,1 @@
+"""Where the array points and how its beam looks."""

@@ -1,0 +1,85 @@
+import math
+
+import pytest
+
+from builders.tiles import strip_of_tiles
+from contimg.calibrate.options import CalibrationOptions
+from contimg.calibrate.transits import find_transits, rank, transit_mjd
+from contimg.sky.calibrators import Calibrator
+from contimg.telescope.options import BeamOptions
+
+
+def calibrator(name, ra_deg, flux_jy=8.0, dec_deg=55.1):
+    return Calibrator(name, ra_deg, dec_deg, flux_jy, -0.5, "test")
+
+
+def test_a_transit_is_in_the_tile_that_was_taken_when_the_meridian_crossed_it():
+    tiles = strip_of_tiles(count=12)
+    source = calibrator("A", tiles[4].ra_icrs_deg + 0.3)
+    (transit,) = find_transits(tiles, [source], CalibrationOptions(), BeamOptions())
+    assert transit.tile == tiles[4].name
+    # 0.3 degrees of right ascension are 0.3 / 15.041 hours
+    assert (transit.mjd - tiles[4].mid_mjd) * 24 == pytest.approx(0.3 / 15.041, rel=1e-4)
+    assert transit.beam == pytest.approx(1.0)
+    assert transit_mjd(tiles[3], source.ra_deg) == pytest.approx(transit.mjd, abs=1e-6)
+
+
+def test_transits_are_found_across_ra_0h():
+    tiles = strip_of_tiles(count=6, ra_start_deg=357.0)
+    (transit,) = find_transits(tiles, [calibrator("A", 0.5)], CalibrationOptions(), BeamOptions())
+    held = next(tile for tile in tiles if tile.name == transit.tile)
+    assert abs((held.ra_icrs_deg - 0.5 + 180) % 360 - 180) < 0.65
+
+
+def test_a_calibrator_counts_with_its_apparent_flux():
+    tiles = strip_of_tiles(count=1)
+    half_power_deg = math.degrees(0.5145 * 299792458.0 / 1.4e9 / 4.65)
+    source = calibrator("A", tiles[0].ra_icrs_deg, flux_jy=1.9, dec_deg=55.1 + half_power_deg)
+    assert find_transits(tiles, [source], CalibrationOptions(), BeamOptions()) == []
+    (transit,) = find_transits(tiles, [source], CalibrationOptions(min_flux_jy=0.9), BeamOptions())
+    assert transit.apparent_jy == pytest.approx(0.95, rel=0.01)
+
+
+def test_candidates_weigh_brightness_against_closeness():
+    tiles = strip_of_tiles(count=100)
+    by_name = {tile.name: tile for tile in tiles}
+    near, far = calibrator("near", tiles[10].ra_icrs_deg, 4.0), calibrator("far", tiles[90].ra_icrs_deg, 8.0)
+    options = CalibrationOptions()
+    transits = find_transits(tiles, [near, far], options, BeamOptions())
+    # tile 20 is 0.86 h from the near one and 6.0 h from the far one: 4 / 1.14 against 8 / 2.0
+    names = [transit.calibrator.name for transit in rank(tiles[20], transits, by_name, options)]
+    assert names == ["far", "near"]
+    names = [transit.calibrator.name for transit in rank(tiles[10], transits, by_name, options)]
+    assert names == ["near", "far"]
+    assert len(rank(tiles[10], transits, by_name, CalibrationOptions(max_candidates=1))) == 1
+
+
+def test_neither_another_strip_nor_a_distant_transit_is_a_candidate():
+    tiles, others = (
+        strip_of_tiles(count=100),
+        strip_of_tiles(count=4, dec_deg=54.0, start="2025-10-31T12:00:00"),
+    )
+    by_name = {tile.name: tile for tile in tiles + others}
+    options = CalibrationOptions(valid_hours=3.0)
+    transits = find_transits(tiles + others, [calibrator("A", tiles[2].ra_icrs_deg)], options, BeamOptions())
+    assert {transit.tile for transit in transits} >= {tiles[2].name}
+    assert rank(others[0], transits, by_name, CalibrationOptions(valid_hours=300, min_flux_jy=0)) == [
+        transit for transit in transits if transit.tile in {tile.name for tile in others}
+    ]
+    assert rank(tiles[60], transits, by_name, options) == []
+
+
+def test_with_interpolation_the_last_candidate_is_on_the_other_side_of_the_tile():
+    tiles = strip_of_tiles(count=100)
+    by_name = {tile.name: tile for tile in tiles}
+    places = {"early": 10, "earlier": 5, "earliest": 1, "late": 90}
+    sources = [
+        calibrator(name, tiles[k].ra_icrs_deg, 2.0 if name == "late" else 8.0) for name, k in places.items()
+    ]
+    options = CalibrationOptions(max_candidates=3)
+    transits = find_transits(tiles, sources, options, BeamOptions())
+    names = [transit.calibrator.name for transit in rank(tiles[20], transits, by_name, options)]
+    assert names == ["early", "earlier", "late"]
+    alone = options.model_copy(update={"interpolate": False})
+    names = [transit.calibrator.name for transit in rank(tiles[20], transits, by_name, alone)]
+    assert names == ["early", "earlier", "earliest"]

@@ -1,0 +1,250 @@
+"""The command: the same configuration as Snakemake's, errors in one line, nothing imported that is not used."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+import yaml
+from snakemake.cli import parse_config
+
+from builders.tiles import strip_of_tiles
+from contimg.cli import main
+from contimg.config import docs
+from contimg.config.files import read_configuration
+from contimg.config.load import load
+from contimg.core.errors import ConfigError, InputError
+from contimg.core.provenance import REPOSITORY
+from contimg.image.options import load_tiers
+
+SCRIPTS = REPOSITORY / "scripts"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory that holds what the default configuration names."""
+    (tmp_path / "incoming").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys, *words):
+    """Run the command; give its exit status, what it printed and what it said on stderr."""
+    status = main(words)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "start=2025-10-30",
+        "start=2025-10-30T13:00:00",
+        "end=",
+        "calibrator=null",
+        "min_subbands=14",
+        "exclude=2025-10-30T13:00:00,2025-10-30T13:05:09",
+        "exclude=[2025-10-30T13:00:00]",
+        "imaging={robust: -0.5, niter: 100}",
+        "imaging={robust: auto}",
+        "flagging={aoflagger: false, rfi_bands_mhz: [[1349, 1351]], flag_antennas: [21, 103]}",
+        "calibration={refant: 103, valid_hours: 1e1}",
+        "mosaic_name=2025",
+        "mosaic_name=a=b",
+        "incoming=/data/raw: old",
+        "mosaic_name=True",
+        "calibrator=0834+555",
+        "window_minutes=60.0",
+        "imaging={robust:0}",
+    ],
+)
+def test_a_pair_means_what_it_means_to_snakemake(pair):
+    def outcome(mapping):
+        try:
+            return load(mapping, check=False)
+        except ConfigError as error:
+            return str(error)
+
+    assert outcome(read_configuration([], [pair])) == outcome(parse_config([pair]))
+
+
+def test_files_win_over_the_clones_and_pairs_over_files_key_by_key(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("start: 2025-10-28\nmin_subbands: 12\nimaging: {robust: 1, niter: 5}\n")
+    second.write_text('{"start": "2025-10-29", "imaging": {"niter": 6, "mgain": 0.7}}')
+    config = load(
+        read_configuration([first, second], ["imaging={mgain: 0.6}", "end=2025-10-31"]), check=False
+    )
+    assert (config.start, config.end) == ("2025-10-29T00:00:00", "2025-10-31T00:00:00")
+    assert config.min_subbands == 12
+    assert (config.imaging.robust, config.imaging.niter, config.imaging.mgain) == (1.0, 6, 0.6)
+
+
+def test_the_configuration_shown_is_one_that_runs_the_same(here, capsys):
+    status, shown, said = run(
+        capsys, "config", "--config", "start=2025-10-30", "imaging={quality_tier: development}"
+    )
+    assert (status, said) == (0, "")
+    (here / "again.yaml").write_text(shown)
+    assert run(capsys, "config", "--configfile", "again.yaml") == (0, shown, "")
+    values = yaml.safe_load(shown)
+    assert values["incoming"] == str(here / "incoming")
+    assert values["imaging"]["niter"] == load_tiers()["development"].niter
+    assert values["start"] == "2025-10-30T00:00:00"
+
+
+def test_the_configuration_is_shown_even_where_its_directories_are_missing(here, capsys):
+    status, shown, said = run(capsys, "config", "--config", "incoming=nowhere")
+    assert status == 2
+    assert yaml.safe_load(shown)["incoming"] == str(here / "nowhere")
+    assert said == (
+        f"contimg: error: incoming: found {here}/nowhere, which is not there; write the directory that holds the raw "
+        "files\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--config", "imaging"],
+            "--config: found 'imaging'; write key=value, such as start=2025-10-30",
+        ),
+        (
+            ["--config", "imaging.robust=0"],
+            "--config: found 'imaging.robust=0'; write key=value, such as start=2025-10-30",
+        ),
+        (["--config", "strat=5"], "strat: no such key (found 5); did you mean start?"),
+        (
+            ["--configfile", "none.yaml"],
+            "none.yaml: cannot be read (No such file or directory); write the path of a YAML file",
+        ),
+        (
+            ["--configfile", "list.yaml"],
+            "list.yaml: found ['a']; write keys and values, such as `start: 2025-10-30`",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["config", "tiles"])
+def test_an_error_is_one_line_and_status_2(here, capsys, command, words, message):
+    (here / "list.yaml").write_text("- a\n")
+    assert run(capsys, command, *words) == (2, "", f"contimg: error: {message}\n")
+
+
+def test_derived_files_are_checked_and_regenerated(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(docs, "stale", lambda root=tmp_path, real=docs.stale: real(root))
+    every = "".join(f"{{}}: {tmp_path / name}\n" for name in docs.RENDERED)
+    assert run(capsys, "config", "--check") == (1, every.replace("{}", "not as regenerated"), "")
+    monkeypatch.setattr(docs, "write", lambda root=tmp_path, real=docs.write: real(root))
+    assert run(capsys, "config", "--write") == (0, every.replace("{}", "written"), "")
+    assert run(capsys, "config", "--check") == (0, "", "")
+
+
+def test_tiles_of_a_range_are_listed_with_their_fate(here, capsys, monkeypatch):
+    from contimg.index.tile import Index, LeftOut
+    from contimg.night import night
+
+    tiles = strip_of_tiles(count=6, ra_start_deg=127.0)
+    asked = {}
+
+    def build_index(incoming, **how):
+        asked.update(how, incoming=incoming)
+        present = tuple(tile for tile in tiles if tile is not tiles[2])
+        return Index(present, (LeftOut(tiles[2].name, "sb03 is truncated", ("x_sb03.hdf5",)),))
+
+    monkeypatch.setattr(night, "build_index", build_index)
+    pairs = [f"start={tiles[1].name}", "end=2025-10-30T12:20", "calibrators=cal.csv", "min_subbands=1"]
+    (here / "cal.csv").write_text(
+        "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\nBright,128.0,55.1,8.8,-0.4,test\n"
+    )
+    status, listed, said = run(capsys, "tiles", "--config", *pairs)
+    assert (status, said) == (0, "")
+    assert asked["incoming"] == here / "incoming"
+    assert asked["min_subbands"] == 1
+    head, *rows, total = listed.splitlines()
+    assert head.split() == ["tile", "dec", "subbands", "calibrators", "fate"]
+    assert [row[:19] for row in rows] == [tile.name for tile in tiles[1:4]]
+    assert rows[0].split()[1:] == ["+55.00", "1/1", "Bright", "complete"]
+    assert rows[1].split(maxsplit=1)[1] == "left out: sb03 is truncated"
+    assert total == "2 tiles, 1 left out"
+    assert not (here / "products").exists()  # looking makes nothing
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("simulate", "contimg.cli.simulate"), ("compare", "contimg.cli.compare")]
+)
+def test_a_delegated_command_gets_its_own_arguments_and_status(monkeypatch, capsys, command, module):
+    seen = []
+    stand_in = types.ModuleType(module)
+    stand_in.add_arguments = lambda parser: parser.add_argument("--depth", type=int)
+    stand_in.run = lambda args: seen.append(args.depth) or 1
+    monkeypatch.setitem(sys.modules, module, stand_in)
+    assert run(capsys, command, "--depth", "3") == (1, "", "")
+    assert seen == [3]
+
+
+def test_an_unexpected_exception_is_not_hidden(monkeypatch):
+    stand_in = types.ModuleType("contimg.cli.compare")
+    stand_in.add_arguments = lambda parser: None
+
+    def fail(args):
+        raise ZeroDivisionError("a fault of the program")
+
+    stand_in.run = fail
+    monkeypatch.setitem(sys.modules, "contimg.cli.compare", stand_in)
+    with pytest.raises(ZeroDivisionError, match="a fault of the program"):
+        main(["compare"])
+
+
+def test_every_error_of_the_library_is_one_line(monkeypatch, capsys):
+    stand_in = types.ModuleType("contimg.cli.compare")
+    stand_in.add_arguments = lambda parser: None
+
+    def fail(args):
+        raise InputError("a.hdf5: zero length; copy it again")
+
+    stand_in.run = fail
+    monkeypatch.setitem(sys.modules, "contimg.cli.compare", stand_in)
+    assert run(capsys, "compare") == (2, "", "contimg: error: a.hdf5: zero length; copy it again\n")
+
+
+@pytest.mark.parametrize("command", ["config", "tiles", "simulate", "compare"])
+def test_help_of_each_command_has_an_example(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"example:\n  contimg {command} --" in text
+
+
+def test_no_command_is_told_with_the_usage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert "usage: contimg" in capsys.readouterr().err
+
+
+def test_importing_the_command_imports_nothing_heavy():
+    code = "import sys, contimg.cli.main; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(SCRIPTS)},
+    ).stdout.split()
+    assert "contimg.core.errors" in loaded
+    assert not {"numpy", "astropy", "pandas", "pydantic", "yaml", "h5py", "casatasks"}.intersection(loaded)
+
+
+def test_importing_the_configuration_imports_no_numerics():
+    code = "import sys, contimg.config.model; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(SCRIPTS)},
+    ).stdout.split()
+    assert "pydantic" in loaded
+    assert not {"numpy", "astropy", "pandas", "yaml", "h5py", "contimg.sky.calibrators"}.intersection(loaded)

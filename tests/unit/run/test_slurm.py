@@ -1,0 +1,105 @@
+import os
+from pathlib import Path
+
+import pytest
+from snakemake.profiles import ProfileConfigFileParser
+
+from contimg.core import provenance
+from contimg.core.errors import ConfigError
+from contimg.run import slurm
+
+PROFILES = Path(__file__).parents[3] / "profiles"
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A clone's configuration of which only site.yaml matters; returns how to write that."""
+    (tmp_path / "config").mkdir()
+    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    return (tmp_path / "config" / "site.yaml").write_text
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """SLURM's commands as shell scripts, and no others; returns how to write one."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def write(name, script):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+def settings(accounting, age):
+    return f"echo 'AccountingStorageType = {accounting}'; echo 'MinJobAge               = {age} sec'"
+
+
+def profile(name):
+    with (PROFILES / name / "profile.yaml").open() as stream:
+        return ProfileConfigFileParser().parse(stream)
+
+
+def test_the_profile_holds_what_the_site_says(site, tools):
+    site(
+        "slurm: {partition: night, account: 1234, qos: long, extra: '--constraint=avx2 --nice', max_jobs: 7}"
+    )
+    read = profile("slurm")
+    resources = dict(pair.split("=", 1) for pair in read["default-resources"])
+    assert {name: eval(value) for name, value in resources.items()} == {
+        "slurm_partition": "night",
+        "slurm_account": "1234",
+        "slurm_extra": "--constraint=avx2 --nice",
+    }
+    assert (read["slurm-qos"], read["jobs"]) == ("long", "7")
+
+
+def test_without_a_site_file_the_profile_leaves_everything_to_the_cluster(site, tools):
+    read = profile("slurm")
+    assert read["executor"] == "slurm"
+    assert read["jobs"] == "500"
+    assert list(read["default-resources"]) == []
+    assert "slurm-qos" not in read
+
+
+def test_a_mistake_in_the_site_file_is_told(site):
+    site("slurm: {partitoin: night}")
+    with pytest.raises(ConfigError, match=r"slurm\.partitoin"):
+        slurm.options()
+
+
+def test_the_default_profile_sets_nothing_that_the_slurm_profile_sets(site, tools):
+    # Both are loaded, and the default's values win.
+    assert set(profile("default")) & set(profile("slurm")) == set()
+
+
+@pytest.mark.parametrize(
+    ("accounting", "sacct", "asked"),
+    [
+        ("accounting_storage/slurmdbd", "exit 0", "sacct"),
+        ("accounting_storage/slurmdbd", "echo 'Connection refused' >&2; exit 1", "squeue"),
+        ("accounting_storage/none", "exit 0", "squeue"),  # sacct is installed, and answers nothing for ever
+    ],
+)
+def test_accounting_is_asked_only_where_it_answers(tools, accounting, sacct, asked):
+    tools("scontrol", settings(accounting, 600))
+    tools("sacct", sacct)
+    assert slurm.status_command(slurm.SlurmOptions()) == asked
+
+
+def test_a_site_may_say_itself_what_is_asked(tools):
+    tools("scontrol", settings("accounting_storage/slurmdbd", 600))
+    assert slurm.status_command(slurm.SlurmOptions(status_command="squeue")) == "squeue"
+
+
+def test_a_queue_that_forgets_too_soon_is_told(tools, capsys):
+    tools("scontrol", settings("accounting_storage/none", 60))
+    assert slurm.status_command(slurm.SlurmOptions()) == "squeue"
+    assert "SLURM forgets jobs 60 s after their end" in capsys.readouterr().err
+
+
+def test_a_machine_without_slurm_has_no_settings(tools):
+    assert list(Path(os.environ["PATH"]).iterdir()) == []
+    assert slurm.cluster_settings() == {}
