@@ -6,7 +6,7 @@ Jy, and its sidecar; of a mosaic that failed no rows and the reason.
 Settings: `photometry`.
 """
 
-from contimg.jobs import frame as jobs
+from contimg.jobs import frame
 from contimg.photometry.job import PhotometryMosaic
 from contimg.photometry.options import PhotometryOptions
 
@@ -19,4 +19,4 @@ job = PhotometryMosaic(
     pointings=dict(snakemake.params.pointings),
     options=PhotometryOptions.model_validate(snakemake.params.photometry),
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

@@ -5,7 +5,7 @@ catalogue and the own list. Output: `photometry/sources.parquet`, one row a sour
 Settings: `photometry`, `catalog`, `catalog_table`.
 """
 
-from contimg.jobs import frame as jobs
+from contimg.jobs import frame
 from contimg.photometry.job import SourceList
 from contimg.photometry.options import PhotometryOptions
 from contimg.sky.catalog import Catalog
@@ -17,4 +17,4 @@ job = SourceList(
     catalog=Catalog.of(snakemake.params.catalog),
     options=PhotometryOptions.model_validate(snakemake.params.photometry),
 )
-jobs.run_rule(snakemake, job)
+frame.run_rule(snakemake, job)

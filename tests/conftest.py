@@ -13,14 +13,14 @@ NIGHTS = ("cluster", "night", "clean", "south", "north")
 A test that uses two of them belongs to the first.
 """
 # Files after the nights that take a minute and more, the longest first.
-LONG = ("test_faults.py", "test_threads.py", "test_realsky.py", "test_unattended.py")
+LONG = ("e2e/test_faults.py", "e2e/test_threads.py", "e2e/test_realsky.py", "e2e/test_unattended.py")
 
 
 def group_of(item: pytest.Item) -> str:
     """The group of a test: the night it looks at, or its file."""
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     named = [*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))]
-    return next((night for night in NIGHTS if night in named), item.path.name)
+    return next((night for night in NIGHTS if night in named), "/".join(item.path.parts[-2:]))
 
 
 def rank(group: str) -> int:

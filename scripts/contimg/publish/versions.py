@@ -17,11 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from contimg.core import names
+from contimg.core import names, provenance
 from contimg.core.digests import sha256
 from contimg.core.errors import InputError, Rejected
 from contimg.core.products import building, read_json, write_json
-from contimg.core.provenance import versions as software_versions
 
 MANIFEST = "manifest.json"
 STATUS = "status.json"
@@ -154,7 +153,7 @@ def _fill(
             for key in ("inputs", "caltables", "parameters", "metrics", "versions", "tiles")
             if key in state
         },
-        "published_with": software_versions(),
+        "published_with": provenance.versions(),
         "remake": [
             *([f"git checkout {commit}"] if commit else []),
             f"snakemake --cores all {product} --configfile {names.publication(product)}/v{number}/{CONFIGURATION}",

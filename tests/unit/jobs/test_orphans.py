@@ -11,7 +11,7 @@ from contimg.jobs import frame, orphans
 
 LEFT_BEHIND = (
     "import sys, subprocess; from pathlib import Path\n"
-    "from contimg import orphans; from contimg.core.products import write_json\n"
+    "from contimg.jobs import orphans; from contimg.core.products import write_json\n"
     "child = subprocess.Popen(['sleep', '60'])\n"
     "write_json(Path(sys.argv[1]), {'key': 'images/t', **orphans.identity(1)})\n"
     "print(child.pid, flush=True); child.wait()\n"

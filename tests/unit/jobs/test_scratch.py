@@ -113,11 +113,11 @@ def test_memory_is_told_from_a_disk_also_below_folders_that_are_not_there_yet():
 def test_the_folder_is_gone_after_a_job_was_told_to_end(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from contimg import jobs; from contimg.jobs.scratch import working_folder\n"
+        "from contimg.jobs import frame; from contimg.jobs.scratch import working_folder\n"
         "def make():\n"
         "    with working_folder(Path(sys.argv[1])) as folder:\n"
         "        (folder / 'data').write_text('x'); os.kill(os.getpid(), signal.SIGTERM)\n"
-        "jobs.run('images/t', make, print, threads=1, log='job.log', attempt=1)\n"
+        "frame.run('images/t', make, print, threads=1, log='job.log', attempt=1)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     (tmp_path / "tree").mkdir()

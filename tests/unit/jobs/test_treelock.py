@@ -13,7 +13,7 @@ from contimg.jobs import treelock
 def test_a_second_run_is_told_who_holds_the_tree_and_a_killed_one_holds_nothing(tmp_path):
     lock = tmp_path / "state" / "lock"
     code = (
-        "import sys, time; from pathlib import Path; from contimg import treelock\n"
+        "import sys, time; from pathlib import Path; from contimg.jobs import treelock\n"
         "treelock.hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

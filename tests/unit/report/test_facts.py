@@ -152,9 +152,9 @@ def test_what_broke_after_the_images_is_a_failure_too(run, tmp_path):
 
 
 def test_every_rule_whose_product_may_be_rejected_is_looked_at_by_the_report(run):
-    """A rule's log tells which it is; its script ends by `jobs.run_rule`."""
+    """A rule's log tells which it is; its script ends by `frame.run_rule`."""
     scripts = (Path(__file__).parents[3] / "scripts").glob("*.py")
-    rules = {path.stem for path in scripts if "jobs.run_rule" in path.read_text()}
+    rules = {path.stem for path in scripts if "frame.run_rule" in path.read_text()}
     night = replace(run[1], injected=(run[2][0],), measured=True)
     told = {made.log.split("/")[1].replace("mosaic_transit", "mosaic_window") for made in made_of(night)}
     # The page of a night has no sidecar; no transit is near enough to the tiles of this one.

@@ -15,6 +15,7 @@ from scipy.special import j1
 from contimg.simulate import (
     SimOptions,
     Source,
+    a_team,
     clip,
     counts,
     gains,
@@ -25,7 +26,6 @@ from contimg.simulate import (
     simulate,
     sky,
 )
-from contimg.simulate import a_team as bright
 from contimg.simulate.options import Jump, from_dict, parse_jump, to_dict
 from contimg.simulate.stations import reference_location
 
@@ -264,7 +264,7 @@ def test_field_sources_may_have_sizes_and_are_else_the_same():
 
 
 def test_cygnus_a_is_a_double_in_a_sidelobe():
-    lobes = [s for s in bright.sources() if s.name.startswith("CygA")]
+    lobes = [s for s in a_team.sources() if s.name.startswith("CygA")]
     apart = np.hypot(
         (lobes[0].ra_deg - lobes[1].ra_deg) * np.cos(np.radians(40.73)), lobes[0].dec_deg - lobes[1].dec_deg
     )
