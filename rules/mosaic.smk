@@ -29,6 +29,8 @@ rule mosaic_window:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"
+    wildcard_constraints:
+        date=NIGHT.retired.dates,
     script:
         "../scripts/mosaic_window.py"
 
@@ -48,3 +50,5 @@ use rule mosaic_window as mosaic_transit with:
         "logs/mosaic_transit/{calibrator}/{date}.log",
     benchmark:
         "benchmarks/mosaic_transit/{calibrator}/{date}.tsv"
+    wildcard_constraints:
+        calibrator=NIGHT.retired.calibrators,

@@ -27,6 +27,8 @@ rule qa_tile:
         attempt=lambda wildcards, attempt: attempt,
     conda:
         "../envs/pipeline.yaml"
+    wildcard_constraints:
+        tile=NIGHT.retired.judged,
     script:
         "../scripts/qa_tile.py"
 

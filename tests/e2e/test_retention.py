@@ -1,5 +1,7 @@
 """A published night loses its raw files and Measurement Sets on purpose: its products stay as they are."""
 
+import shutil
+
 import pytest
 
 from contimg.cli.main import main
@@ -33,3 +35,27 @@ def test_what_is_retired_is_neither_missed_nor_made_again(published, capsys):
     # other settings of what the lost data were needed for do not make it again either
     changed = published.snakemake("-n", "publish", settings=("imaging={quality_tier: standard}",)).stdout
     assert "image_tile" not in changed
+    assert_every_range_still_plans(published)
+
+
+def assert_every_range_still_plans(published):
+    """Whatever is asked for later, or was lost: what cannot be made is left out and said, and all else is planned."""
+    products = published.products
+    catalogue = products.parent / "more.csv"
+    lines = (products.parent / "calibrators.csv").read_text().splitlines()
+    weaker = [",".join(["weaker", line.split(",")[1], *line.split(",")[2:]]) for line in lines[1:2]]
+    catalogue.write_text("\n".join([*lines, *weaker]) + "\n")
+    assert "Nothing to be done" in published.snakemake("-n", "beam").stdout
+    injected = published.snakemake("-n", "qa", settings=("qa={injection_minutes: 3}",)).stdout
+    assert "injected sources cannot be made any more" in injected
+    assert "inject_tile" not in injected
+    another = (f"calibrators={catalogue}", "calibration={min_flux_jy: 0.01, find_neighbours: false}")
+    assert "caltables cannot be made any more" in published.snakemake("-n", settings=another).stdout
+    shutil.rmtree(next(products.glob("cal/*/*")))
+    assert "1 caltables cannot be made any more" in published.snakemake("-n").stdout
+    image = next(products.glob("images/*/*"))
+    shutil.rmtree(image)
+    lost = published.snakemake("-n", "publish").stdout
+    assert f"1 images cannot be made any more, their data are retired: {image.name}" in lost
+    assert "it stays as it is" in lost
+    assert "mosaic_window" not in lost

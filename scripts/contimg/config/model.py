@@ -40,7 +40,8 @@ class Config(Options):
 
     incoming: Place = key(
         Path("incoming"),
-        "Directory of the raw UVH5 files, searched with everything below it. Nothing is ever written there.",
+        "Directory of the raw UVH5 files, searched with everything below it. Only the names of the "
+        "products trees that are made of it are written there (.contimg/), for `contimg retention`.",
         expects="the path of a directory",
         example="/data/incoming",
     )

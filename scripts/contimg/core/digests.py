@@ -78,13 +78,13 @@ def _of_arrays(path: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def fingerprints(paths: Iterable[str]) -> dict[str, str]:
-    """Fingerprint of each path that is there, as they are written."""
-    found = {path: fingerprint(Path(path)) for path in dict.fromkeys(paths)}
-    return {path: mark for path, mark in found.items() if mark is not None}
-
-
 def sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprints(paths: Iterable[str]) -> dict[str, str]:
+    """Fingerprint of each path that is there, as they are written."""
+    found = {path: fingerprint(Path(path)) for path in dict.fromkeys(paths)}
+    return {path: mark for path, mark in found.items() if mark is not None}

@@ -21,7 +21,8 @@ STATUS = "status.json"
 log = logging.getLogger(__name__)
 
 
-def _fsync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Force a file, or a directory's list of names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -34,10 +35,10 @@ def flush_tree(path: Path) -> None:
     if path.is_dir():
         for folder, _, files in os.walk(path):
             for name in files:
-                _fsync(Path(folder, name))
-            _fsync(Path(folder))
+                flush(Path(folder, name))
+            flush(Path(folder))
     else:
-        _fsync(path)
+        flush(path)
 
 
 def remove(path: Path) -> None:
@@ -57,7 +58,7 @@ def _replace(part: Path, final: Path) -> None:
         shutil.rmtree(aside)
     else:
         os.replace(part, final)
-    _fsync(final.parent)
+    flush(final.parent)
 
 
 def _copy(built: Path, part: Path) -> None:
@@ -136,7 +137,7 @@ def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part.{os.getpid()}")
     part.write_text(json.dumps(value, indent=1, allow_nan=False, default=_plain) + "\n")
-    _fsync(part)
+    flush(part)
     os.replace(part, path)
 
 

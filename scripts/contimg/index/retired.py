@@ -16,6 +16,7 @@ from typing import Any
 
 from contimg.core import names
 from contimg.core.products import read_json
+from contimg.core.provenance import digest, file_digest
 from contimg.index.tile import Index, LeftOut, Tile
 
 FOLDER = "state/retired"
@@ -32,10 +33,21 @@ class Retired:
         Tiles without their raw files.
     sets : tuple of str
         Tiles without their science Measurement Set.
+    lost, unjudged, without_beam : tuple of str
+        Of these, tiles without an image, without a verdict on it, without a beam (`contimg.night.remains`).
+    frozen : tuple of str
+        Mosaics that are taken as they are: an image of theirs is lost.
+    said : tuple of str
+        A line on each kind of product that cannot be made any more.
     """
 
     raw: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    without_beam: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def made_from_raw(self) -> str:
@@ -47,8 +59,28 @@ class Retired:
         """Pattern of the tiles that a rule may make from science Measurement Sets."""
         return _but(self.sets)
 
+    @property
+    def judged(self) -> str:
+        """Pattern of the tiles whose images a rule may judge."""
+        return _but(self.lost)
+
+    @property
+    def dates(self) -> str:
+        """Pattern of the date of a window, in front of its name: mosaics that are frozen are no rule's."""
+        return _not_frozen(self.frozen) + names.DATE_PATTERN
+
+    @property
+    def calibrators(self) -> str:
+        """Pattern of the calibrator of a transit's mosaic, in front of its date."""
+        return _not_frozen(self.frozen) + names.NOT_A_DATE_PATTERN
+
 
 NOTHING = Retired()
+
+
+def _not_frozen(mosaics: Iterable[str]) -> str:
+    below = "|".join(re.escape(path.removeprefix("mosaics/")) for path in mosaics)
+    return rf"(?!(?:{below})$)" if below else ""
 
 
 def _but(tiles: Iterable[str]) -> str:
@@ -59,6 +91,12 @@ def _but(tiles: Iterable[str]) -> str:
 def path_of(tree: Path, date: str) -> Path:
     """The record of a date."""
     return tree / FOLDER / f"{date}.json"
+
+
+def state(tree: Path) -> str:
+    """Digest of all records: what a run was planned with is what it may start with."""
+    paths = sorted((tree / FOLDER).glob("*.json"))
+    return digest([[path.name, file_digest(path)] for path in paths])
 
 
 def records(tree: Path, start_mjd: float | None = None, end_mjd: float | None = None) -> Records:
@@ -110,7 +148,7 @@ def merge(index: Index, known: Records, tree: Path, *, exclude: Iterable[str] = 
     sets = [
         name
         for name, record in known.items()
-        if "science" in record and not (tree / names.science_ms(name)).exists()
+        if ("science" in record or name in raw) and not (tree / names.science_ms(name)).exists()
     ]
     tiles = tuple(sorted(present.values(), key=lambda tile: tile.start_mjd))
     left_out: tuple[LeftOut, ...] = tuple(entry for entry in index.left_out if entry.tile not in raw)

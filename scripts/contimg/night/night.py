@@ -9,7 +9,7 @@ one file that the jobs of a cluster read instead of searching directories again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from contimg.index.build import build_index
 from contimg.index.retired import NOTHING, Retired, merge, records
 from contimg.index.tile import Index, LeftOut, Tile
 from contimg.mosaic.windows import Window, find_windows
+from contimg.night.remains import settle
 from contimg.sky.calibrators import Calibrator, read_calibrators
 
 
@@ -124,7 +125,11 @@ class Night:
 
     def images(self) -> list[str]:
         """Image directories of the range."""
-        return [names.image_dir(tile) for tile in self.selected]
+        return self._images(self.selected)
+
+    def _images(self, tiles: Iterable[str]) -> list[str]:
+        """Images of tiles, without those that are lost."""
+        return [names.image_dir(tile) for tile in tiles if tile not in self.retired.lost]
 
     def mosaics(self) -> list[str]:
         """Mosaic directories of the range."""
@@ -135,14 +140,16 @@ class Night:
         strip = names.strip_dec(self._tile(first).dec_deg)
         low, high = self._tile(first).start_mjd, self._tile(last).start_mjd
         tiles = (tile for tile in self.tiles.values() if low <= tile.start_mjd <= high)
-        return [names.beam_dir(tile.name) for tile in tiles if names.strip_dec(tile.dec_deg) == strip]
+        there = (tile for tile in tiles if tile.name not in self.retired.without_beam)
+        return [names.beam_dir(tile.name) for tile in there if names.strip_dec(tile.dec_deg) == strip]
 
     def beams(self) -> list[str]:
         """Directories of the beams of the range, one for each strip: from its first to its last tile."""
         strips: dict[float, list[str]] = {}
         for name in self.selected:
             strips.setdefault(names.strip_dec(self.tiles[name].dec_deg), []).append(name)
-        return [names.span_beam_dir(tiles[0], tiles[-1]) for tiles in strips.values()]
+        spans = [(tiles[0], tiles[-1]) for tiles in strips.values()]
+        return [names.span_beam_dir(*span) for span in spans if self.span_beams(*span)]
 
     def up_to_images(self, tiles: Iterable[str] | None = None) -> list[str]:
         """What the images of tiles (of the range, unless given) are made from, and they themselves.
@@ -153,7 +160,7 @@ class Night:
         return [
             *self._sets(wanted),
             *self.needed_cal_dirs(wanted),
-            *(names.image_dir(tile) for tile in wanted),
+            *self._images(wanted),
         ]
 
     def up_to_mosaics(self) -> list[str]:
@@ -184,7 +191,7 @@ class Night:
 
     def tile_verdicts(self, tiles: Iterable[str]) -> list[str]:
         """Verdicts on tiles, in their order."""
-        return [names.tile_verdict(tile) for tile in tiles]
+        return [names.tile_verdict(tile) for tile in tiles if tile not in self.retired.unjudged]
 
     @cached_property
     def mosaic_verdicts(self) -> dict[str, Window]:
@@ -322,7 +329,9 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
         Path(config.incoming), **reach, min_subbands=config.min_subbands, exclude=config.exclude, cache=cache
     )
     index, gone = merge(index, records(config.products, **reach), config.products, exclude=config.exclude)
-    return arrange(config, index, calibrators, gone)
+    night = arrange(config, index, calibrators, gone)
+    parts = ("transits", "candidates", "windows", "injected")
+    return replace(night, **settle(config.products, gone, **{name: getattr(night, name) for name in parts}))
 
 
 def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: Retired = NOTHING) -> Night:

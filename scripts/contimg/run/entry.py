@@ -18,10 +18,12 @@ from contimg.config.model import Config
 from contimg.core import products, provenance
 from contimg.core.errors import ContimgError, SystemFault
 from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
+from contimg.index import retired
 from contimg.jobs import disk, engine, frame, orphans, treelock
 from contimg.jobs.orphans import MANIFEST_VARIABLE
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
+from contimg.run import trees
 from contimg.run.watch import Watch
 from contimg.telescope.beam import describe_beam
 
@@ -37,6 +39,7 @@ class Run:
     night: Night
     imaging: ImagingOptions  # the quality tier filled in
     beam_digest: str | None = None  # of the beam file, if there is one
+    retired_state: str | None = None  # when it was planned
     listener: engine.Listener | None = None  # in the process the user started
 
     def started(self) -> None:
@@ -45,6 +48,10 @@ class Run:
         gc.enable()
         root = Path(self.config.products)
         treelock.hold(root / "state" / "lock")
+        if retired.state(root) != self.retired_state:
+            raise SystemFault(
+                "raw files or sets were retired since this run was planned; start the same command again"
+            )
         runs = root / "state" / "runs"
         manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
         freeze(manifest, self.config, self.night)
@@ -157,7 +164,9 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
     try:
         if main:
             config = load(values).resolved(Path.cwd())
-            night = plan(config, cache=Path(config.products) / "state" / "index")
+            before = retired.state(config.products)
+            night = plan(config, cache=config.products / "state" / "index")
+            unknown = trees.register(config.incoming, config.products)
         else:
             config, night = thaw(_manifest())
             if orphans.overtaken(Path(config.products)):
@@ -168,6 +177,9 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
         raise SystemExit(2) from None
     run = Run(config, night, imaging, describe_beam(config.beam).get("digest"))
     if main:
+        run.retired_state = before
+        for line in [*([unknown] if unknown else []), *night.retired.said]:
+            say(line)
         for entry in night.left_out:
             say(f"left out: {entry.tile}: {entry.reason}")
         for tile in night.selected:
