@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from contimg.calibrate.model import DriftModel
 from contimg.core.casa import NAME_PREFIX
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
+from contimg.ms.noise import NOISE_KEYWORD, hands_of, read_noise_shape
 from contimg.ms.sets import MsWriter, read_meta
 from contimg.telescope.geometry import antenna_uvw, location
 
@@ -121,6 +122,9 @@ def average(
     n_bl, n_chan, n_pol = small.shape[1:]
     count = np.zeros(n_bl, dtype=np.int64)
     statistics = np.zeros((n_bl, 4))
+    noise = read_noise_shape(ms, meta)
+    hand = hands_of(meta)[0][hands]
+    quiet = (1.0 / (noise[meta.ant1] * noise[meta.ant2]))[..., hand]
     place = location(meta.longitude_deg, meta.latitude_deg, meta.height_m)
     uvw = antenna_uvw(meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, small.times_jd, place)
     shape = meta.shape[1:]
@@ -133,10 +137,11 @@ def average(
             for i in range(span.start, span.stop):
                 for column, array in (("DATA", data), ("FLAG", flag), ("WEIGHT", weight)):
                     table.getcolnp(column, array, i * meta.n_baselines, meta.n_baselines)
-                _accumulate(keep, hands, data, flag, weight, model.predict(i), total, norm, count)
+                _accumulate(keep, hands, data, flag, weight, quiet, model.predict(i), total, norm, count)
             bad = _finish(total, norm, statistics)
             row_uvw = uvw[number, small.ant1] - uvw[number, small.ant2]
-            writer.write_time(number, row_uvw, total, bad, _row_weight(norm, bad))
+            writer.write_time(number, row_uvw, total, bad, _row_weight(norm / quiet[keep], bad))
+        writer.write_keyword(NOISE_KEYWORD, noise)
     return _describe(out_ms, small, long, count / (meta.n_times * n_chan * n_pol), statistics)
 
 
@@ -203,6 +208,7 @@ def _accumulate(
     data: Array,
     flag: Array,
     weight: Array,
+    quiet: Array,
     model: Array,
     total: Array,
     norm: Array,
@@ -217,7 +223,7 @@ def _accumulate(
             power = m.real * m.real + m.imag * m.imag
             for p in range(hands.size):
                 q = hands[p]
-                w = weight[b, q]
+                w = weight[b, q] * quiet[b, c, p]
                 if not flag[b, c, q] and w > 0:
                     total[k, c, p] += w * np.conj(m) * data[b, c, q]
                     norm[k, c, p] += w * power
@@ -243,7 +249,7 @@ def _add_turned(
 def _finish(total: Array, norm: Array, statistics: Array) -> Array:  # pragma: no cover
     """Turn sums into means in place; return the flags; add up what tells a baseline's coherent amplitude.
 
-    `statistics` per baseline: real and imaginary part of Σ D(c + 1) D(c)*, number of such pairs, Σ weight.
+    `statistics` per baseline: real and imaginary part of Σ D(c + 1) D(c)*, number of such pairs, Σ w Re D(c + 1) D(c)*.
     """
     bad = np.empty(total.shape, np.bool_)
     for k in numba.prange(total.shape[0]):
@@ -255,12 +261,12 @@ def _finish(total: Array, norm: Array, statistics: Array) -> Array:  # pragma: n
                     norm[k, c, p] = 0
                 else:
                     total[k, c, p] /= norm[k, c, p]
-                    statistics[k, 3] += norm[k, c, p]
                     if c > 0 and not bad[k, c - 1, p]:
                         pair = total[k, c, p] * np.conj(total[k, c - 1, p])
                         statistics[k, 0] += pair.real
                         statistics[k, 1] += pair.imag
                         statistics[k, 2] += 1
+                        statistics[k, 3] += pair.real * np.sqrt(norm[k, c, p] * norm[k, c - 1, p])
     return bad
 
 
@@ -277,7 +283,7 @@ def _describe(
     with np.errstate(invalid="ignore", divide="ignore"):
         amplitude = np.sqrt(np.hypot(statistics[:, 0], statistics[:, 1]) / pairs)
         # Only the real part here: noise averages to nothing, and a channel is narrow against any delay.
-        snr = np.sqrt(np.maximum(statistics[:, 0], 0.0) / pairs * statistics[:, 3])
+        snr = np.sqrt(np.maximum(statistics[:, 3], 0.0))
     by_antenna, fraction = np.full(n_ant, np.nan), np.zeros(n_ant)
     for antenna in range(n_ant):
         mine = long & ((meta.ant1 == antenna) | (meta.ant2 == antenna))

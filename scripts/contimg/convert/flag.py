@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contimg.convert import flag_stats, flag_worker
+from contimg.convert import flag_shape, flag_stats, flag_worker
 from contimg.convert.flag_process import FlagProcess
 from contimg.core.errors import ConfigError
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
+from contimg.ms.noise import hands_of
 from contimg.ms.sets import tile_rows
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ BLOCK_BYTES = 16_000_000
 LEAST_SCATTER = 0.1
 """Antennas' amplitudes are taken to scatter by at least this much (of the natural logarithm): where they agree
 better, a healthy antenna must not be wild because it differs by a few per cent."""
+
+LEAST_SAMPLES = 2000
+"""Channels times partners of an antenna in an integration: its noise there is known to 3 %, and 0.1 % of what weights
+can do is lost; with fewer it is taken to be constant."""
+
 ReadBlock = Callable[[int, int, NDArray[np.complex64]], None]
 """Reads baselines first ... first + n of integration i into an (n, nchan, ncorr) array: (i, first, array)."""
 
@@ -46,7 +52,9 @@ class FlagReport:
     """What flagging found."""
 
     rejected: str | None  # why the tile cannot be used
-    weight: NDArray[np.float64]  # (nbl, ncorr) 1 / variance of the real part of one visibility; 0 unknown
+    weight: NDArray[
+        np.float64
+    ]  # (nt, nbl, ncorr) 1 / variance of the real part in a usual channel; 0 unknown
     metrics: dict[str, Any]
     lines: list[str]  # for HISTORY
 
@@ -108,13 +116,16 @@ class Flagger:
             worker.stop()
         os.close(self._descriptor)  # the memory itself goes with the last view of it
 
-    def run(self, read_block: ReadBlock) -> FlagReport:
+    def run(self, read_block: ReadBlock, noise_shape: NDArray[np.float64] | None = None) -> FlagReport:
         """Flag everything that is to be flagged in `flags`, and report.
 
         Parameters
         ----------
         read_block
             Reads the visibilities back.
+        noise_shape
+            (nant, nchan, 2) power of each antenna's noise over the band (`contimg.convert.flag_shape`), which is taken out
+            of the data before anything is looked for in them; None: it is flat.
 
         Raises
         ------
@@ -134,14 +145,14 @@ class Flagger:
             self.flags[:, :, inside] = True
         self._drop(self._dead(), reasons)
         before_search, cells = self._fraction(), self._cells()
-        power, noise = self._search(read_block)
+        power, noise, in_time = self._search(read_block, noise_shape)
         after_search = self._fraction()
         if self._strategy is not None and self._options.shared_fraction < 1.0:
             self._share_out(cells)
         shared = self._fraction() - after_search
         self._drop(self._wild(power, reasons), reasons)
         self._drop(self._dead(), reasons)
-        weight = self._weights(noise)
+        weight = self._weights(noise)[np.newaxis] * self._course(noise, in_time)
         per_baseline, per_channel, per_time = self._counts()
         usable = self._usable_per_baseline()
         metrics: dict[str, Any] = {
@@ -165,7 +176,8 @@ class Flagger:
                 f"flagged {100 * metrics['flag_fraction']:.2f} % of the cross-correlations"
                 + (" with AOFlagger" if self._options.aoflagger else ""),
                 *(f"antenna {name} flagged: {reason}" for name, reason in metrics["dead_antennas"].items()),
-                "WEIGHT is 1 / variance per channel, from second differences of neighbouring channels, per antenna",
+                "WEIGHT is 1 / variance of a usual channel, from second differences of neighbouring channels, per "
+                "antenna and integration; the keyword CONTIMG_NOISE has each antenna's noise over the band",
             ],
         )
 
@@ -184,10 +196,19 @@ class Flagger:
         worker.wait_for("ready")
         return worker
 
-    def _search(self, read_block: ReadBlock) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Read all baselines, find interference, return power and noise of each, (nbl, ncorr)."""
-        n_times, n_bl, n_chan, n_corr = self._meta.shape
-        power, noise = np.zeros((n_bl, n_corr)), np.zeros((n_bl, n_corr))
+    def _search(
+        self, read_block: ReadBlock, noise_shape: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Read all baselines, find interference, return power and noise of each, (nbl, ncorr), and that in time."""
+        meta = self._meta
+        n_times, n_bl, n_chan, n_corr = meta.shape
+        power, noise, in_time = (
+            np.zeros((n_bl, n_corr)),
+            np.zeros((n_bl, n_corr)),
+            np.zeros((n_times, n_bl, n_corr)),
+        )
+        amplitude = None if noise_shape is None else np.sqrt(noise_shape).astype(np.float32)
+        hands = hands_of(meta)
         reading = threading.Lock()
         blocks = iter(range(0, n_bl, self._block))
 
@@ -206,14 +227,16 @@ class Flagger:
                         continue
                     for i in range(n_times):
                         read_block(i, first, data[i])
+                if amplitude is not None:
+                    flag_shape.flatten(data, meta.ant1[rows], meta.ant2[rows], *hands, amplitude)
                 if worker is not None:
                     worker.flag(first, count)
-                flag_stats.block_power(data, self.flags[:, rows], power[rows], noise[rows])
+                flag_stats.block_power(data, self.flags[:, rows], power[rows], noise[rows], in_time[:, rows])
 
         with ThreadPoolExecutor(self._threads) as pool:
             for job in [pool.submit(work, number) for number in range(self._threads)]:
                 job.result()
-        return power, noise
+        return power, noise, in_time
 
     def _share_out(self, before: NDArray[np.int64]) -> None:
         """Flag on all baselines the cells in which more than `shared_fraction` of them show interference.
@@ -280,6 +303,29 @@ class Flagger:
             variance = 0.5 * terms[meta.ant1] * terms[meta.ant2]
             np.divide(1.0, variance, out=weight[:, corr], where=np.isfinite(variance) & (variance > 0))
         return weight
+
+    def _course(self, noise: NDArray[np.float64], in_time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How weights run in time, (nt, nbl, ncorr): 1 over the product of two antennas' noise over their means."""
+        meta = self._meta
+        relative_s = meta.integration_s / np.median(meta.integration_s)
+        course = np.ones(in_time.shape) * relative_s[:, np.newaxis, np.newaxis]
+        if len(meta.freq_hz) * (len(np.unique(meta.ant1)) - 1) < LEAST_SAMPLES:
+            return course
+        for corr in range(noise.shape[1]):
+            terms = np.full((meta.n_times, len(meta.antenna_names)), np.nan)
+            for i in range(meta.n_times):
+                ratio = np.divide(
+                    in_time[i, :, corr],
+                    noise[:, corr],
+                    out=np.zeros(meta.n_baselines),
+                    where=noise[:, corr] > 0,
+                )
+                terms[i] = flag_stats.antenna_terms(ratio, meta.ant1, meta.ant2, terms.shape[1])
+            known = np.isfinite(terms)
+            mean = np.where(known, terms, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            terms = np.divide(terms, mean, out=np.ones_like(terms), where=known & (mean > 0))
+            course[..., corr] = 1.0 / (terms[:, meta.ant1] * terms[:, meta.ant2])
+        return course
 
     def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Flags of each baseline, (nbl,), of each channel (nchan,) and integration (nt,) in cross-correlations.

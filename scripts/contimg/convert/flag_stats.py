@@ -22,8 +22,9 @@ def block_power(
     flags: NDArray[np.bool_],
     power: NDArray[np.float64],
     noise: NDArray[np.float64],
+    noise_in_time: NDArray[np.float64],
 ) -> None:
-    """Mean squared amplitude and noise of each baseline of a block.
+    """Mean squared amplitude and noise of each baseline of a block, whose noise is flat over the band.
 
     Both are medians over groups of `GROUP_CHANNELS` channels of means over the group and all integrations. The
     noise comes from second differences of neighbouring channels, (V[k-1] - 2 V[k] + V[k+1]) / sqrt(6), in which a
@@ -37,17 +38,29 @@ def block_power(
     power, noise
         (n, ncorr), written: <|V|^2> and the noise's share of it (twice the variance of the real part); 0 where
         there are no good data.
+    noise_in_time
+        (nt, n, ncorr), written: the noise of each integration, its mean over the band.
     """
-    _, n_baselines, n_chan, n_corr = data.shape
+    n_times, n_baselines, n_chan, n_corr = data.shape
     sums = np.zeros((n_baselines, n_corr, max(1, n_chan // GROUP_CHANNELS), 4))
-    _group_sums(data, flags, sums)
+    in_time = np.zeros((n_times, n_baselines, n_corr, 2))
+    _group_sums(data, flags, sums, in_time)
+    np.divide(in_time[..., 0], in_time[..., 1], out=noise_in_time, where=in_time[..., 1] > 0)
     power[:] = _median_of_means(sums[..., 0], sums[..., 1])
     noise[:] = _median_of_means(sums[..., 2], sums[..., 3])
 
 
 @numba.njit(nogil=True, cache=True)
-def _group_sums(data: NDArray[np.complex64], flags: NDArray[np.bool_], sums: NDArray[np.float64]) -> None:
-    """Add to `sums`, (n, ncorr, ngroups, 4), squares and their number, squared second differences and theirs."""
+def _group_sums(
+    data: NDArray[np.complex64],
+    flags: NDArray[np.bool_],
+    sums: NDArray[np.float64],
+    in_time: NDArray[np.float64],
+) -> None:
+    """Add to `sums`, (n, ncorr, ngroups, 4), squares and their number, squared second differences and theirs.
+
+    The latter two are added to `in_time`, (nt, n, ncorr, 2), as well.
+    """
     n_times, n_baselines, n_chan, n_corr = data.shape
     n_groups = sums.shape[2]
     for b in range(n_baselines):
@@ -64,8 +77,11 @@ def _group_sums(data: NDArray[np.complex64], flags: NDArray[np.bool_], sums: NDA
                         flags[t, b, chan - 1, corr] or flags[t, b, chan + 1, corr]
                     ):
                         bend = data[t, b, chan - 1, corr] + data[t, b, chan + 1, corr] - 2.0 * value
-                        sums[b, corr, group, 2] += (bend.real * bend.real + bend.imag * bend.imag) / 6.0
+                        square = (bend.real * bend.real + bend.imag * bend.imag) / 6.0
+                        sums[b, corr, group, 2] += square
                         sums[b, corr, group, 3] += 1.0
+                        in_time[t, b, corr, 0] += square
+                        in_time[t, b, corr, 1] += 1.0
 
 
 def _median_of_means(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 
 from contimg.convert import rotate
 from contimg.convert.flag import Flagger
+from contimg.convert.flag_shape import NoiseShape
 from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.index import uvh5
 from contimg.ms.meta import MsMeta
+from contimg.ms.noise import NOISE_KEYWORD
 from contimg.ms.sets import CORRELATIONS, MsWriter, verify
 from contimg.telescope import geometry
 
@@ -139,15 +141,17 @@ def convert_tile(
         flagger = stack.enter_context(Flagger(meta, flagging, present, threads))
         writer = stack.enter_context(MsWriter(out_ms, meta))
         seconds["prepare"] = time.perf_counter() - began
-        samples = _stream(plan, meta, writer, flagger.flags, threads)
+        noise = NoiseShape(meta, [subband.channels for subband in plan.subbands])
+        samples = _stream(plan, meta, writer, flagger.flags, noise, threads)
+        noise_shape = noise.result()
         seconds["rotate_and_write"] = time.perf_counter() - began - sum(seconds.values())
-        report = flagger.run(writer.read_baselines)
+        report = flagger.run(writer.read_baselines, noise_shape)
         seconds["flag"] = time.perf_counter() - began - sum(seconds.values())
-        relative_s = meta.integration_s / np.median(meta.integration_s)
         for i in range(meta.n_times):
             writer.write_flag(i, flagger.flags[i])
-            writer.write_weight(i, (report.weight * samples[i] * relative_s[i]).astype(np.float32))
+            writer.write_weight(i, (report.weight[i] * samples[i]).astype(np.float32))
         writer.write_history(report.lines)
+        writer.write_keyword(NOISE_KEYWORD, noise_shape.astype(np.float32))
     verify(out_ms, meta)
     seconds["finish"] = time.perf_counter() - began - sum(seconds.values())
     files = [Path(subband.path) for subband in plan.subbands if subband.path is not None]
@@ -305,9 +309,9 @@ def _meta(plan: _Plan, tile: str, centre: PhaseCentre | None) -> MsMeta:
 
 
 def _stream(
-    plan: _Plan, meta: MsMeta, writer: MsWriter, flags: NDArray[np.bool_], threads: int
+    plan: _Plan, meta: MsMeta, writer: MsWriter, flags: NDArray[np.bool_], noise: NoiseShape, threads: int
 ) -> NDArray[np.float32]:
-    """Read, rotate and write every integration; `flags` (nt, nbl, nchan, ncorr) is filled.
+    """Read, rotate and write every integration; `flags` (nt, nbl, nchan, ncorr) is filled, `noise` gathered.
 
     Returns the mean nsamples of the good channels, (nt, nbl, ncorr): 0 where there is none.
     """
@@ -362,6 +366,8 @@ def _stream(
             with seats:
                 np.divide(sums[..., 0], sums[..., 1], out=sums[..., 0], where=sums[..., 1] > 0)
                 samples[i] = sums[..., 0]
+                if noise.wants(i):
+                    noise.add(data, flags[i])
                 writer.write_time(i, toward[i, plan.ant1] - toward[i, plan.ant2], data, None, None)
     return samples
 

@@ -2,7 +2,9 @@
 
 The corrected visibility is V / (g₁ g₂*), the gains as `contimg.gains.tables` evaluates them. Its noise grows by
 1/|g₁ g₂|, so its weight is the raw weight times |g₁ g₂|²: an antenna that hears little counts little. (CASA
-does the same with calwt=True, from the table's gains.) The average over channels is the weighted mean
+does the same with calwt=True, from the table's gains.) The raw weight of a channel is WEIGHT over the two antennas'
+noise there (`contimg.ms.noise`): receiver noise has the band's shape as the sky has, and calibrated it is flat. The
+average over channels is the weighted mean
 
     D = Σ w |g|² V / g / Σ w |g|² = Σ w V g* / Σ w |g|²,   g = g₁ g₂*,
 
@@ -25,11 +27,10 @@ from contimg.core.errors import InputError, Rejected
 from contimg.gains.noise import HandDifferences, sefd_jy, uniformity
 from contimg.gains.tables import Gains, read_gains
 from contimg.ms.meta import MsMeta
+from contimg.ms.noise import hands_of, read_noise_shape
 from contimg.ms.sets import MsWriter, read_meta
 
 Array = NDArray[Any]
-HANDS = {5: (0, 0), 6: (0, 1), 7: (1, 0), 8: (1, 1), 9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1)}
-"""CASA correlation type -> hand of antenna 1 and of antenna 2 (RR 5 … LL 8, XX 9 … YY 12)."""
 
 
 def apply_tile(
@@ -106,7 +107,8 @@ def apply_gains(
         raise InputError(f"{ms}: freq_average must divide the {n_chan} channels, found {freq_average}")
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
     averaged = averaged_meta(meta, freq_average)
-    hand1, hand2 = (np.array([HANDS[c][k] for c in meta.correlations]) for k in (0, 1))
+    hand1, hand2 = hands_of(meta)
+    quiet = 1.0 / read_noise_shape(ms, meta)
     parallel = np.flatnonzero(hand1 == hand2)
     cross = meta.ant1 != meta.ant2
     data, flag = np.empty((n_bl, n_chan, n_corr), np.complex64), np.empty((n_bl, n_chan, n_corr), bool)
@@ -129,7 +131,7 @@ def apply_gains(
                 table.getcolnp(column, array, i * n_bl, n_bl)
             flagged_before += int(flag[cross][..., parallel].sum())
             _calibrate(
-                data, flag, weight, meta.ant1, meta.ant2, gains.at(i), gains.good, hand1, hand2, freq_average,
+                data, flag, weight, quiet, meta.ant1, meta.ant2, gains.at(i), gains.good, hand1, hand2, freq_average,
                 out, out_weight, out_flag,
             )  # fmt: skip
             uvw = table.getcol("UVW", i * n_bl, n_bl)
@@ -180,6 +182,7 @@ def _calibrate(
     data: Array,
     flag: Array,
     weight: Array,
+    quiet: Array,
     ant1: Array,
     ant2: Array,
     gain: Array,
@@ -195,13 +198,14 @@ def _calibrate(
     for b in numba.prange(data.shape[0]):
         one, two = ant1[b], ant2[b]
         for p in range(data.shape[2]):
-            h1, h2, w = hand1[p], hand2[p], weight[b, p]
+            h1, h2, usual = hand1[p], hand2[p], weight[b, p]
             for c in range(out.shape[1]):
                 total = np.complex64(0)
                 norm = np.float32(0)
                 for k in range(c * step, (c + 1) * step):
-                    if flag[b, k, p] or not w > 0 or not good[one, k, h1] or not good[two, k, h2]:
+                    if flag[b, k, p] or not usual > 0 or not good[one, k, h1] or not good[two, k, h2]:
                         continue
+                    w = usual * quiet[one, k, h1] * quiet[two, k, h2]
                     g = gain[one, k, h1] * np.conj(gain[two, k, h2])
                     total += w * data[b, k, p] * np.conj(g)
                     norm += w * (g.real * g.real + g.imag * g.imag)

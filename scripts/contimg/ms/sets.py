@@ -164,6 +164,10 @@ class MsWriter:
         """Append to HISTORY, one row a line."""
         ms_subtables.append_history(Path(self._table.name()), self.meta, lines)
 
+    def write_keyword(self, name: str, value: Any) -> None:
+        """Keep something beside the standard's columns: an array, as a keyword of the main table."""
+        self._table.putkeyword(name, value)
+
     def read_baselines(self, i: int, first: int, out: NDArray[np.complex64]) -> None:
         """Read back DATA of baselines first ... of one integration into `out`, (n, nchan, ncorr)."""
         self._table.getcolnp("DATA", out, i * self.meta.n_baselines + first, len(out))

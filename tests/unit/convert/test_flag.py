@@ -271,7 +271,8 @@ def test_weights_are_the_inverse_variance_of_the_noise_whatever_the_sky():
     expected = (NOISE_JY * typical * gain[meta.ant1] * gain[meta.ant2])[cross] ** -2.0
     # A baseline has 24 x 190 second differences, correlated over 3 channels, good to
     # 3 %; an antenna's factor is a median over 5 baselines: 5 % at 3 sigma for the product of two.
-    np.testing.assert_allclose(report.weight[cross], np.stack([expected] * 2, axis=1), rtol=0.08)
+    np.testing.assert_allclose(report.weight[0, cross], np.stack([expected] * 2, axis=1), rtol=0.08)
+    np.testing.assert_array_equal(report.weight, report.weight[:1].repeat(24, axis=0))
 
 
 def test_antenna_terms_are_found_in_spite_of_a_bad_baseline():
