@@ -124,8 +124,8 @@ class Flagger:
         read_block
             Reads the visibilities back.
         noise_shape
-            (nant, nchan, 2) power of each antenna's noise over the band (`contimg.convert.flag_shape`), which is taken out
-            of the data before anything is looked for in them; None: it is flat.
+            (nant, nchan, 2) power of each antenna's noise over the band (`contimg.convert.flag_shape`), which is
+            taken out of the data before anything is looked for in them; None: it is flat.
 
         Raises
         ------

@@ -1,11 +1,11 @@
 """How each antenna's noise runs over the band, found while the visibilities pass by for the first time.
 
 Second differences of neighbouring channels, (V[k-1] - 2 V[k] + V[k+1]) / √6, hold noise alone: what a source
-leaves in them is below 1 % (`contimg.convert.flag_stats`). Their mean logarithm over an antenna's baselines is its own noise
-and the mean of its partners', which linear equations tell apart; of the integrations the middle half counts, so that
-a burst does not. What is left is smooth within a subband, as analogue filters are, and may step between subbands, as
-digitisers do: a robust polynomial each for what antennas have in common, and one of lower order for how an antenna
-differs from that. Lines of interference are narrower than these can follow.
+leaves in them is below 1 % (`contimg.convert.flag_stats`). Their mean logarithm over an antenna's baselines is its
+own noise and the mean of its partners', which linear equations tell apart; of the integrations the middle half
+counts, so that a burst does not. What is left is smooth within a subband, as analogue filters are, and may step
+between subbands, as digitisers do: a robust polynomial each for what antennas have in common, and one of lower order
+for how an antenna differs from that. Lines of interference are narrower than these can follow.
 """
 
 from __future__ import annotations
