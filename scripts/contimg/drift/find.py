@@ -140,7 +140,7 @@ def find_sources(
     coarse = AveragedI(data, step)
     array = DriftArray(coarse.meta, beam=beam, freq_average=freq_average * step)
     imager = _DirtyImager(coarse, search, threads)
-    options = FitOptions(uvmin_klambda=search.uvmin_klambda, shape_snr=search.shape_snr)
+    options = FitOptions(uvmin_klambda=search.uvmin_klambda, shape_snr=search.shape_snr, band_snr=np.inf)
     logger.info("sidelobes: %.3f near, %.4f far", *imager.envelope[[len(imager.envelope) // 20, -1]])
     sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
     dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]
@@ -170,7 +170,7 @@ def find_sources(
         return None
     # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
     # Before, faint ones would wander.
-    options = replace(options, place_snr=search.sigma)
+    options = replace(options, place_snr=search.sigma, band_snr=FitOptions.band_snr)
     return fit_data(coarse, array, sources, options=options, threads=threads)
 
 

@@ -157,7 +157,9 @@ def fit(
     Fit
         Its table has the columns ``name, ra_deg, dec_deg, ra_err_arcsec, dec_err_arcsec`` (on the sky; NaN: held),
         ``flux_jy, flux_err_jy`` (at 1.4 GHz, beam taken out), ``spectral_index, spectral_index_err`` (NaN: held),
-        ``snr``, ``beam`` (mean power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
+        ``band_slope, band_slope_err, band_score`` (spectral index that the band tells, free or held, of sources above
+        `FitOptions.band_snr`, else NaN; by how many errors it is off the one that was held), ``snr``, ``beam`` (mean
+        power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
         residual at the source's place in cells of time, baseline length and frequency, ``major_arcsec, minor_arcsec,
         angle_deg`` (of the Gaussian that was fitted; 0: a point), ``fwhm_arcsec`` (√((major² + minor²) / 2); of a point
         the circular Gaussian that its residuals suggest, see `contimg.drift.size`), ``fwhm_err_arcsec`` (NaN: a point,
@@ -207,7 +209,7 @@ def fit_data(
             trace = state.sources.widths[:, 0] + state.sources.widths[:, 2]
             doubtful = trace < RESOLVED_SIGMA * np.sqrt(np.maximum(left.reduced, 1.0)) * state.trace_errors()
             if not (new | doubtful).any() or rounds == SIZE_ROUNDS:
-                return _report(problem, state, sweep, left, passes, converged)
+                return _report(problem, state, sweep, left, passes, converged, options.band_snr)
             rounds += 1
             state.flatten(doubtful)
             state.widen(new, left.fwhm_arcsec)
@@ -286,7 +288,46 @@ def _left(problem: Problem, state: State, sweep: Sweep, limits: Limits) -> _Left
     return _Left(reduced, dof, size, resolved, weights, total)
 
 
-def _report(problem: Problem, state: State, sweep: Sweep, left: _Left, passes: int, converged: bool) -> Fit:
+def _band_slopes(problem: Problem, state: State, sweep: Sweep, least_snr: float) -> pd.DataFrame:
+    """What the band says of the slopes of the sources above a S/N, (nsrc,), NaN for the others.
+
+    Of a slope that was held it is the Gauss-Newton step that a free one would take from where the fit came to rest,
+    all other free parameters with it: to first order the same slope and error, for one normal matrix more.
+    """
+    table = pd.DataFrame(
+        np.nan, index=range(len(state.sources)), columns=["band_slope", "band_slope_err", "band_score"]
+    )
+    wanted = state.snr >= least_snr
+    source, kind = state.parameters
+    held = np.flatnonzero(wanted & ~np.isin(np.arange(len(wanted)), source[kind == SLOPE]))
+    if not wanted.any():
+        return table
+    covariance, step = state.covariance, np.zeros(len(source))
+    if len(held):
+        source, kind = np.append(source, held), np.append(kind, np.full(len(held), SLOPE))
+        view = problem.array.view(state.sources)
+        inverse = _inverse(problem.normal_matrix(view, source, kind, sweep.used))
+        step = inverse @ sweep.gradient[source, kind]
+        covariance = inverse * sweep.scale()
+    slopes = np.flatnonzero((kind == SLOPE) & wanted[source])
+    of, flux = source[slopes], np.maximum(state.sources.flux_jy[source[slopes]], 1e-12)
+    error = np.sqrt(np.diag(covariance)[slopes])
+    change = np.where(np.isin(of, held), step[slopes], 0.0)
+    table.loc[of, "band_slope"] = state.sources.spectral_index[of] + change / flux
+    table.loc[of, "band_slope_err"] = error / flux
+    table.loc[of, "band_score"] = change / error
+    return table
+
+
+def _report(
+    problem: Problem,
+    state: State,
+    sweep: Sweep,
+    left: _Left,
+    passes: int,
+    converged: bool,
+    band_snr: float,
+) -> Fit:
     """Tabulate the fit."""
     sources, n_src = state.sources, len(state.sources)
     flux_error = state.errors(FLUX)
@@ -302,6 +343,7 @@ def _report(problem: Problem, state: State, sweep: Sweep, left: _Left, passes: i
     table["beam"] = np.einsum("stc,tc->s", power, left.weights) / left.weights.sum()
     table["chi2"] = left.reduced
     table["chi2_dof"] = left.dof
+    table = table.join(_band_slopes(problem, state, sweep, band_snr))
     covariance = state.covariance[:n_src, :n_src]
     table["fwhm_arcsec"] = np.where(
         state.wide, np.hypot(table["major_arcsec"], table["minor_arcsec"]) / np.sqrt(2), left.fwhm_arcsec

@@ -29,6 +29,7 @@ class FitOptions:
     """How sources are fitted."""
 
     slope_snr: float = 60.0  # a spectral index is free above this S/N: its error is then 0.4
+    band_snr: float = 20.0  # above this S/N the table tells what the band says of the slope, free or held
     place_snr: float = 30.0  # a place is free above this S/N: its error is then 1/70 of a beam
     shape_snr: float = 0.0  # what is no point gets a shape above this S/N, as a point
     default_index: float = -0.7  # the spectral index of sources that have none

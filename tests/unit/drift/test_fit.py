@@ -182,6 +182,32 @@ def test_faint_sources_keep_the_place_and_slope_they_came_with(noisy, sky):
     assert table.loc[faint, ["ra_err_arcsec", "spectral_index_err"]].isna().all(axis=None)
 
 
+def test_the_band_tells_a_slope_whether_it_was_held_or_free(noisy, sky):
+    """Of a held slope one step is told: what a free one comes to, to first order, with its error."""
+    flat = sky.assign(spectral_index=-0.7)
+    free = fit(noisy, flat, beam=BEAM, freq_average=STEP, options=FitOptions(slope_snr=20.0), threads=2).table
+    most = float(free["snr"].median())  # what brighter ones leave where their slopes are wrong is no noise
+    options = FitOptions(slope_snr=most, band_snr=20.0)
+    held = fit(noisy, flat, beam=BEAM, freq_average=STEP, options=options, threads=2).table
+    told = held["snr"] > 20
+    assert held["band_slope"].notna().equals(told)
+    still = told & held["spectral_index_err"].isna()
+    assert still.sum() >= 8
+    assert (~still & told).sum() >= 8
+    np.testing.assert_array_equal(
+        held.loc[told & ~still, "band_slope"], held.loc[told & ~still, "spectral_index"]
+    )
+    assert (held.loc[told & ~still, "band_score"] == 0).all()
+    error = held["band_slope_err"][still]
+    # second order: a flux that is off by a per cent scales both; the sample of the normal matrix is another
+    np.testing.assert_allclose(error, free.loc[still, "band_slope_err"], rtol=0.05)
+    assert np.abs((held["band_slope"] - free["band_slope"])[still] / error).max() < 0.3
+    np.testing.assert_allclose(held["band_score"][still], (held["band_slope"][still] + 0.7) / error)
+    values = pulls(held[told], sky[told], "band_slope", "band_slope_err")
+    # n unit deviates: rms 1 ± 1/√(2n)
+    assert abs(np.sqrt(np.mean(values**2)) - 1) < 3.3 / np.sqrt(2 * len(values))
+
+
 def test_subtracting_the_fit_leaves_the_noise_and_the_autocorrelations_do_not_matter(noisy, sky, tmp_path):
     shutil.copytree(noisy, tmp_path / "rest.ms")
     table = fit(noisy, vaguely(sky, arcsec=0.5), beam=BEAM, freq_average=STEP, threads=2).table
