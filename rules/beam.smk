@@ -23,13 +23,7 @@ rule beam_tile:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("beam_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
-        disk_mb=needs("beam_tile", "disk_mb", NIGHT),
-        runtime=needs("beam_tile", "runtime", NIGHT),
-        scratch=CONFIG.scratch or "",
-        scratch_full=CONFIG.scratch_full,
-        scratch_mb=needs("beam_tile", "scratch_mb", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("beam_tile", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:
@@ -55,10 +49,7 @@ rule beam_measure:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        disk_mb=100,
-        runtime=lambda wildcards, attempt: 15 * attempt,
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("beam_measure", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     script:

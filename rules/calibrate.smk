@@ -29,13 +29,7 @@ rule calibrate_transit:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("calibrate_transit", "mem_mb", NIGHT, scratch=CONFIG.scratch),
-        disk_mb=needs("calibrate_transit", "disk_mb", NIGHT),
-        runtime=needs("calibrate_transit", "runtime", NIGHT),
-        scratch=CONFIG.scratch or "",
-        scratch_full=CONFIG.scratch_full,
-        scratch_mb=needs("calibrate_transit", "scratch_mb", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("calibrate_transit", NIGHT, CONFIG),
     conda:
         "../envs/casa.yaml"
     wildcard_constraints:

@@ -18,13 +18,7 @@ rule convert_tile:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("convert_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
-        disk_mb=needs("convert_tile", "disk_mb", NIGHT),
-        runtime=needs("convert_tile", "runtime", NIGHT),
-        scratch=CONFIG.scratch or "",
-        scratch_full=CONFIG.scratch_full,
-        scratch_mb=needs("convert_tile", "scratch_mb", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("convert_tile", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:

@@ -26,13 +26,7 @@ rule image_tile:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("image_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
-        disk_mb=needs("image_tile", "disk_mb", NIGHT),
-        runtime=needs("image_tile", "runtime", NIGHT),
-        scratch=CONFIG.scratch or "",
-        scratch_full=CONFIG.scratch_full,
-        scratch_mb=needs("image_tile", "scratch_mb", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("image_tile", NIGHT, CONFIG),
     conda:
         "../envs/casa.yaml"
     wildcard_constraints:
@@ -64,10 +58,7 @@ rule apply_tile:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("apply_tile", "mem_mb", NIGHT),
-        disk_mb=needs("apply_tile", "disk_mb", NIGHT),
-        runtime=needs("apply_tile", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("apply_tile", NIGHT, CONFIG),
     conda:
         "../envs/casa.yaml"
     wildcard_constraints:

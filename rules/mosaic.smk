@@ -23,10 +23,7 @@ rule mosaic_window:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("mosaic", "mem_mb", NIGHT),
-        disk_mb=needs("mosaic", "disk_mb", NIGHT),
-        runtime=needs("mosaic", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("mosaic_window", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:

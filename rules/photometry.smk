@@ -19,10 +19,7 @@ rule source_list:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        disk_mb=200,
-        runtime=lambda wildcards, attempt: 15 * attempt,
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("source_list", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     script:
@@ -49,10 +46,7 @@ rule photometry_mosaic:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=needs("photometry", "mem_mb", NIGHT),
-        disk_mb=needs("photometry", "disk_mb", NIGHT),
-        runtime=needs("photometry", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("photometry_mosaic", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:

@@ -16,10 +16,7 @@ rule publish_mosaic:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=needs("publish", "mem_mb", NIGHT),
-        disk_mb=needs("publish", "disk_mb", NIGHT),
-        runtime=needs("publish", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("publish_mosaic", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:
@@ -42,10 +39,7 @@ rule list_published:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        disk_mb=10,
-        runtime=lambda wildcards, attempt: 10 * attempt,
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("list_published", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     script:

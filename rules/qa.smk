@@ -21,10 +21,7 @@ rule qa_tile:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=needs("qa_tile", "mem_mb", NIGHT),
-        disk_mb=needs("qa_tile", "disk_mb", NIGHT),
-        runtime=needs("qa_tile", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("qa_tile", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:
@@ -51,10 +48,7 @@ rule qa_mosaic:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=needs("qa_mosaic", "mem_mb", NIGHT),
-        disk_mb=needs("qa_mosaic", "disk_mb", NIGHT),
-        runtime=needs("qa_mosaic", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("qa_mosaic", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     wildcard_constraints:
@@ -89,13 +83,7 @@ rule inject_tile:
     threads: 2
     retries: RESTARTS
     resources:
-        mem_mb=needs("image_tile", "mem_mb", NIGHT, scratch=CONFIG.scratch),
-        disk_mb=needs("image_tile", "disk_mb", NIGHT),
-        runtime=needs("image_tile", "runtime", NIGHT),
-        scratch=CONFIG.scratch or "",
-        scratch_full=CONFIG.scratch_full,
-        scratch_mb=needs("image_tile", "scratch_mb", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("inject_tile", NIGHT, CONFIG),
     conda:
         "../envs/casa.yaml"
     wildcard_constraints:
@@ -120,10 +108,7 @@ rule qa_night:
     threads: 1
     retries: RESTARTS
     resources:
-        mem_mb=needs("qa_night", "mem_mb", NIGHT),
-        disk_mb=needs("qa_night", "disk_mb", NIGHT),
-        runtime=needs("qa_night", "runtime", NIGHT),
-        attempt=lambda wildcards, attempt: attempt,
+        **needs("qa_night", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     script:

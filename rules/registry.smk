@@ -18,9 +18,7 @@ rule build_registry:
         "benchmarks/build_registry.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        disk_mb=3000,  # a million of products, and the old file beside the new one
-        runtime=30,
+        **needs("build_registry", NIGHT, CONFIG),
     conda:
         "../envs/pipeline.yaml"
     script:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contimg.core.errors import Rejected
-from contimg.core.products import STATUS, building, read_json, reject_directory, status, write_json
+from contimg.core.kinds import STATUS
+from contimg.core.products import building, read_json, reject_directory, status, write_json
 from contimg.image.job import Calibrated
 from contimg.telescope.options import BeamOptions
 

@@ -10,7 +10,8 @@ from contimg.calibrate.options import CalibrationOptions
 from contimg.convert.job import convert
 from contimg.convert.options import FlaggingOptions
 from contimg.core.errors import Rejected
-from contimg.core.products import STATUS, building, reject_directory, status, write_json
+from contimg.core.kinds import STATUS
+from contimg.core.products import building, reject_directory, status, write_json
 from contimg.index.tile import Slot, raw_paths
 from contimg.sky.calibrators import Calibrator
 from contimg.telescope.options import BeamOptions

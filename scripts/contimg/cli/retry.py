@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contimg.config.load import load
 from contimg.core.errors import InputError
+from contimg.core.kinds import KINDS
 from contimg.core.products import read_json, remove
 from contimg.jobs import frame
 
@@ -60,23 +61,15 @@ def run(args: argparse.Namespace) -> int:
 def with_errors(tree: Path) -> dict[str, list[Path]]:
     """Products of a tree that are rejected for an error, each with the paths to remove."""
     found: dict[str, list[Path]] = {}
-    patterns = (
-        "*/*/*/status.json",
-        "beam/*/status.json",
-        "ms/*/*/*.json",
-        "qa/**/*.json",
-        "state/published/**/*.json",
-    )
-    sidecars = {path for pattern in patterns for path in tree.glob(pattern)}
-    for sidecar in sorted(sidecars):
-        reason = read_json(sidecar)["reason"]
-        if not (reason and reason.startswith(frame.ERROR_PREFIX)):
-            continue
-        if sidecar.name == "status.json":
-            found[str(sidecar.parent.relative_to(tree))] = [sidecar.parent]
-        elif not sidecar.is_relative_to(tree / "ms"):
-            found[str(sidecar.relative_to(tree))] = [sidecar]
-        else:
-            product = sidecar.with_suffix(".ms")
-            found[str(product.relative_to(tree))] = [product, sidecar]
+    for kind in KINDS:
+        for sidecar in sorted(tree.glob(kind.glob)):
+            reason = read_json(sidecar)["reason"]
+            if not (reason and reason.startswith(frame.ERROR_PREFIX)):
+                continue
+            if kind.sidecar == "beside":
+                product = sidecar.with_suffix(Path(kind.path).suffix)
+                found[str(product.relative_to(tree))] = [product, sidecar]
+            else:
+                product = sidecar.parent if kind.sidecar == "inside" else sidecar
+                found[str(product.relative_to(tree))] = [product]
     return found

@@ -13,13 +13,12 @@ from contimg.calibrate import transits
 from contimg.core import names
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import InputError
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
 from contimg.index.retired import NOTHING, Retired, merge, records
 from contimg.index.tile import Index, Tile
 from contimg.sky.calibrators import Calibrator
 from contimg.telescope.options import BeamOptions
-
-STATUS = "status.json"
 
 
 @dataclass(frozen=True)

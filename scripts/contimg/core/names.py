@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from contimg.core.kinds import BY_NAME, KINDS, Kind
+from contimg.core.rules import BY_NAME as BY_RULE
+
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 DATE_PATTERN = r"\d{4}-\d{2}-\d{2}b?"
 TILE_PATTERN = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
@@ -71,49 +74,56 @@ def dated(instant_mjd: float) -> str:
     return date + "b" if earlier == date else date
 
 
+def _path(kind: str, **wildcards: str) -> str:
+    """Path of a product of a kind; a tile brings its date."""
+    if "tile" in wildcards:
+        wildcards.setdefault("date", tile_date(wildcards["tile"]))
+    return BY_NAME[kind].path.format(**wildcards)
+
+
 def science_ms(tile: str) -> str:
-    return f"ms/science/{tile_date(tile)}/{tile}.ms"
+    return _path("science_ms", tile=tile)
 
 
 def science_sidecar(tile: str) -> str:
-    return f"ms/science/{tile_date(tile)}/{tile}.json"
+    return BY_NAME["science_ms"].sidecar_of(science_ms(tile))
 
 
 def calibrator_ms(tile: str, calibrator: str) -> str:
-    return f"ms/calibrators/{tile_date(tile)}/{tile}_{calibrator}.ms"
+    return _path("calibrator_ms", tile=tile, calibrator=calibrator)
 
 
 def calibrated_ms(tile: str) -> str:
-    return f"ms/calibrated/{tile_date(tile)}/{tile}.ms"
+    return _path("calibrated_ms", tile=tile)
 
 
 def caltable_dir(tile: str, calibrator: str) -> str:
-    return f"cal/{tile_date(tile)}/{tile}_{calibrator}"
+    return _path("caltable", tile=tile, calibrator=calibrator)
 
 
 def image_dir(tile: str) -> str:
-    return f"images/{tile_date(tile)}/{tile}"
+    return _path("image", tile=tile)
 
 
 def beam_dir(tile: str) -> str:
-    return f"beam/{tile_date(tile)}/{tile}"
+    return _path("tile_beam", tile=tile)
 
 
 def span_beam_dir(first: str, last: str) -> str:
-    return f"beam/{first}_{last}"
+    return _path("beam", first=first, last=last)
 
 
 def window_dir(date: str, mosaic: str) -> str:
-    return f"mosaics/{date}/{mosaic}"
+    return _path("mosaic", date=date, mosaic=mosaic)
 
 
 def transit_dir(calibrator: str, date: str) -> str:
-    return f"mosaics/{calibrator}/{date}"
+    return _path("transit_mosaic", calibrator=calibrator, date=date)
 
 
 def verdict(date: str, product: str) -> str:
     """Sidecar of a product's quality; `product` is a tile's name or a mosaic's."""
-    return f"qa/{date}/{product}.json"
+    return _path("mosaic_verdict", date=date, product=product)
 
 
 def mosaic_verdict(path: str, name: str) -> str:
@@ -123,30 +133,40 @@ def mosaic_verdict(path: str, name: str) -> str:
 
 
 def tile_verdict(tile: str) -> str:
-    return verdict(tile_date(tile), tile)
+    return _path("tile_verdict", tile=tile)
 
 
 def photometry(date: str, product: str) -> str:
     """Table of the sources measured in a mosaic; `product` is the stem of its files. Its sidecar is beside it."""
-    return f"photometry/{date}/{product}.parquet"
+    return _path("photometry", date=date, product=product)
 
 
-SOURCE_LIST = "photometry/sources.parquet"
+SOURCE_LIST = BY_NAME["source_list"].path
 """What is measured in every mosaic."""
 
 
 def injection_record(tile: str) -> str:
     """What became of sources injected into a tile's data."""
-    return f"qa/{tile_date(tile)}/injection/{tile}.json"
+    return _path("injection", tile=tile)
 
 
 def night_page(date: str) -> str:
     return f"qa/{date}.html"
 
 
+def log_of(path: str) -> tuple[Kind, str]:
+    """The kind of a product's path and the log of its job, as `contimg.core.rules` has it."""
+    for kind, pattern in _PATTERNS.items():
+        match = pattern.fullmatch(path)
+        if match is not None:
+            return BY_NAME[kind], BY_RULE[BY_NAME[kind].rule].log.format(**match.groupdict())
+    raise ValueError(f"{path}: expected the path of a product (contimg.core.kinds)")
+
+
 @dataclass(frozen=True)
 class ProductName:
     """What the path of a product tells.
+
     Attributes
     ----------
     path : str
@@ -169,32 +189,42 @@ class ProductName:
     calibrator: str | None = None
 
 
-_STAR = rf"(?P<calibrator>{NOT_A_DATE_PATTERN})"
-_DATE = rf"(?P<date>{DATE_PATTERN})"
-_TILE = rf"(?P<tile>{TILE_PATTERN})"
-_PRODUCTS = {
-    "caltable": re.compile(rf"cal/{_DATE}/(?P<name>{_TILE}_{_STAR})"),
-    "image": re.compile(rf"images/{_DATE}/(?P<name>{_TILE})"),
-    "mosaic": re.compile(rf"mosaics/{_DATE}/(?P<name>{NOT_A_DATE_PATTERN})"),
-    "transit_mosaic": re.compile(rf"mosaics/{_STAR}/{_DATE}"),
-    "calibrated_ms": re.compile(rf"ms/calibrated/{_DATE}/(?P<name>{_TILE})\.ms"),
-    "calibrator_ms": re.compile(rf"ms/calibrators/{_DATE}/(?P<name>{_TILE}_{_STAR})\.ms"),
-    "science_ms": re.compile(rf"ms/science/{_DATE}/(?P<name>{_TILE})\.ms"),
+_WILDCARDS = {
+    "date": DATE_PATTERN,
+    "tile": TILE_PATTERN,
+    "first": TILE_PATTERN,
+    "last": TILE_PATTERN,
+    "calibrator": NOT_A_DATE_PATTERN,
+    "mosaic": NOT_A_DATE_PATTERN,
+    "product": NOT_A_TILE_PATTERN,
 }
 
 
+def _pattern(path: str) -> re.Pattern[str]:
+    """The expression that a path of a kind matches, with its wildcards as named groups."""
+    parts = re.split(r"\{(\w+)\}", path)
+    pairs = zip(parts[::2], [*parts[1::2], ""], strict=True)
+    return re.compile(
+        "".join(re.escape(text) + (f"(?P<{name}>{_WILDCARDS[name]})" if name else "") for text, name in pairs)
+    )
+
+
+_PATTERNS = {kind.name: _pattern(kind.path) for kind in KINDS}
+
+
 def product_of(path: str) -> ProductName | None:
-    """Parse the path of a product, relative to the products tree; None if it is none."""
-    for kind, pattern in _PRODUCTS.items():
-        match = pattern.fullmatch(path)
-        if match is None:
+    """Parse the path of a registered product, relative to the products tree; None if it is none."""
+    for kind in KINDS:
+        match = _PATTERNS[kind.name].fullmatch(path)
+        if match is None or not (kind.registered or kind.name == "transit_mosaic"):
             continue
         found = match.groupdict()
         tile, calibrator = found.get("tile"), found.get("calibrator")
-        if kind == "transit_mosaic":
+        if kind.name == "transit_mosaic":
             stem = f"{calibrator}_{found['date']}"
             return ProductName(path, "mosaic", found["date"], stem, calibrator=calibrator)
-        return ProductName(path, kind, found["date"], found["name"], tile, calibrator)
+        stem = path.rpartition("/")[2].removesuffix(".ms")
+        return ProductName(path, kind.name, found["date"], stem, tile, calibrator)
     return None
 
 

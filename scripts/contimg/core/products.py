@@ -15,9 +15,9 @@ from typing import Any
 
 from contimg.core.digests import fingerprint, fingerprints
 from contimg.core.errors import InputError
+from contimg.core.kinds import STATUS
 from contimg.core.provenance import CONFIGURATION_VARIABLE, digest, versions
 
-STATUS = "status.json"
 log = logging.getLogger(__name__)
 
 

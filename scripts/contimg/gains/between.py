@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
-from contimg.gains.tables import STATUS, TABLES, Gains, choose_tables, read_gains, read_solutions
+from contimg.gains.tables import TABLES, Gains, choose_tables, read_gains, read_solutions
 from contimg.ms.meta import MsMeta, times_mjd_s
 
 MAX_CHANGE = 0.3

@@ -23,11 +23,11 @@ from casacore import tables
 from numpy.typing import NDArray
 
 from contimg.core.errors import InputError, Rejected
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
 from contimg.ms.meta import MsMeta, times_mjd_s
 
 TABLES = ("K", "BP", "G")
-STATUS = "status.json"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contimg.core.errors import Rejected
-from contimg.core.products import STATUS, building, read_json, reject_directory, status, write_json
+from contimg.core.kinds import STATUS
+from contimg.core.products import building, read_json, reject_directory, status, write_json
 from contimg.image.options import ImagingOptions
 from contimg.telescope.options import BeamOptions
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contimg.core.products import STATUS, building, reject_directory, status, write_json
+from contimg.core.kinds import STATUS
+from contimg.core.products import building, reject_directory, status, write_json
 from contimg.mosaic.options import MosaicOptions
 from contimg.mosaic.windows import Window
 

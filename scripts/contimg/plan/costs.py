@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from contimg.core.names import TILE_RE
+from contimg.core.rules import BY_NAME, FULL_TILE_GB
 from contimg.jobs.engine import Job
 
 LOW, HIGH = 0.16, 0.84
@@ -54,46 +55,16 @@ class Cost:
         )
 
 
-# What a plan counts with where there are no past jobs: wall seconds on two idle cores, the start of a job not included.
-# The first three are the whole of `make bench STAGES=whole` (2026-11-26, benchmarks/results); the others are from logs
-# and benchmark tables of single jobs of the same size. Measure again, write the numbers here: there is no other place.
-FULL_TILE_GB = 2.31
-FULL_TILE_S: Mapping[str, float] = {
-    "convert_tile": 40.0,
-    "calibrate_transit": 138.0,  # with the conversion of its tile
-    "image_tile": 107.0,
-    "inject_tile": 107.0,  # the image once more
-    "beam_tile": 25.0,
-    "apply_tile": 8.0,
-    "qa_tile": 3.0,
-}
-TILE_WRITES: Mapping[str, tuple[float, float]] = {
-    "convert_tile": (0.0, 0.61e9),
-    "calibrate_transit": (4e6, 0.61e9),
-    "image_tile": (0.17e9, 0.0),
-    "apply_tile": (0.0, 0.23e9),  # averaged by four channels, with WEIGHT_SPECTRUM
-    "inject_tile": (0.1e6, 0.0),
-    "beam_tile": (0.1e6, 0.0),
-    "qa_tile": (0.1e6, 0.0),
-}
-"""Bytes that stay of a tile, whatever its size, and of each GB of its raw data."""
-EACH_INPUT_S: Mapping[str, float] = {
-    "mosaic_window": 2.5,  # a tile is two inputs, its image and the verdict on it
-    "mosaic_transit": 2.5,
-    "qa_mosaic": 1.0,
-    "qa_night": 0.3,
-    "source_list": 0.2,
-    "photometry_mosaic": 1.0,  # for 10,000 sources
-}
 _ORIGIN = "default: a full tile (docs/plan.md)"
 
 
 def default_cost(rule: str) -> Cost:
     """Cost of one unit of a rule that has no past jobs: a GB of raw data, or an input."""
-    if rule in FULL_TILE_S:
-        seconds = FULL_TILE_S[rule] / FULL_TILE_GB
-    elif rule in EACH_INPUT_S:
-        seconds = EACH_INPUT_S[rule]
+    known = BY_NAME.get(rule)
+    if known is not None and known.full_tile_s is not None:
+        seconds = known.full_tile_s / FULL_TILE_GB
+    elif known is not None and known.input_s is not None:
+        seconds = known.input_s
     else:
         return _UNKNOWN
     return Cost(seconds, seconds / 1.5, seconds * 2.0, 2.0 * seconds, _ORIGIN)
@@ -201,8 +172,9 @@ def bytes_per_unit(
         if ratios:
             found[rule] = (float(np.median(ratios)), f"{len(ratios)} products measured")
             continue
-        if rule in TILE_WRITES:
-            always, each_gb = TILE_WRITES[rule]
+        writes = BY_NAME[rule].writes if rule in BY_NAME else None
+        if writes is not None:
+            always, each_gb = writes
             units = [job_units(job.product, len(job.input), tile_bytes) for job in members]
             found[rule] = (always / float(np.median(units)) + each_gb, _ORIGIN)
             continue

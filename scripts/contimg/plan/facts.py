@@ -19,6 +19,7 @@ from typing import Any
 
 from contimg.config.model import Config
 from contimg.core import names
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json, write_json
 from contimg.core.provenance import REPOSITORY, versions
 from contimg.core.text import duration
@@ -29,7 +30,6 @@ from contimg.plan import costs as plan_costs
 from contimg.plan.machines import machines
 from contimg.plan.schedule import Machine, wall_seconds
 
-STATUS = "status.json"
 NOT_MADE = "not made"
 
 

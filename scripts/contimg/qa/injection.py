@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
-from contimg.core.products import STATUS, building, read_json, status, write_json
+from contimg.core.kinds import STATUS
+from contimg.core.products import building, read_json, status, write_json
 from contimg.image.job import ImageTile
 from contimg.qa.gates import mad_scatter
 from contimg.qa.options import INJECTED_BY, QaOptions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from contimg.core.errors import InputError
+from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, write_json
 from contimg.gains.noise import uniformity
 from contimg.qa import gates as qa_gates
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from contimg.qa.sources import Plane, Seen
     from contimg.sky.catalog import Catalog
 
-STATUS = "status.json"
 FIELD_MARGIN_DEG = 0.5
 
 

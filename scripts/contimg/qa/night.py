@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from contimg.core import names
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
 from contimg.qa import verdict as qa
 
-STATUS = "status.json"
 STEPS = ("Measurement Sets", "caltables", "images", "verdicts on tiles", "mosaic", "verdict on the mosaic")
 
 

@@ -2,7 +2,7 @@
 
 The sidecars are the truth; a registry holds nothing that is not in them, and is built from nothing each time, in
 one pass. Rows are numbered in order of path and no column tells when the registry was built: the same tree gives
-the same content. The schemas are `data/products.sql` and `data/cal_registry.sql`, told in `docs/registry.md`.
+the same content. The schemas are `products.sql` and `cal_registry.sql` beside this module, told in `docs/registry.md`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from contimg.core.kinds import REGISTERED
 from contimg.core.names import caltable_dir, strip_dec, tile_mjd
 from contimg.registry.sidecars import Sidecar
 from contimg.registry.verdicts import Record, Rows, add_row, record_rows
@@ -246,4 +247,5 @@ class _Database:
 
 
 def _sql(name: str) -> str:
-    return (resources.files("contimg.registry") / f"{name}.sql").read_text()
+    text = (resources.files("contimg.registry") / f"{name}.sql").read_text()
+    return text.replace("{kinds}", ", ".join(f"'{kind}'" for kind in REGISTERED))

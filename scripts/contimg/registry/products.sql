@@ -9,7 +9,7 @@ CREATE TABLE product (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL CHECK (
-        kind IN ('science_ms', 'calibrator_ms', 'calibrated_ms', 'caltable', 'image', 'mosaic')
+        kind IN ({kinds})
     ),
     date TEXT NOT NULL,
     name TEXT NOT NULL,

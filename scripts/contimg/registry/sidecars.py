@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from contimg.core.errors import InputError
+from contimg.core.kinds import KINDS, STATUS
 from contimg.core.names import ProductName, product_of
 from contimg.core.products import read_json
 from contimg.core.provenance import digest
 
-STATUS = "status.json"
-_DIRECTORIES = ("cal", "images", "mosaics")
-_MEASUREMENT_SETS = ("ms/calibrated", "ms/calibrators", "ms/science")
+_DIRECTORIES = tuple(
+    sorted(kind.path.split("/")[0] for kind in KINDS if kind.registered and kind.sidecar == "inside")
+)
+_MEASUREMENT_SETS = tuple(
+    sorted(
+        "/".join(kind.path.split("/")[:2]) for kind in KINDS if kind.registered and kind.sidecar == "beside"
+    )
+)
 _VERDICTS, _PUBLISHED, _RECEIPTS = "qa", "published", "state/published"
 
 

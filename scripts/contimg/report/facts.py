@@ -15,12 +15,13 @@ from typing import Any
 
 from contimg.config.model import Config
 from contimg.core import names
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json, write_json
 from contimg.core.provenance import versions
 from contimg.night.night import Night
 from contimg.plan.costs import HIGH, LOW, read_benchmarks
 from contimg.plan.facts import NOT_MADE, mosaic_rows, range_name, strip_changes, tile_rows, transit_rows
-from contimg.report.failures import STATUS, by_cause, failures, outcome
+from contimg.report.failures import by_cause, failures, outcome
 
 
 def tile_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contimg.core import names
+from contimg.core.kinds import STATUS, Kind
 from contimg.core.names import TILE_PATTERN
 from contimg.core.products import read_json
 from contimg.jobs import frame
@@ -16,16 +17,6 @@ from contimg.jobs.frame import ERROR_PREFIX
 from contimg.night.night import Night
 from contimg.plan.facts import NOT_MADE
 
-STATUS = "status.json"
-# How products of a kind begin the reason that they have from an input, by the beginning of their sidecars' paths.
-_REPEATS: dict[str, str | tuple[str, ...]] = {
-    "images/": "conversion: ",
-    "ms/calibrated/": "conversion: ",
-    "qa/": ("rejected: ", "no image to compare with: "),
-    "photometry/": "qa: ",
-    "beam/": ("image: ", "none of "),
-    "state/": "qa: ",
-}
 _TAIL_BYTES = 65536
 _MOST_LINES = 3
 _TELLING = re.compile(
@@ -72,6 +63,7 @@ class Made:
     key: str
     sidecar: str
     log: str
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -124,74 +116,52 @@ def outcome(sidecar: Path) -> dict[str, Any]:
 
 def made_of(night: Night) -> Iterator[Made]:
     """Everything that jobs of a night make, in the order of the stages; what was not asked for as well."""
-
-    def directory(path: str, rule: str, log: str) -> Made:
-        return Made(path, f"{path}/{STATUS}", f"logs/{rule}/{log}.log")
-
-    def record(path: str, rule: str, log: str) -> Made:
-        return Made(path, path, f"logs/{rule}/{log}.log")
-
-    tiles = {tile: f"{names.tile_date(tile)}/{tile}" for tile in sorted(night.candidates)}
-    for tile, where in tiles.items():
-        log = f"logs/convert_tile/{where}.log"
-        yield Made(names.science_ms(tile), names.science_sidecar(tile), log)
-    for table in night.needed_cal_dirs(night.candidates):
-        yield directory(table, "calibrate_transit", table.removeprefix("cal/"))
-    for tile, where in tiles.items():
-        yield directory(names.image_dir(tile), "image_tile", where)
-    for tile, where in tiles.items():
-        calibrated = names.calibrated_ms(tile)
-        yield Made(calibrated, calibrated.removesuffix(".ms") + ".json", f"logs/apply_tile/{where}.log")
-    for tile, where in tiles.items():
-        yield record(names.tile_verdict(tile), "qa_tile", where)
-    for tile in night.injected:
-        yield record(names.injection_record(tile), "inject_tile", tiles[tile])
-    for mosaic in night.mosaics():
-        one, two = mosaic.split("/")[1:]
-        rule = "mosaic_window" if one[:4].isdigit() and one[4:5] == "-" else "mosaic_transit"
-        yield directory(mosaic, rule, f"{one}/{two}")
-    for verdict in night.mosaic_verdicts:
-        yield record(verdict, "qa_mosaic", verdict.removeprefix("qa/").removesuffix(".json"))
-    yield from _photometry(night)
-    for tile, where in tiles.items():
-        yield directory(names.beam_dir(tile), "beam_tile", where)
-    for beam in night.beams():
-        yield directory(beam, "beam_measure", beam.removeprefix("beam/"))
-    for receipt in night.publication_records():
-        where = receipt.removeprefix("state/published/").removesuffix(".json")
-        yield record(receipt, "publish_mosaic" if "/" in where else "list_published", where)
+    tiles = sorted(night.candidates)
+    stages = (
+        map(names.science_ms, tiles),
+        night.needed_cal_dirs(night.candidates),
+        map(names.image_dir, tiles),
+        map(names.calibrated_ms, tiles),
+        map(names.tile_verdict, tiles),
+        map(names.injection_record, night.injected),
+        night.mosaics(),
+        night.mosaic_verdicts,
+        [names.SOURCE_LIST] * night.measured,
+        night.photometry(),
+        map(names.beam_dir, tiles),
+        night.beams(),
+        night.publication_records(),
+    )
+    for paths in stages:
+        yield from map(made, paths)
 
 
-def _photometry(night: Night) -> Iterator[Made]:
-    """The list of sources and their photometry: tables with their sidecars beside them."""
-    for table in [names.SOURCE_LIST] * night.measured + night.photometry():
-        stem = table.removesuffix(".parquet")
-        where = stem.replace("photometry/sources", "source_list/sources").replace(
-            "photometry/", "photometry_mosaic/"
-        )
-        yield Made(table, f"{stem}.json", f"logs/{where}.log")
+def made(path: str) -> Made:
+    """A product by its path."""
+    kind, log = names.log_of(path)
+    return Made(path, kind.sidecar_of(path), log, kind)
 
 
 def failures(night: Night, products: Path) -> list[Failure]:
     """Every product that is rejected, or that a job tried to make and did not."""
     found = []
     killed = set(frame.killed(products))
-    for made in made_of(night):
-        there = outcome(products / made.sidecar)
+    for entry in made_of(night):
+        there = outcome(products / entry.sidecar)
         reason = there["reason"]
         if there["status"] == NOT_MADE:
-            if made.key in killed:
+            if entry.key in killed:
                 reason = f"{ERROR_PREFIX}its job was killed or is still running"
-            elif (products / made.log).is_file():
+            elif (products / entry.log).is_file():
                 reason = f"{ERROR_PREFIX}its job ended without a product"
-        elif there["status"] == "ok" or _follows(made.sidecar, reason):
+        elif there["status"] == "ok" or _follows(entry.kind, reason):
             continue
         if reason:
-            product = made.sidecar.removesuffix(f"/{STATUS}")
-            found.append(Failure(product, reason, made.log, decisive_lines(products / made.log)))
+            product = entry.sidecar.removesuffix(f"/{STATUS}")
+            found.append(Failure(product, reason, entry.log, decisive_lines(products / entry.log)))
     return found
 
 
-def _follows(sidecar: str, reason: str | None) -> bool:
+def _follows(kind: Kind, reason: str | None) -> bool:
     """Whether a rejection only repeats that of an input, which is listed itself, or a verdict, which is shown."""
-    return any(sidecar.startswith(top) and str(reason).startswith(words) for top, words in _REPEATS.items())
+    return str(reason).startswith(kind.repeats)

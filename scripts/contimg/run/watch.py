@@ -6,40 +6,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from contimg.core.rules import BY_NAME, RULES
 from contimg.core.text import duration
 from contimg.jobs.engine import Job, table
 
-RULES = (
-    "convert_tile",
-    "calibrate_transit",
-    "image_tile",
-    "apply_tile",
-    "qa_tile",
-    "mosaic_window",
-    "mosaic_transit",
-    "qa_mosaic",
-    "source_list",
-    "photometry_mosaic",
-    "publish_mosaic",
-    "inject_tile",
-    "qa_night",
-)
-"""The rules that work, in the order data flow; the table of a plan shows further ones behind."""
-_WORDS = {
-    "convert_tile": "tiles converted",
-    "calibrate_transit": "transits calibrated",
-    "image_tile": "tiles imaged",
-    "apply_tile": "tiles calibrated",
-    "mosaic_window": "mosaics",
-    "mosaic_transit": "mosaics",
-    "qa_tile": "judged",
-    "qa_mosaic": "judged",
-    "source_list": "lists of sources",
-    "photometry_mosaic": "mosaics measured",
-    "publish_mosaic": "published",
-    "inject_tile": "tiles with injected sources",
-    "qa_night": "pages",
-}
+_ORDER = tuple(rule.name for rule in RULES)
 _OTHER = "other jobs"
 EVERY_S = 30.0
 """Least time between two lines of progress."""
@@ -82,7 +53,7 @@ class Watch:
 
     def planned(self, jobs: Sequence[Job]) -> None:
         """Show the table of the jobs, and count them."""
-        for line in table(jobs, RULES) if jobs else []:
+        for line in table(jobs, _ORDER) if jobs else []:
             self._say(line)
         for job in jobs:
             self._total[job.rule] += 1
@@ -122,8 +93,10 @@ class Watch:
     def line(self) -> str:
         """Say how far the run is: products there of those planned, time gone, time left."""
         said: dict[str, list[int]] = {}
-        for rule in sorted(self._total, key=lambda rule: RULES.index(rule) if rule in RULES else len(RULES)):
-            counts = said.setdefault(_WORDS.get(rule, _OTHER), [0, 0])
+        for rule in sorted(
+            self._total, key=lambda rule: _ORDER.index(rule) if rule in _ORDER else len(_ORDER)
+        ):
+            counts = said.setdefault(BY_NAME[rule].words if rule in BY_NAME else _OTHER, [0, 0])
             counts[0] += self._done[rule]
             counts[1] += self._total[rule]
         far = ", ".join(f"{done} of {total} {words}" for words, (done, total) in said.items())

@@ -9,6 +9,7 @@ from builders.tiles import strip_of_tiles
 from contimg.config.model import Config
 from contimg.config.slurm import SlurmOptions
 from contimg.core.products import status, write_json
+from contimg.core.rules import BY_NAME, RULES
 from contimg.index.tile import Index, LeftOut
 from contimg.jobs.engine import Job
 from contimg.night.night import arrange
@@ -74,7 +75,7 @@ def test_costs_are_medians_of_past_jobs_brought_to_size_with_their_scatter():
 def test_without_past_jobs_a_full_tile_costs_what_was_measured_of_one():
     units = costs.job_units("images/d/2025-10-30T13:00:00", 3, {"2025-10-30T13:00:00": 2_310_000_000})
     cost = costs.unit_costs({}, ["image_tile"])["image_tile"].times(units)
-    assert cost.seconds == pytest.approx(costs.FULL_TILE_S["image_tile"])
+    assert cost.seconds == pytest.approx(BY_NAME["image_tile"].full_tile_s)
     assert cost.core_seconds == pytest.approx(2 * cost.seconds)  # on two cores
     assert "default" in cost.origin
     assert "assumed" in costs.unit_costs({}, ["a_new_rule"])["a_new_rule"].origin
@@ -97,7 +98,8 @@ def test_without_products_a_tiles_job_writes_what_one_was_seen_to_and_another_wh
 def test_every_rule_that_works_on_a_tile_or_a_mosaic_has_a_measured_default():
     rules = {path.stem for path in (Path(__file__).parents[3] / "scripts").glob("*_*.py")}
     cheap = {"beam_measure", "build_registry", "list_published", "publish_mosaic"}  # a second for each input
-    assert rules - cheap == {*costs.FULL_TILE_S, *costs.EACH_INPUT_S} - {"mosaic_transit"}
+    measured = {rule.name for rule in RULES if rule.full_tile_s is not None or rule.input_s is not None}
+    assert rules - cheap == measured - {"mosaic_transit"}
 
 
 def test_benchmarks_are_read_with_the_size_of_their_tile_and_broken_ones_left_out(tmp_path):

@@ -8,8 +8,10 @@ NIGHT = SimpleNamespace(bytes_of=lambda tile: 2.2e9)
 TILE = SimpleNamespace(tile="2025-10-30T13:00:00")
 
 
-def asked(what, attempt=1, **where):
-    return needs("image_tile", what, NIGHT, **where)(TILE, attempt)
+def asked(what, attempt=1, scratch=None):
+    config = SimpleNamespace(scratch=scratch, scratch_full="disk")
+    resource = needs("image_tile", NIGHT, config)[what]
+    return resource(TILE, attempt) if what in ("mem_mb", "runtime") else resource(TILE)
 
 
 def test_memory_and_time_grow_with_each_attempt_and_the_last_start_asks_as_the_first():
