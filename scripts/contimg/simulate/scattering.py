@@ -1,8 +1,8 @@
 """Extreme scattering events as rays make them: lenses of plasma before a source of some size.
 
 Rays are shot from the observer's plane through a thin lens in two dimensions onto the source's plane; the magnification
-is the brightness of the source summed over the rays (surface brightness is kept). Nothing here knows the shapes that the
-search tries.
+is the brightness of the source summed over the rays (surface brightness is kept). Nothing here knows the shapes that
+the search tries.
 
 A lens of electron column N(x, y) bends a ray by the gradient of its phase: β = θ + α ∇ψ/2 with ψ = −exp(−x²/q² − y²),
 that is β_x = x (1 + α exp(…)/q²), β_y = y (1 + α exp(…)): α > 0 is an overdense lens, which diverges (Clegg, Fey &

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +111,7 @@ def walks(options: SurveyOptions, rng: np.random.Generator) -> Floats:
     return walk
 
 
-def season(options: SurveyOptions, ra_deg: Floats, mjd: Floats, rng: np.random.Generator) -> Floats:
+def season(options: SurveyOptions, ra_deg: Any, mjd: Any, rng: np.random.Generator) -> Floats:
     """Errors that go with the solar time of a right ascension, (S, days)."""
     hour = np.deg2rad(ra_deg[:, None] - (280.46 + 0.9856474 * (mjd[None, :] - 51544.5)))
     phase = rng.uniform(0.0, 2.0 * np.pi, 3)
@@ -150,7 +151,7 @@ def simulate(
         if event is not None:
             true[s] *= event.factor(transit[s])
             bend[s] += event.slope(transit[s])
-    seen = true * (1.0 + season(options, ra, night, rng))
+    seen: Floats = true * (1.0 + season(options, ra, night, rng))
     error = rng.uniform(0.85, 1.3, (n, days)) / options.snr
     flux = seen + error * rng.standard_normal((n, days))
     wrong = rng.uniform(size=(n, days)) < options.outliers

@@ -138,6 +138,43 @@ def _best_windows(found: np.ndarray, count: int, chosen: np.ndarray) -> int:
 
 
 @_JIT
+def _windows(
+    t: np.ndarray,
+    y: np.ndarray,
+    v: np.ndarray,
+    a2: float,
+    quiet_a2: float,
+    rate: float,
+    bank: Shapes,
+    widths: np.ndarray,
+    since: float,
+    found: np.ndarray,
+    taken: np.ndarray,
+    chosen: np.ndarray,
+    windows: np.ndarray,
+) -> int:
+    """Write middle, width and shape of the windows worth a closer look.
+
+    An event that fills much of a curve passes for its noise: so the first pass is made with the population's quiet
+    noise too, where that is less.
+    """
+    n = 0
+    for quiet in range(2):
+        if quiet == 1 and a2 <= quiet_a2:
+            break
+        walk2 = min(a2, quiet_a2) if quiet == 1 else a2
+        count = _coarse(curve(t, y, v, walk2, rate), bank, widths, since, found, taken)
+        for k in range(_best_windows(found, count, chosen)):
+            windows[n] = found[chosen[k], 1:4]
+            known = False
+            for other in range(n):
+                gap = abs(windows[other, 0] - windows[n, 0])
+                known = known or (gap < 0.3 * windows[other, 1] and windows[other, 1] == windows[n, 1])
+            n += 0 if known else 1
+    return n
+
+
+@_JIT
 def _refine(of: Curve, bank: Shapes, middle: float, width: float, since: float, out: np.ndarray) -> None:
     """Try the whole bank about a window; write gain, middle, width, shape and amplitude of the best."""
     out[GAIN] = 0.0
@@ -236,7 +273,7 @@ def search_one(
     log_prior : ndarray, (N_NODES,)
         Of the noise (`red_noise.learn_prior`).
     quiet_a2 : float
-        Variance of the damped random walk of the population's quieter half, with which the first pass is made once more.
+        Variance of the damped random walk of the population's quieter half.
     bank : Shapes
     widths : ndarray
         Durations of the first pass, in d.
@@ -269,19 +306,10 @@ def search_one(
         jitter2, a2, rate = posterior_noise(likelihood, log_prior, unit)
         if number == 0:
             out[0, JITTER2], out[0, A2], out[0, RATE] = jitter2, a2, rate
-        n_windows, loud[:] = 0, 0.0
-        for quiet in range(2):  # an event that fills much of a curve passes for its noise: without it too
-            if quiet == 1 and a2 <= quiet_a2:
-                break
-            walk2 = min(a2, quiet_a2) if quiet == 1 else a2
-            count = _coarse(curve(t, y, variance + jitter2, walk2, rate), bank, widths, since, found, taken)
-            for k in range(_best_windows(found, count, chosen)):
-                windows[n_windows] = found[chosen[k], 1:4]
-                known = False
-                for other in range(n_windows):
-                    gap = abs(windows[other, 0] - windows[n_windows, 0])
-                    known = known or (gap < 0.3 * windows[other, 1] and windows[other, 1] == windows[n_windows, 1])
-                n_windows += 0 if known else 1
+        loud[:] = 0.0
+        n_windows = _windows(
+            t, y, variance + jitter2, a2, quiet_a2, rate, bank, widths, since, found, taken, chosen, windows
+        )
         for k in range(n_windows):
             row[:] = 0.0
             row[MIDDLE], row[WIDTH], row[SHAPE] = windows[k, 0], windows[k, 1], windows[k, 2]
@@ -378,7 +406,9 @@ def search_many(
 
 
 @_JIT
-def likelihoods(t: np.ndarray, flux: np.ndarray, error: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
+def likelihoods(
+    t: np.ndarray, flux: np.ndarray, error: np.ndarray, starts: np.ndarray, out: np.ndarray
+) -> None:
     """Log likelihood of many light curves at each node of the grid of noise (`red_noise`)."""
     for s in range(len(starts) - 1):
         a, b = starts[s], starts[s + 1]

@@ -135,9 +135,7 @@ def _lens_shape(alpha: float, size: float, impact: float | None) -> tuple[Array,
     """A lens's M − 1 and d ln M / d ln ν on the common grid."""
 
     def gain(strength: float) -> tuple[Array, Array]:
-        return (
-            _magnification(strength, size) if impact is None else _round(strength, size, impact)
-        )
+        return _magnification(strength, size) if impact is None else _round(strength, size, impact)
 
     plane, middle = gain(alpha)
     more, less = gain(alpha * (1.0 + _DALPHA)), gain(alpha * (1.0 - _DALPHA))

@@ -215,8 +215,8 @@ def _either(num: float, den: float, nc: float, of: Curve) -> tuple[float, float]
 @_JIT
 def best_step(of: Curve, begin: float, end: float) -> tuple[float, int]:
     """Best step between two times: its gain and the first epoch behind it."""
-    low = max(1, np.searchsorted(of.t, begin))
-    high = min(of.t.size - 1, np.searchsorted(of.t, end))
+    low = max(1, int(np.searchsorted(of.t, begin)))
+    high = min(of.t.size - 1, int(np.searchsorted(of.t, end)))
     best, at = 0.0, low
     stride = max(1, (high - low) // _STEPS)
     for k in range(low, high + 1, stride):

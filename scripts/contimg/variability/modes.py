@@ -71,9 +71,7 @@ def common_modes(series: Series) -> Floats:
 def _smoothed(table: Floats) -> Floats:
     """Smooth along time with the weights ¼, ½, ¼; sums outside the table are 0."""
     padded = np.pad(table, ((0, 0), (1, 1)))
-    smooth: Floats = (
-        _SMOOTH[0] * padded[:, :-2] + _SMOOTH[1] * padded[:, 1:-1] + _SMOOTH[2] * padded[:, 2:]
-    )
+    smooth: Floats = _SMOOTH[0] * padded[:, :-2] + _SMOOTH[1] * padded[:, 1:-1] + _SMOOTH[2] * padded[:, 2:]
     return smooth
 
 

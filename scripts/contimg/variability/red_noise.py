@@ -1,8 +1,8 @@
 """The noise of each source: jitter and a damped random walk, shrunk to what the population of sources shows.
 
 A grid of jitter, amplitude and time scale; the likelihood of a curve at each node; a prior on the nodes that is learnt
-from all curves by expectation and maximisation (empirical Bayes). A source's noise is the mean of its posterior, so that
-a curve of few epochs gets the population's noise and a long one its own. The mean flux is integrated over.
+from all curves by expectation and maximisation (empirical Bayes). A source's noise is the mean of its posterior: a
+curve of few epochs gets the population's noise and a long one its own. The mean flux is integrated over.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ Array = NDArray[np.float64]
 
 
 @_JIT
-def grid_likelihood(
-    t: np.ndarray, y: np.ndarray, variance: np.ndarray, unit: float, out: np.ndarray
-) -> None:
+def grid_likelihood(t: np.ndarray, y: np.ndarray, variance: np.ndarray, unit: float, out: np.ndarray) -> None:
     """Write the log likelihood of a curve at each node of the grid.
 
     Parameters

@@ -70,9 +70,7 @@ def learn(series: Series, *, threads: int = 1) -> Prior:
 
     def one(first: int) -> None:
         last = min(first + _BATCH, len(some))
-        kernel.likelihoods(
-            some.mjd, some.flux, some.error, some.starts[first : last + 1], found[first:last]
-        )
+        kernel.likelihoods(some.mjd, some.flux, some.error, some.starts[first : last + 1], found[first:last])
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(0, len(some), _BATCH)))
@@ -81,13 +79,11 @@ def learn(series: Series, *, threads: int = 1) -> Prior:
         [a * a for _ in JITTER for a in AMPLITUDE for _ in (TIMESCALE_D if a else TIMESCALE_D[:1])]
     )
     order = np.argsort(amplitude2)
-    middle = np.searchsorted(np.cumsum(np.exp(log_prior[order])), 0.5)
+    middle = int(np.searchsorted(np.cumsum(np.exp(log_prior[order])), 0.5))
     return Prior(log_prior, float(amplitude2[order][min(middle, N_NODES - 1)]))
 
 
-def search(
-    series: Series, prior: Prior, *, since_mjd: float | Floats = -np.inf, threads: int = 1
-) -> Floats:
+def search(series: Series, prior: Prior, *, since_mjd: float | Floats = -np.inf, threads: int = 1) -> Floats:
     """Search curves for events.
 
     Parameters

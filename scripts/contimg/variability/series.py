@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -73,9 +73,7 @@ class Series:
     def chosen(self, sources: Sequence[int] | Ints, keep: NDArray[np.bool_] | None = None) -> Series:
         """Give some of the sources, in the order given, and of their epochs those that `keep` (E,) has."""
         pieces = [np.arange(self.starts[s], self.starts[s + 1]) for s in sources]
-        return self._taken(
-            sources, pieces if keep is None else [piece[keep[piece]] for piece in pieces]
-        )
+        return self._taken(sources, pieces if keep is None else [piece[keep[piece]] for piece in pieces])
 
     def until(self, sources: Sequence[int] | Ints, ends_mjd: Sequence[float] | Floats) -> Series:
         """Give some sources, each with the epochs not after its own end: what was known on that night."""

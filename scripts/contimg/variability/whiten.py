@@ -145,7 +145,7 @@ def outside_prediction(
     """Predict each epoch from those that are farther from it than its window.
 
     The damped random walk is a Markov process, so that what lies before the window and what lies after it enter
-    through one state each: two Kalman filters, joined at the epoch (Rauch, Tung & Striebel 1965, as two filters).
+    through one state each: two Kalman filters, joined at the epoch.
 
     Parameters
     ----------
