@@ -67,7 +67,7 @@ def _carry_out(folder: Path, number: int, request: Mapping[str, Any]) -> int:
         return 0
     configfile = folder / f"config.{number}.json"
     write_json(configfile, config.model_dump(mode="json"))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", request["snakefile"]]
+    command = [*request["engine"], "--snakefile", request["snakefile"]]
     command += ["--configfile", str(configfile), "--quiet", "rules"]
     command += ["--logger", "contimg", "--logger-contimg-path", str(folder / f"events.{number}.jsonl")]
     command += request["arguments"]

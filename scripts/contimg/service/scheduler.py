@@ -138,6 +138,7 @@ class Scheduler:
                 "items": [item.name for item in batch.items if item.status in ("pending", "running")],
                 "tree": str(self.settings.tree(batch.branch)),
                 "branch": batch.branch,
+                "engine": list(self.settings.engine),
                 "snakefile": str(self.settings.snakefile),
                 "arguments": self.settings.arguments(cores),
                 "cores": self.settings.cores(cores),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,17 @@ class Settings:
         Its section `service`.
     snakefile : Path
         The workflow.
+    base : dict
+        The configuration as plain values, for runs.
+    engine : tuple of str
+        The command that runs the workflow.
     """
 
     config: Config
     options: ServiceOptions
     snakefile: Path = REPOSITORY / "Snakefile"
-    base: dict[str, Any] = field(default_factory=dict)  # the configuration as plain values, for runs
+    base: dict[str, Any] = field(default_factory=dict)
+    engine: tuple[str, ...] = (sys.executable, "-m", "snakemake")
 
     @classmethod
     def of(cls, config: Config, *, snakefile: Path | None = None) -> Settings:
