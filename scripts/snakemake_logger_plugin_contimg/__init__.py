@@ -35,7 +35,9 @@ TOLD = (
 class LogHandlerSettings(LogHandlerSettingsBase):
     """Settings of the plugin, on Snakemake's command line as `--logger-contimg-path`."""
 
-    path: str = field(default="", metadata={"help": "File that the events are appended to.", "required": True})
+    path: str = field(
+        default="", metadata={"help": "File that the events are appended to.", "required": True}
+    )
 
 
 class LogHandler(LogHandlerBase):
@@ -45,7 +47,7 @@ class LogHandler(LogHandlerBase):
         path = getattr(self.settings, "path", "")
         if not path:
             raise ValueError("--logger-contimg-path: expected the file that events are written to")
-        self._stream: TextIO = Path(path).open("a", encoding="utf-8")
+        self._stream: TextIO = Path(path).open("a", encoding="utf-8")  # noqa: SIM115  closed with the handler
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one event; what cannot be written is the logger's to report, it never ends the run."""

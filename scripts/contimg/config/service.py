@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from contimg import config_values as values
-from contimg.options import NUMBER, Name, Options, Place, key
+from contimg.core import values
+from contimg.core.options import NUMBER, Name, Options, Place, key
 
 Count = Annotated[int, Field(ge=1, le=1_000_000), NUMBER]
 Positive = Annotated[float, Field(gt=0), NUMBER]
@@ -36,7 +36,9 @@ class ServiceOptions(Options):
         expects="paths such as [/stage/ms]",
         example=["/stage/ms"],
     )
-    cores: Annotated[int, Field(ge=1), NUMBER] | Literal["all"] = key("all", "Cores of a run on this machine.")
+    cores: Annotated[int, Field(ge=1), NUMBER] | Literal["all"] = key(
+        "all", "Cores of a run on this machine."
+    )
     profile: Literal["slurm"] | None = key(
         None, "Where jobs run: null, on this machine; slurm, by the profile of that name."
     )
@@ -58,7 +60,9 @@ class ServiceOptions(Options):
         50.0, "Requests of one client; it may save up ten seconds' worth.", unit="1/s"
     )
     downloads_per_min: Positive = key(60.0, "Downloads of files and cut-outs of one client.", unit="1/min")
-    max_downloads: Annotated[int, Field(ge=1, le=1000), NUMBER] = key(4, "Downloads at the same time, of all.")
+    max_downloads: Annotated[int, Field(ge=1, le=1000), NUMBER] = key(
+        4, "Downloads at the same time, of all."
+    )
     max_listeners: Count = key(1000, "Streams of logs at the same time, of all.")
     session_hours: Positive = key(12.0, "How long a browser's session lasts.", unit="h")
     secure_cookies: bool = key(

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from contimg.notify import Message, send
-from contimg.notify_options import NotifyOptions
+from contimg.config.notify import NotifyOptions
+from contimg.report.notify import Message, send
 from contimg.service.registry_reader import Registries
 from contimg.service.settings import Settings
 from contimg.service.store import BatchRow
@@ -89,7 +89,8 @@ class Alerts:
             found += [("calibrator missed: " + one.split(":")[0], one) for one in seen.missed]
         for row in self._registries.rows(_STRIPS):
             if row["n"] >= 3 and row["failed"] > options.qa_fail_fraction * row["n"]:
-                what = f"{row['failed']} of {row['n']} tiles of {row['date']} at {row['strip']:+.1f} deg fail their gates"
+                where = f"{row['date']} at {row['strip']:+.1f} deg"
+                what = f"{row['failed']} of {row['n']} tiles of {where} fail their gates"
                 found.append((f"qa: strip {row['strip']:+.1f} of {row['date']}", what))
         return found
 

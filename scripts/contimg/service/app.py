@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from contimg import __version__
-from contimg.errors import SystemFault
+from contimg.core.errors import SystemFault
 from contimg.service import (
     pages,
     routes_batches,
@@ -147,7 +147,8 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
         if work:
             parts.start()
         yield
-        parts.close(began=work)
+        if work:  # else it may be served again
+            parts.close()
 
     app = FastAPI(
         title="DSA-110 continuum",
@@ -185,7 +186,9 @@ async def _checked(request: Request, call_next: Callable[[Request], Awaitable[Re
     if not guard.known_host(request.headers):
         response: Response = answer(400, "this service does not go by that name (service.names)")
     elif request.method not in SAFE and not guard.same_site(request.headers):
-        request.app.state.audit.write(who=None, method=request.method, path=request.url.path[:500], status=403)
+        request.app.state.audit.write(
+            who=None, method=request.method, path=request.url.path[:500], status=403
+        )
         response = answer(403, "another site's page sent this")
     else:
         response = await call_next(request)
@@ -204,7 +207,7 @@ def answer(status: int, detail: Any, headers: dict[str, str] | None = None) -> R
 
 async def _unusable(_request: Request, error: Exception) -> Response:
     """422: where, and what is wrong; never the value itself, which may be long or no JSON."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+    assert isinstance(error, RequestValidationError)
     told = [
         {"loc": [str(part)[:100] for part in one["loc"]], "msg": str(one["msg"])[:500], "type": one["type"]}
         for one in error.errors()[:_SHOWN]
@@ -213,7 +216,7 @@ async def _unusable(_request: Request, error: Exception) -> Response:
 
 
 async def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)
     page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
     if error.status_code == 401 and page:
         return RedirectResponse("/login", 303)

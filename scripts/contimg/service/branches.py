@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from contimg import names
-from contimg.night import Night
+from contimg.core import names
+from contimg.night.night import Night
 
 STAGES = ("convert", "calibrate", "image", "qa", "mosaic", "photometry", "variability")
 _FIRST_TOUCHED = {
@@ -79,7 +79,7 @@ def link(main: Path, branch: Path, night: Night, changed: Mapping[str, Any]) -> 
             continue
         for path in paths:
             target, at = main / path, branch / path
-            if at.is_symlink() and os.readlink(at) == str(target):
+            if at.is_symlink() and at.readlink() == target:
                 continue
             if os.path.lexists(at):
                 if not at.is_symlink():

@@ -40,4 +40,4 @@ class Service:
 
 def service_of(request: Request) -> Service:
     """The service that a request came to."""
-    return cast(Service, request.app.state.service)
+    return cast("Service", request.app.state.service)

@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from contimg.errors import InputError
+from contimg.core.errors import InputError
 
 MOST_PIXELS = 2000
 Scale = Literal["linear", "log", "sqrt", "asinh"]
 
 
-def cut(path: Path, ra_deg: float, dec_deg: float, width_arcsec: float, height_arcsec: float) -> tuple[Any, Any]:
+def cut(
+    path: Path, ra_deg: float, dec_deg: float, width_arcsec: float, height_arcsec: float
+) -> tuple[Any, Any]:
     """Cut a part out of an image; what lies beyond its edge is blank.
 
     Parameters
@@ -77,7 +79,9 @@ def as_png(data: Any, scale: Scale) -> bytes:
     from matplotlib import image as mpl_image
 
     told = io.BytesIO()
-    mpl_image.imsave(told, stretched(data, scale), cmap="gray", vmin=0.0, vmax=1.0, origin="lower", format="png")
+    mpl_image.imsave(
+        told, stretched(data, scale), cmap="gray", vmin=0.0, vmax=1.0, origin="lower", format="png"
+    )
     return told.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What a batch would do: its items, jobs, time and disk. In a process of its own: `python -m contimg.service.dry_run`."""
+"""What a batch would do: its items, jobs, time and disk; `python -m contimg.service.dry_run`, a process of its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contimg.engine import dry_run
-from contimg.errors import ContimgError
-from contimg.night import plan as plan_night
-from contimg.plan import gather
-from contimg.products import read_json, write_json
+from contimg.core.errors import ContimgError
+from contimg.core.products import read_json, write_json
+from contimg.jobs.engine import dry_run
+from contimg.night.night import plan as plan_night
+from contimg.plan.facts import gather
 from contimg.service.run import planned
 
 

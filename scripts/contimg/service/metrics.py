@@ -70,7 +70,9 @@ class _Now(Collector):
             found = self._registries.rows(_MEDIAN, {"gate": gate})
             if found and found[0]["value"] is not None:
                 yield GaugeMetricFamily(
-                    f"contimg_{name}", f"Median of the gate {gate} over the newest night's tiles", found[0]["value"]
+                    f"contimg_{name}",
+                    f"Median of the gate {gate} over the newest night's tiles",
+                    found[0]["value"],
                 )
 
 

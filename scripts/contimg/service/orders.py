@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from contimg import names
 from contimg.api import bodies
-from contimg.errors import InputError
+from contimg.core import names
+from contimg.core.errors import InputError
 
 PRESETS = {"conservative": 5.0, "moderate": 3.5, "sensitive": 2.5}
 _TABLE = re.compile(rf"(?:^|/)(cal/{names.DATE_PATTERN}/{names.TILE_PATTERN}_[^/]+?)(?:/(?:K|BP|G))?/?$")
@@ -35,7 +35,9 @@ class Place:
             raise InputError("expected a path")
         real = Path(os.path.realpath(self.products / text))
         if not any(real.is_relative_to(os.path.realpath(root)) for root in self.roots):
-            raise InputError("lies outside the directories that requests may name (products, incoming, service.roots)")
+            raise InputError(
+                "lies outside the directories that requests may name (products, incoming, service.roots)"
+            )
         return real
 
     def tile(self, text: str) -> str:
@@ -43,7 +45,9 @@ class Place:
         self.confine(text)
         found = _TILE_AT_START.match(text.rstrip("/").rpartition("/")[2])
         if found is None:
-            raise InputError("names no tile; expected a path such as ms/science/2025-10-30/2025-10-30T13:00:00.ms")
+            raise InputError(
+                "names no tile; expected a path such as ms/science/2025-10-30/2025-10-30T13:00:00.ms"
+            )
         try:
             names.tile_mjd(found[1])
         except ValueError:
@@ -55,7 +59,9 @@ class Place:
         self.confine(text)
         found = _TABLE.search(text)
         if found is None or ".." in found[1]:
-            raise InputError("names no caltable; expected a path such as cal/2025-10-30/2025-10-30T13:00:00_3C286/G")
+            raise InputError(
+                "names no caltable; expected a path such as cal/2025-10-30/2025-10-30T13:00:00_3C286/G"
+            )
         return found[1]
 
     def mosaic(self, text: str) -> str:
@@ -63,14 +69,16 @@ class Place:
         self.confine(text)
         root = os.path.realpath(self.products)
         path = text.rstrip("/")
-        if os.path.isabs(path):
+        if Path(path).is_absolute():
             path = os.path.relpath(os.path.realpath(path), root)
         if path.endswith(".fits"):
             path = path.rpartition("/")[0]
         path = path if path.startswith("mosaics/") else f"mosaics/{path}"
         found = names.product_of(path)
         if found is None or found.kind != "mosaic" or ".." in path.split("/"):
-            raise InputError("names no mosaic; expected one such as 2025-10-30/0830+55 or mosaics/3C286/2025-10-30")
+            raise InputError(
+                "names no mosaic; expected one such as 2025-10-30/0830+55 or mosaics/3C286/2025-10-30"
+            )
         return path
 
 
@@ -221,7 +229,7 @@ def _window(order: Order, start: str, end: str) -> None:
 
 def instant(text: str) -> str:
     """A UTC time in the configuration's form; InputError if it is none."""
-    from contimg.config_values import instant as read
+    from contimg.core.values import instant as read
 
     try:
         found = read(text)
@@ -257,7 +265,9 @@ def _calibrate(body: bodies.CalibrateBody, order: Order, place: Place) -> None:
         tables = [p.existing_k_table, p.existing_bp_table, p.existing_g_table]
         found = {place.table(path) for path in tables if path is not None}
         if len(found) != 1:
-            raise InputError("existing_k_table, existing_bp_table, existing_g_table: expected tables of one transit")
+            raise InputError(
+                "existing_k_table, existing_bp_table, existing_g_table: expected tables of one transit"
+            )
         order.extra["tables"] = sorted(found)
     order.extra["again"] = p.use_existing_tables == "none"
 

@@ -44,7 +44,7 @@ def login(request: Request) -> Response:
 def home(request: Request, who: Reader) -> Response:
     """What runs, and the newest batches."""
     service = service_of(request)
-    rows, total = service.store.list(limit=20)
+    rows, total = service.store.page(limit=20)
     return page(
         request,
         "home.html",
@@ -60,7 +60,7 @@ def home(request: Request, who: Reader) -> Response:
 @router.get("/batches")
 def batches(request: Request, who: Reader, limit: Limit = 100, offset: Offset = 0) -> Response:
     """Batches, newest first."""
-    rows, total = service_of(request).store.list(limit=limit, offset=offset)
+    rows, total = service_of(request).store.page(limit=limit, offset=offset)
     return page(
         request, "batches.html", who, batches=[wire.batch(row) for row in rows], total=total, limit=limit,
         offset=offset,
@@ -82,10 +82,12 @@ def candidates(request: Request, who: Reader) -> Response:
 
 
 @router.get("/sources")
-def source(request: Request, who: Reader, id: Annotated[str, Query(min_length=1, max_length=100)]) -> Response:  # noqa: A002
+def source(
+    request: Request, who: Reader, name: Annotated[str, Query(alias="id", min_length=1, max_length=100)]
+) -> Response:
     """A source with its light curve."""
     sky = service_of(request).sky
-    row = sky.measures(id)
-    if row is None and sky.curve(id) is None:
+    row = sky.measures(name)
+    if row is None and sky.curve(name) is None:
         raise HTTPException(404, "there is no source of this name")
-    return page(request, "source.html", who, source=id, measures=wire.row_of(row or {}))
+    return page(request, "source.html", who, source=name, measures=wire.row_of(row or {}))

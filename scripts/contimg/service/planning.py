@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contimg import names
-from contimg.config import REPOSITORY, Config, load
-from contimg.errors import ConfigError, ContimgError
-from contimg.night import Night, plan
+from contimg.config.load import load
+from contimg.config.model import Config
+from contimg.core import names
+from contimg.core.errors import ConfigError, ContimgError
+from contimg.core.provenance import REPOSITORY
+from contimg.night.night import Night, plan
 
 RULES = {"photometry": "photometry_mosaic", "ese-detect": "ese_search"}
 """Kinds whose rule the workflow need not have."""
@@ -80,7 +82,9 @@ def spanned(spec: Mapping[str, Any]) -> dict[str, str]:
         windows = list(wanted)
         return {"start": min(w[0] for w in windows), "end": max(w[1] for w in windows)} if windows else {}
     if kind in ("photometry", "publish"):
-        dates = sorted(str(found.date).removesuffix("b") for path in wanted if (found := names.product_of(path)))
+        dates = sorted(
+            str(found.date).removesuffix("b") for path in wanted if (found := names.product_of(path))
+        )
         if dates:  # a window's tiles may start on the day before or after
             first, last = (names.tile_mjd(f"{day}T00:00:00") for day in (dates[0], dates[-1]))
             return {"start": names.tile_name(first - 0.5), "end": names.tile_name(last + 1.5)}
@@ -134,7 +138,9 @@ def _calibrate(item: Planned, wanted: Any, night: Night, spec: Mapping[str, Any]
         chosen = [path for path in tables if night.transit(path).calibrator.name == calibrator]
     if not chosen:
         why = f" of {calibrator}" if calibrator else ""
-        raise ConfigError(f"{tile}: no transit{why} within calibration.valid_hours is bright enough to calibrate it")
+        raise ConfigError(
+            f"{tile}: no transit{why} within calibration.valid_hours is bright enough to calibrate it"
+        )
     item.targets, item.any_good = chosen, True
     item.sidecars = [f"{path}/status.json" for path in chosen]
     item.log = f"logs/calibrate_transit/{chosen[0].removeprefix('cal/')}.log"
@@ -212,20 +218,22 @@ def transit_selection(base: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[
     ConfigError
         No complete tile holds one.
     """
-    from contimg.calibrators import read_calibrators
-    from contimg.config_checks import catalogued
-    from contimg.transits import holds, transit_mjd
+    from contimg.calibrate.transits import transit_mjd
+    from contimg.config.load import catalogued
+    from contimg.sky.calibrators import read_calibrators
 
     config = load(base, check=False).resolved(Path.cwd())
     name = catalogued(spec["selection"]["calibrator"], config.calibrators)
     calibrator = next(entry for entry in read_calibrators(config.calibrators) if entry.name == name)
     start = spec["extra"].get("start")
-    open_range = configuration(base, {"changed": {}, "selection": {"start": start}, "extra": {}}).resolved(Path.cwd())
+    open_range = configuration(base, {"changed": {}, "selection": {"start": start}, "extra": {}}).resolved(
+        Path.cwd()
+    )
     night = plan(open_range, cache=config.products / "state" / "index")
     held = [
         instant
         for tile in night.tiles.values()
-        if holds(tile, instant := transit_mjd(tile, calibrator.ra_deg))
+        if tile.holds(instant := transit_mjd(tile, calibrator.ra_deg))
     ]
     if not held:
         raise ConfigError(f"{name}: no complete tile of incoming holds a transit of it")

@@ -54,7 +54,8 @@ def members(who: dict[str, Any]) -> list[int]:
     if leader is not None and leader[_START] != who["started"]:
         return []  # the number was given to another process: the group is gone
     found = []
-    for entry in os.listdir("/proc"):
+    for path in Path("/proc").iterdir():
+        entry = path.name
         fields = _fields(entry) if entry.isdigit() else None
         if fields is None or int(fields[_GROUP]) != who["pid"] or fields[_STATE] in "ZX":
             continue

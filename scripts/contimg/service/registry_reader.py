@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from contimg.api.answers import RegistryAge
-from contimg.registry import CALTABLES, PRODUCTS
-from contimg.registry_files import open_readonly
+from contimg.registry.build import CALTABLES, PRODUCTS
+from contimg.registry.files import open_readonly
 from contimg.service.wire import when
 
 
@@ -29,7 +29,9 @@ class Registries:
         except FileNotFoundError:
             return None
         stamp = (state.st_ino, state.st_mtime_ns)
-        known: dict[str, tuple[tuple[int, int], sqlite3.Connection]] = self._local.__dict__.setdefault("open", {})
+        known: dict[str, tuple[tuple[int, int], sqlite3.Connection]] = self._local.__dict__.setdefault(
+            "open", {}
+        )
         if name in known and known[name][0] == stamp:
             return known[name][1]
         if name in known:

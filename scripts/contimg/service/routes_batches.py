@@ -82,7 +82,9 @@ def add_submission(app: APIRouter | FastAPI, kind: Kind, *, single: bool) -> Non
 
     submit.__annotations__ |= {"body": body_type, "who": who_type}
     submit.__name__ = f"submit_{'job' if single else 'batch'}_{kind.replace('-', '_')}"
-    submit.__doc__ = f"{'A batch of one' if single else 'A batch'}: {kind}. Two forms, told apart by `job_type`."
+    submit.__doc__ = (
+        f"{'A batch of one' if single else 'A batch'}: {kind}. Two forms, told apart by `job_type`."
+    )
     app.post(
         f"/api/{'jobs' if single else 'batch'}/{kind}",
         response_model=answers.Batch | answers.DryRun,
@@ -109,7 +111,7 @@ def list_batches(
     request: Request, _who: Reader, limit: Limit = 50, offset: Offset = 0, status: BatchState | None = None
 ) -> answers.BatchList:
     """Batches, newest first."""
-    rows, total = service_of(request).store.list(limit=limit, offset=offset, status=status)
+    rows, total = service_of(request).store.page(limit=limit, offset=offset, status=status)
     return answers.BatchList(items=[wire.batch(row) for row in rows], total=total)
 
 
@@ -134,7 +136,9 @@ def cancel_batch(request: Request, number: Number, who: Runner) -> answers.Messa
     row = found(lambda: service.store.get(number))
     _may_touch(who, row)
     if not service.store.cancel(number):
-        raise HTTPException(400, f"batch {number} is {row.status}{', being cancelled' if row.cancelled else ''}")
+        raise HTTPException(
+            400, f"batch {number} is {row.status}{', being cancelled' if row.cancelled else ''}"
+        )
     service.audit.write(who=who.token.name, action="cancel", batch=number)
     service.scheduler.wake()
     return answers.Message(message=f"batch {number} is being cancelled", batch_id=number)
@@ -202,7 +206,7 @@ def list_jobs(
     request: Request, _who: Reader, limit: Limit = 50, offset: Offset = 0, status: BatchState | None = None
 ) -> answers.BatchList:
     """Batches of one, newest first."""
-    rows, total = service_of(request).store.list(limit=limit, offset=offset, status=status, single=True)
+    rows, total = service_of(request).store.page(limit=limit, offset=offset, status=status, single=True)
     return answers.BatchList(items=[wire.batch(row) for row in rows], total=total)
 
 
@@ -217,9 +221,7 @@ def show_job(request: Request, number: Number, _who: Reader) -> answers.Batch:
     return wire.job(store.get(item.batch_id), item)
 
 
-@router.get(
-    "/api/jobs/id/{number}/logs", tags=["jobs"], responses=STREAM, response_class=StreamingResponse
-)
+@router.get("/api/jobs/id/{number}/logs", tags=["jobs"], responses=STREAM, response_class=StreamingResponse)
 async def job_logs(request: Request, number: Number, _who: Reader, last_event_id: Annotated[
     str | None, Header(alias="Last-Event-ID", max_length=40)
 ] = None) -> Response:  # fmt: skip
@@ -271,6 +273,3 @@ def create_mosaic(
         status=told.status,
         message=f"mosaic of {told.items[0].ms_path}: batch {told.id}",
     )
-
-
-

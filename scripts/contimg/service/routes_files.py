@@ -13,16 +13,27 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
-from contimg import names
 from contimg.api.answers import Problem
-from contimg.errors import InputError
+from contimg.core import names
+from contimg.core.errors import InputError
 from contimg.service.context import Service, service_of
 from contimg.service.routes_batches import NOT_FOUND
 from contimg.service.routes_products import ASKED, DateInPath, NameInPath
 from contimg.service.security import Reader, Who, client_of
 
 router = APIRouter(tags=["files"])
-SHOWN = ("images", "mosaics", "qa", "published", "cal", "photometry", "variability", "plan", "logs", "batches")
+SHOWN = (
+    "images",
+    "mosaics",
+    "qa",
+    "published",
+    "cal",
+    "photometry",
+    "variability",
+    "plan",
+    "logs",
+    "batches",
+)
 """Folders of the tree whose files are given out; state/ is not one of them."""
 _TYPES = {".fits": "application/fits", ".png": "image/png", ".json": "application/json", ".csv": "text/csv",
           ".parquet": "application/vnd.apache.parquet", ".log": "text/plain", ".txt": "text/plain",
@@ -54,7 +65,9 @@ def admit(request: Request, service: Service, who: Who) -> None:
 @contextmanager
 def slot(service: Service) -> Iterator[None]:
     """One of the downloads at the same time."""
-    semaphore = _slots.setdefault(id(service), threading.BoundedSemaphore(service.settings.options.max_downloads))
+    semaphore = _slots.setdefault(
+        id(service), threading.BoundedSemaphore(service.settings.options.max_downloads)
+    )
     if not semaphore.acquire(timeout=5.0):
         raise HTTPException(429, "too many downloads go on", headers={"Retry-After": "5"})
     try:
@@ -67,7 +80,12 @@ def shown(service: Service, path: str) -> Path:
     """A file of the tree that may be given out; 404 for everything else, whether it is there or not."""
     missing = HTTPException(404, "no such file")
     parts = path.split("/")
-    if parts[0] not in SHOWN or any(part.startswith(".") for part in parts) or "\0" in path or len(path) > 1000:
+    if (
+        parts[0] not in SHOWN
+        or any(part.startswith(".") for part in parts)
+        or "\0" in path
+        or len(path) > 1000
+    ):
         raise missing
     if parts[0] == "batches" and (len(parts) < 3 or parts[2] not in SHOWN):
         raise missing
@@ -89,7 +107,9 @@ def download(request: Request, path: str, who: Reader) -> Response:
     real = shown(service, path)
     kind = _TYPES.get(real.suffix, "application/octet-stream")
     # a page of the tree must not act in this service's name
-    headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+    headers = {
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    }
     return FileResponse(real, media_type=kind, headers=headers)
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi import Path as InPath
 
-from contimg import names
 from contimg.api import answers
 from contimg.api.bodies import ConvertBody
+from contimg.core import names
 from contimg.service import wire
 from contimg.service.context import Service, service_of
 from contimg.service.routes_batches import NOT_FOUND, UNUSABLE, Limit, Offset
@@ -23,7 +23,10 @@ DateInPath = Annotated[str, InPath(pattern=rf"^{names.DATE_PATTERN}$")]
 NameInPath = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+:-]{0,99}$")]
 Kind = Literal["science_ms", "calibrator_ms", "calibrated_ms", "caltable", "image", "mosaic"]
 
-_COLUMNS = "path, kind, date, name, tile, calibrator, status, reason, mjd_start, mjd_end, ra_deg, dec_deg, rms_jy, flag_fraction"
+_COLUMNS = (
+    "path, kind, date, name, tile, calibrator, status, reason, mjd_start, mjd_end, ra_deg, dec_deg, rms_jy, "
+    "flag_fraction"
+)
 
 
 def page(
@@ -69,7 +72,13 @@ def list_mosaics(
 ) -> answers.Rows:
     """Mosaics, newest first."""
     return page(
-        service_of(request), f"{_COLUMNS}, n_tiles", "mosaics", {"date = ?": date}, "date DESC, path", limit, offset
+        service_of(request),
+        f"{_COLUMNS}, n_tiles",
+        "mosaics",
+        {"date = ?": date},
+        "date DESC, path",
+        limit,
+        offset,
     )
 
 
@@ -106,14 +115,24 @@ def list_published(
 ) -> answers.Rows:
     """Versions that were published, with what became of them."""
     columns = "path, product, date, version, state, published, reason"
-    return page(service_of(request), columns, "publication", {"date = ?": date}, "date DESC, path", limit, offset)
+    return page(
+        service_of(request), columns, "publication", {"date = ?": date}, "date DESC, path", limit, offset
+    )
 
 
 @router.get("/api/mosaics/{date}/{name}", responses=ASKED | NOT_FOUND)
 def show_mosaic(request: Request, date: DateInPath, name: NameInPath, _who: Reader) -> answers.Rows:
     """A mosaic with its tiles."""
     service = service_of(request)
-    told = page(service, _COLUMNS, "product", {"date = ?": date, "name = ?": name, "kind = 'mosaic'": ...}, "path", 1, 0)
+    told = page(
+        service,
+        _COLUMNS,
+        "product",
+        {"date = ?": date, "name = ?": name, "kind = 'mosaic'": ...},
+        "path",
+        1,
+        0,
+    )
     if not told.items:
         raise HTTPException(404, "the registry knows no such mosaic")
     told.items[0]["tiles"] = service.registries.rows(
@@ -139,9 +158,7 @@ def plan(
         folder = service.settings.products / "plan"
         found = sorted(path.name for path in folder.glob("*.json")) if folder.is_dir() else []
         return answers.Plans(plans=[f"plan/{name}" for name in found[-1000:]])
-    told = service.submitter.submit(
-        "convert", ConvertBody(start=start, end=end), by=None, dry_run=True
-    )
+    told = service.submitter.submit("convert", ConvertBody(start=start, end=end), by=None, dry_run=True)
     if not isinstance(told, answers.DryRun):
         raise TypeError("a dry run gave a batch")
     return told

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 
-from contimg import names
 from contimg.api import answers
-from contimg.errors import InputError
-from contimg.products import read_json
+from contimg.core import names
+from contimg.core.errors import InputError
+from contimg.core.products import read_json
 from contimg.service.context import service_of
 from contimg.service.routes_batches import NOT_FOUND, Limit, Offset
 from contimg.service.routes_products import ASKED, Date, DateInPath, NameInPath, page

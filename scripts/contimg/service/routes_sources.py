@@ -71,7 +71,11 @@ def _curve(sky: Sky, source: str) -> pd.DataFrame:
     | {
         200: {
             "model": answers.LightCurve,
-            "content": {"text/csv": {}, "application/x-votable+xml": {}, "application/vnd.apache.parquet": {}},
+            "content": {
+                "text/csv": {},
+                "application/x-votable+xml": {},
+                "application/vnd.apache.parquet": {},
+            },
         }
     },
 )
@@ -206,5 +210,3 @@ def _candidate(
         status=status if status in _STATUS else "active",  # type: ignore[arg-type]
         notes=notes or None,
     )
-
-

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from contimg import __version__, treelock
+from contimg import __version__
 from contimg.api import answers
 from contimg.api.bodies import SessionRequest
+from contimg.jobs import treelock
 from contimg.service import wire
 from contimg.service.context import Service, service_of
 from contimg.service.metrics import CONTENT_TYPE
@@ -83,10 +84,9 @@ _STATES = {"done": "completed", "submitted": "in_progress", "ready": "pending", 
 
 
 def _watched(service: Service) -> list[tuple[Any, ...]]:
-    with service.store.writing() as db:
-        return db.execute(
-            "SELECT name, state, first_seen, last_update, present, expected FROM watched ORDER BY name DESC LIMIT 100000"
-        ).fetchall()
+    return service.store.ask(
+        "SELECT name, state, first_seen, last_update, present, expected FROM watched ORDER BY name DESC LIMIT 100000"
+    )
 
 
 def _queue(service: Service) -> answers.Queue:
@@ -94,7 +94,9 @@ def _queue(service: Service) -> answers.Queue:
     watched = {row[0]: _STATES[row[1]] for row in _watched(service) if _TILE.match(row[0])}
     for state in watched.values():
         counts[state] += 1
-    known = service.registries.rows("SELECT status, count(*) AS n FROM product WHERE kind = 'science_ms' GROUP BY status")
+    known = service.registries.rows(
+        "SELECT status, count(*) AS n FROM product WHERE kind = 'science_ms' GROUP BY status"
+    )
     if not watched:
         for row in known:
             counts["completed" if row["status"] == "ok" else "failed"] += row["n"]

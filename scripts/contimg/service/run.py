@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contimg.errors import ContimgError
-from contimg.products import read_json, write_json
+from contimg.core.errors import ContimgError
+from contimg.core.products import read_json, write_json
 from contimg.service.process import identity
 
 LOCK = "run.lock"
@@ -78,13 +78,15 @@ def _carry_out(folder: Path, number: int, request: Mapping[str, Any]) -> int:
 def wait_for(command: list[str], folder: Path) -> int:
     """Run a command in this process group, with default signals; its exit status, negative for a signal."""
     sys.stdout.flush()
-    child = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    child = subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
     return child.wait()
 
 
 def planned(request: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     """The configuration of a batch, with absolute paths, and its items in plain values; its branch is made ready."""
-    from contimg.night import plan
+    from contimg.night.night import plan
     from contimg.service import branches, planning
 
     base, spec = request["config"], dict(request["spec"])
@@ -98,26 +100,31 @@ def planned(request: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     if request["branch"] is not None:
         count = branches.link(Path(base["products"]), tree, night, spec["changed"])
         print(f"contimg: branch {tree}: {count} products of the night are linked", flush=True)  # noqa: T201
-    wanted = {**spec, "wanted": {name: spec["wanted"][name] for name in request["items"] if name in spec["wanted"]}}
+    wanted = {
+        **spec,
+        "wanted": {name: spec["wanted"][name] for name in request["items"] if name in spec["wanted"]},
+    }
     return config, [item.plain() for item in planning.items_of(wanted, night, config)]
 
 
 def forgive(products: Path, targets: list[str]) -> None:
     """Give targets that ended with an error, or were killed too often, another chance."""
-    from contimg import jobs
-    from contimg.products import remove
+    from contimg.core.products import remove
+    from contimg.jobs import frame
 
     for target in targets:
-        jobs.forget(target, products)
+        frame.forget(target, products)
         for sidecar in (products / target / "status.json", (products / target).with_suffix(".json")):
-            if sidecar.is_file() and str(read_json(sidecar).get("reason") or "").startswith(jobs.ERROR_PREFIX):
+            if sidecar.is_file() and str(read_json(sidecar).get("reason") or "").startswith(
+                frame.ERROR_PREFIX
+            ):
                 remove(products / target)
                 remove(sidecar)
 
 
 def _begin_again(request: Mapping[str, Any], products: Path, items: list[dict[str, Any]]) -> None:
     """In a branch, and only there, products that were asked for anew are removed first, once."""
-    from contimg.products import remove
+    from contimg.core.products import remove
 
     if not request["spec"]["extra"].get("again") or request["branch"] is None or request["number"] > 1:
         return
@@ -131,8 +138,17 @@ def _unattended(folder: Path, number: int, request: Mapping[str, Any]) -> int:
     """`contimg mosaic`: wait for the next transit, make and publish its mosaic."""
     spec = request["spec"]
     configfile = folder / f"config.{number}.json"
-    write_json(configfile, {**request["config"], "calibrator": None, "transit_date": None, "window_minutes": None})
-    command = [sys.executable, "-m", "contimg.cli", "mosaic", "--calibrator", spec["selection"]["calibrator"]]
+    write_json(
+        configfile, {**request["config"], "calibrator": None, "transit_date": None, "window_minutes": None}
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "contimg.cli.main",
+        "mosaic",
+        "--calibrator",
+        spec["selection"]["calibrator"],
+    ]
     if spec["selection"].get("window_minutes") is not None:
         command += ["--timespan-minutes", str(spec["selection"]["window_minutes"])]
     command += ["--cores", str(request["cores"]), "--configfile", str(configfile)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import threading
@@ -13,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contimg import treelock
-from contimg.products import read_json, write_json
+from contimg.core.products import read_json, write_json
+from contimg.jobs import treelock
 from contimg.service import outcome, process
 from contimg.service.settings import Settings
 from contimg.service.store import BatchRow, ItemRow, Store
@@ -85,7 +84,7 @@ class Scheduler:
         while not self._stop.is_set():
             try:
                 self.tick()
-            except Exception:  # whatever it was, the next batch must not suffer
+            except Exception:  # noqa: BLE001  whatever it was, the next batch must not suffer
                 _LOG.exception("the scheduler failed; it goes on")
             self._wake.wait(self.settings.options.poll_s)
             self._wake.clear()
@@ -279,7 +278,9 @@ class Scheduler:
         if not was_killed and _LOCKED in _tail(run.folder / "output.log"):
             with (run.folder / "output.log").open("a") as stream:
                 stream.write("contimg: waiting until the products tree is free\n")
-            self.store.update_batch(batch.id, status="pending", note="waiting until the products tree is free")
+            self.store.update_batch(
+                batch.id, status="pending", note="waiting until the products tree is free"
+            )
             return True
         return False
 
@@ -310,6 +311,6 @@ def _tail(path: Path, size: int = 20000) -> str:
     if not path.is_file():
         return ""
     with path.open("rb") as stream:
-        stream.seek(max(0, os.stat(path).st_size - size))
+        stream.seek(max(0, path.stat().st_size - size))
         text = stream.read().decode(errors="replace")
     return text.rpartition("waiting until the products tree is free")[2]

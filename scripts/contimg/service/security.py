@@ -28,7 +28,10 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The request cannot be served as it is"},
     401: {"model": Problem, "description": "No token, or none that is known"},
-    403: {"model": Problem, "description": "The token's role does not reach this, or the page is another site's"},
+    403: {
+        "model": Problem,
+        "description": "The token's role does not reach this, or the page is another site's",
+    },
     429: {"model": Problem, "description": "Too many requests"},
 }
 _FAILURES_PER_S, _FAILURES = 0.2, 10.0
@@ -124,12 +127,10 @@ class Guard:
         return None if token is None else Who(token, cookie)
 
     def _session(self, cookie: str) -> tuple[str, str] | None:
-        with self._store.writing() as db:
-            found = db.execute(
-                "SELECT token, csrf FROM session WHERE hash = ? AND expires > ?",
-                (hashed(cookie), time.time()),
-            ).fetchone()
-        return None if found is None else (str(found[0]), str(found[1]))
+        found = self._store.ask(
+            "SELECT token, csrf FROM session WHERE hash = ? AND expires > ?", (hashed(cookie), time.time())
+        )
+        return (str(found[0][0]), str(found[0][1])) if found else None
 
     def csrf(self, session: str) -> str | None:
         """The token that a session's page must send along with what changes something."""
@@ -138,7 +139,9 @@ class Guard:
 
     def csrf_is(self, session: str, given: str | None) -> bool:
         """Whether a page sent the token of its session."""
-        return hmac.compare_digest((self.csrf(session) or "").encode(), (given or "-").encode("utf-8", "replace"))
+        return hmac.compare_digest(
+            (self.csrf(session) or "").encode(), (given or "-").encode("utf-8", "replace")
+        )
 
     def open_session(self, token: Token) -> tuple[str, str, float]:
         """Open a session: its number for the cookie, its CSRF token, and when it ends."""
@@ -146,9 +149,7 @@ class Guard:
         expires = time.time() + self._session_s
         with self._store.writing() as db:
             db.execute("DELETE FROM session WHERE expires < ?", (time.time(),))
-            db.execute(
-                "INSERT INTO session VALUES (?,?,?,?)", (hashed(number), token.sha256, csrf, expires)
-            )
+            db.execute("INSERT INTO session VALUES (?,?,?,?)", (hashed(number), token.sha256, csrf, expires))
         return number, csrf, expires
 
     def close_session(self, number: str) -> None:
@@ -178,14 +179,16 @@ def needs(role: Role) -> Callable[[Request], Who]:
             )
         if not who.token.may(role):
             _refused(request, 403, who)
-            raise HTTPException(403, f"the token {who.token.name} has the role {who.token.role}; this needs {role}")
+            raise HTTPException(
+                403, f"the token {who.token.name} has the role {who.token.role}; this needs {role}"
+            )
         wait = guard.rate.take(f"{who.token.name}@{client}")
         if wait:
             raise HTTPException(429, "too many requests", headers={"Retry-After": str(max(1, round(wait)))})
-        if request.method not in SAFE and who.session is not None:
-            if not guard.csrf_is(who.session, request.headers.get(CSRF_HEADER)):
-                _refused(request, 403, who)
-                raise HTTPException(403, f"send the session's CSRF token in the header {CSRF_HEADER}")
+        by_cookie = request.method not in SAFE and who.session is not None
+        if by_cookie and not guard.csrf_is(who.session or "", request.headers.get(CSRF_HEADER)):
+            _refused(request, 403, who)
+            raise HTTPException(403, f"send the session's CSRF token in the header {CSRF_HEADER}")
         request.state.who = who
         return who
 

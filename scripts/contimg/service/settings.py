@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contimg.config import REPOSITORY, Config
+from contimg.config.model import Config
+from contimg.config.service import ServiceOptions
+from contimg.core.provenance import REPOSITORY
 from contimg.service.orders import Place
-from contimg.service_options import ServiceOptions
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,7 @@ class Store:
             raise LookupError(number)
         return _item(row)
 
-    def list(
+    def page(
         self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None
     ) -> tuple[list[BatchRow], int]:
         """Batches, newest first, and how many there are in all."""
@@ -290,6 +290,10 @@ class Store:
         ):
             by_id[row[1]].items.append(_item(row))
         return found, int(total)
+
+    def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows that a question gives."""
+        return self._reader.execute(sql, values).fetchall()
 
     def ids(self, *states: str) -> list[int]:
         """Numbers of the batches in some states, oldest first."""
@@ -365,7 +369,7 @@ class Store:
 
 
 def _batch(row: Sequence[Any], items: list[ItemRow]) -> BatchRow:
-    return BatchRow(
+    fields = (
         *row[:6],
         json.loads(row[6]),
         json.loads(row[7]),
@@ -376,7 +380,9 @@ def _batch(row: Sequence[Any], items: list[ItemRow]) -> BatchRow:
         row[18],
         items,
     )
+    return BatchRow(*fields)
 
 
 def _item(row: Sequence[Any]) -> ItemRow:
-    return ItemRow(*row[:7], json.loads(row[7]), json.loads(row[8]), row[9])
+    fields = (*row[:7], json.loads(row[7]), json.loads(row[8]), row[9])
+    return ItemRow(*fields)

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 
 from contimg.api import answers
 from contimg.api.bodies import Wrapped
-from contimg.errors import ConfigError, InputError
-from contimg.products import write_json
+from contimg.core.errors import ConfigError, InputError
+from contimg.core.products import write_json
 from contimg.service import orders, planning, wire
 from contimg.service.scheduler import Scheduler
 from contimg.service.settings import Settings
@@ -100,7 +100,7 @@ class Submitter:
             if not kept:
                 del order.changed[section]
         if order.selection.get("calibrator"):
-            from contimg.config_checks import catalogued
+            from contimg.config.load import catalogued
 
             order.selection["calibrator"] = catalogued(
                 order.selection["calibrator"], self._settings.config.calibrators

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from contimg.errors import InputError
-from contimg.products import read_json, write_json
+from contimg.core.errors import InputError
+from contimg.core.products import read_json, write_json
 
 Role = Literal["read", "run", "publish"]
 ROLES: tuple[Role, ...] = ("read", "run", "publish")
@@ -89,7 +89,9 @@ class Tokens:
         if not name or not name.isprintable() or len(name) > 100:
             raise InputError(f"{name!r}: expected a name of 1 to 100 printable characters")
         if any(token.name == name for token in self.all()):
-            raise InputError(f"{name}: there is a token of this name; revoke it first: contimg token revoke {name}")
+            raise InputError(
+                f"{name}: there is a token of this name; revoke it first: contimg token revoke {name}"
+            )
         secret = PREFIX + secrets.token_urlsafe(32)
         now = time.time()
         expires = None if days is None else now + 86400.0 * days

@@ -16,16 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contimg import names
 from contimg.api.bodies import ImageBody
-from contimg.calibrators import Calibrator, read_calibrators
-from contimg.errors import ContimgError
-from contimg.index import Index, Tile, build_index
+from contimg.core import names
+from contimg.core.errors import ContimgError
+from contimg.index.build import build_index
+from contimg.index.tile import Index, Tile
+from contimg.night.readiness import Wanted, newest_change, next_transit, placed, readiness
 from contimg.service.orders import Order
 from contimg.service.settings import Settings
 from contimg.service.store import Store
 from contimg.service.submit import Submitter
-from contimg.unattended import Wanted, newest_change, next_transit, placed, readiness
+from contimg.sky.calibrators import Calibrator, read_calibrators
 
 _LOG = logging.getLogger(__name__)
 BY = "watch"
@@ -129,11 +130,9 @@ class Watcher:
         return seen
 
     def _known(self) -> dict[str, Row]:
-        with self._store.writing() as db:
-            rows = db.execute(
-                "SELECT name, state, present, expected, last_file, first_seen, last_update, batch_id, image_at "
-                "FROM watched"
-            ).fetchall()
+        rows = self._store.ask(
+            "SELECT name, state, present, expected, last_file, first_seen, last_update, batch_id, image_at FROM watched"
+        )
         return {row[0]: Row(*row) for row in rows}
 
     def _tiles(self, index: Index, now: float) -> Iterable[Row]:

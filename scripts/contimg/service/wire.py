@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from contimg import names
 from contimg.api import answers
+from contimg.core import names
 from contimg.service.store import BatchRow, ItemRow
 
 

@@ -6,13 +6,12 @@ import signal
 
 import pytest
 
+from builders import service_trees as trees
 from contimg.api.bodies import ImageBody
 from contimg.service import process
 from contimg.service.scheduler import Scheduler
 from contimg.service.store import Store
 from contimg.service.submit import Submitter
-
-from . import trees
 
 
 class Desk:
@@ -59,7 +58,9 @@ def items(batch):
 def test_one_item_failing_never_stops_the_others_and_each_says_why(under_snakemake):
     trees.behave(under_snakemake.config.incoming, t1="reject", t2="fail")
     desk = Desk(under_snakemake)
-    body = ImageBody(ms_paths=[*trees.paths(0, 1, 2), "ms/science/2025-11-01/2025-11-01T00:00:00.ms", "../x.ms"])
+    body = ImageBody(
+        ms_paths=[*trees.paths(0, 1, 2), "ms/science/2025-11-01/2025-11-01T00:00:00.ms", "../x.ms"]
+    )
     told = desk.submitter.submit("image", body, by="test")
     batch = desk.wait(told.id)
     assert batch.status == "partial"
@@ -238,10 +239,10 @@ def test_two_batches_of_one_tree_never_run_together(tmp_path):
 
 
 def test_the_queue_waits_for_a_command_that_writes_the_tree(settings, tmp_path):
-    from contimg import treelock
+    from contimg.jobs import treelock
 
-    code = "import sys,time; from pathlib import Path; from contimg import treelock; treelock.hold(Path(sys.argv[1])); "
-    code += "print('held', flush=True); time.sleep(100)"
+    code = "import sys, time; from pathlib import Path; from contimg.jobs import treelock; "
+    code += "treelock.hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(100)"
     import subprocess
     import sys
 

@@ -1,9 +1,8 @@
-"""Small trees for tests of the service: tiny raw files, and a workflow that does in a moment what ours does in hours."""
+"""Small trees for tests of the service: tiny raw files, and a workflow that does in a moment what takes hours."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,20 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contimg import names
-from contimg.config import load
+from builders.uvh5_files import write_tile
+from contimg.config.load import load
+from contimg.core import names
 from contimg.service.scheduler import Scheduler
 from contimg.service.settings import Settings
 from contimg.service.store import Store
-
-from ..uvh5_files import write_tile
 
 START = "2025-10-30T13:00:00"
 STEP_DAYS = 3 * 12.884902 / 86400.0
 """Length of a tile of three integrations."""
 
 # A rule of ours by its name. What becomes of a tile says `behaviour.json`: ok, reject, fail, or seconds to take.
-SNAKEFILE = '''
+SNAKEFILE = """
 import sys
 workdir: config["products"]
 
@@ -33,8 +31,8 @@ rule image_tile:
     params: robust=config["imaging"]["robust"]
     log: "logs/image_tile/{date}/{tile}.log"
     shell: f"{sys.executable} {workflow.basedir}/make.py {{output}} {{wildcards.tile}} {config['incoming']} {{log}}"
-'''
-JOB = '''
+"""
+JOB = """
 import json, os, sys, time
 out, name, folder, log_name = sys.argv[1:]
 how = json.load(open(os.path.join(folder, "behaviour.json"))).get(name, "ok")
@@ -54,9 +52,9 @@ part = out + ".part"
 os.makedirs(part, exist_ok=True)
 json.dump({"status": "rejected" if reason else "ok", "reason": reason}, open(part + "/status.json", "w"))
 os.rename(part, out)
-'''
-# The same without Snakemake, whose start costs two seconds: targets one after the other, events as our plugin writes them.
-ENGINE = '''
+"""
+# The same without Snakemake, whose start costs two seconds: targets one by one, events as our plugin writes them.
+ENGINE = """
 import json, os, subprocess, sys, time
 words, targets = sys.argv[1:sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1:]
 value = lambda name: words[words.index(name) + 1]
@@ -79,7 +77,7 @@ for number, out in enumerate(targets):
     failed |= bool(done.returncode)
     tell("job_error" if done.returncode else "job_finished", job=number)
 sys.exit(failed)
-'''
+"""
 PROFILE = "rerun-incomplete: true\nnolock: true\nkeep-going: true\nscheduler: greedy\n"
 
 
@@ -167,4 +165,4 @@ def gone(pid: int) -> bool:
 
 def alive(pid: int) -> bool:
     """Whether a process lives."""
-    return not gone(pid) and os.path.exists(f"/proc/{pid}")
+    return not gone(pid)
