@@ -19,8 +19,16 @@ TILE = "2025-10-30T13:00:00"
 
 def sidecar(status: str = "ok", reason: str | None = None, **more: Any) -> dict[str, Any]:
     """What a product says of itself, with what a registry reads."""
-    return {"status": status, "reason": reason, "inputs": [], "caltables": [], "parameters": {}, "metrics": {},
-            "versions": {"contimg": "1", "commit": "c"}, **more}  # fmt: skip
+    return {
+        "status": status,
+        "reason": reason,
+        "inputs": [],
+        "caltables": [],
+        "parameters": {},
+        "metrics": {},
+        "versions": {"contimg": "1", "commit": "c"},
+        **more,
+    }
 
 
 def products(tree: Path, tiles: int = 3) -> list[str]:
@@ -48,14 +56,28 @@ def products(tree: Path, tiles: int = 3) -> list[str]:
     )
     mosaic = sidecar(tiles=[{"tile": tile, "status": "ok", "weight": 1.0} for tile in found[:-1]])
     write_json(tree / "mosaics/2025-10-30/0830+55/status.json", mosaic)
-    gates = {"rms": {"value": 1.4, "low": None, "high": 3.0, "unit": "", "verdict": "pass", "reason": None,
-                     "advisory": False}}  # fmt: skip
+    gates = {
+        "rms": {
+            "value": 1.4,
+            "low": None,
+            "high": 3.0,
+            "unit": "",
+            "verdict": "pass",
+            "reason": None,
+            "advisory": False,
+        }
+    }
     for tile in found:
         write_json(
             tree / names.tile_verdict(tile),
-            {"product": names.image_dir(tile), "kind": "tile", "verdict": "pass" if tile == found[0] else "fail",
-             "reason": None if tile == found[0] else "rms", "gates": gates},
-        )  # fmt: skip
+            {
+                "product": names.image_dir(tile),
+                "kind": "tile",
+                "verdict": "pass" if tile == found[0] else "fail",
+                "reason": None if tile == found[0] else "rms",
+                "gates": gates,
+            },
+        )
     rebuild(tree, keep=1)
     return found
 
@@ -67,20 +89,39 @@ def lightcurves(tree: Path, epochs: int = 20) -> pd.DataFrame:
     for name, ra, dec in SOURCES:
         for epoch in range(epochs):
             rows.append(
-                {"source_id": name, "ra_deg": ra, "dec_deg": dec, "mjd": 60978.5 + epoch, "epoch": epoch,
-                 "mosaic": f"2025-10-{epoch + 1:02d}/0830+55", "flux_jy": 0.1 + 0.002 * rng.standard_normal(),
-                 "flux_err_jy": 0.002, "flux_norm": 1.0, "flux_norm_err": 0.02, "flags": 0}
-            )  # fmt: skip
+                {
+                    "source_id": name,
+                    "ra_deg": ra,
+                    "dec_deg": dec,
+                    "mjd": 60978.5 + epoch,
+                    "epoch": epoch,
+                    "mosaic": f"2025-10-{epoch + 1:02d}/0830+55",
+                    "flux_jy": 0.1 + 0.002 * rng.standard_normal(),
+                    "flux_err_jy": 0.002,
+                    "flux_norm": 1.0,
+                    "flux_norm_err": 0.02,
+                    "flags": 0,
+                }
+            )
     table = pd.DataFrame(rows).sort_values(["source_id", "mjd"])
     table.loc[table.index[3], "flux_jy"] = np.nan
     folder = tree / "variability"
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / "lightcurves.parquet", index=False, row_group_size=epochs)
     measures = [
-        {"source_id": name, "ra_deg": ra, "dec_deg": dec, "n_epochs": epochs, "mean_flux_jy": 0.1, "eta": 1.1,
-         "v": 0.02, "vs_mean": np.nan, "m_mean": 0.01}
+        {
+            "source_id": name,
+            "ra_deg": ra,
+            "dec_deg": dec,
+            "n_epochs": epochs,
+            "mean_flux_jy": 0.1,
+            "eta": 1.1,
+            "v": 0.02,
+            "vs_mean": np.nan,
+            "m_mean": 0.01,
+        }
         for name, ra, dec in SOURCES
-    ]  # fmt: skip
+    ]
     pd.DataFrame(measures).to_parquet(folder / "sources.parquet", index=False)
     (folder / "ese_candidates.csv").write_text(
         "source_id,ra_deg,dec_deg,n_epochs,sigma_max,mjd_max,eta,v,median_flux_jy,first_detection_mjd,last_detection_mjd,"

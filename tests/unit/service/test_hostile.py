@@ -36,9 +36,11 @@ _CHECKS: list[CheckFunction] = [
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     tree = service_trees.make(
-        tmp_path_factory.mktemp("hostile"), tiles=1, min_subbands=1,
+        tmp_path_factory.mktemp("hostile"),
+        tiles=1,
+        min_subbands=1,
         service={"requests_per_s": 1e6, "downloads_per_min": 1e6, "max_pending": 100000},
-    )  # fmt: skip
+    )
     service_sky.products(tree.products)
     service_sky.lightcurves(tree.products)
     return create(tree, work=False)
@@ -85,10 +87,25 @@ def test_every_address_keeps_to_its_document(app, client):
 
 
 NASTY = (
-    "'; DROP TABLE batch; --", '" OR 1=1', "../" * 20 + "etc/passwd", "$(touch owned)", "`touch owned`", "| touch owned",
-    "\n--configfile=/etc/passwd", "--snakefile=/etc/passwd", "{{7*7}}", "${7*7}", "<script>", "a" * 999, "\u202e\u0000x", "é" * 300,
-    "%n%s", "2025-10-30T13:00:00/../../../x.ms", "~root/2025-10-30T13:00:00.ms", "\U0001f600",
-)  # fmt: skip
+    "'; DROP TABLE batch; --",
+    '" OR 1=1',
+    "../" * 20 + "etc/passwd",
+    "$(touch owned)",
+    "`touch owned`",
+    "| touch owned",
+    "\n--configfile=/etc/passwd",
+    "--snakefile=/etc/passwd",
+    "{{7*7}}",
+    "${7*7}",
+    "<script>",
+    "a" * 999,
+    "\u202e\u0000x",
+    "é" * 300,
+    "%n%s",
+    "2025-10-30T13:00:00/../../../x.ms",
+    "~root/2025-10-30T13:00:00.ms",
+    "\U0001f600",
+)
 FIELDS = {
     "convert": lambda text: {"start": text, "end": text},
     "calibrate": lambda text: {

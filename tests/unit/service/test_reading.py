@@ -92,9 +92,15 @@ def test_status_holds_what_the_batch_guide_promises(served):
     assert told["queue"]["completed"] == 3
     assert len(told["recent_groups"]) == 2
     assert set(told["recent_groups"][0]) == {
-        "group_id", "state", "received_at", "last_update", "subbands_present", "expected_subbands", "has_calibrator",
+        "group_id",
+        "state",
+        "received_at",
+        "last_update",
+        "subbands_present",
+        "expected_subbands",
+        "has_calibrator",
         "matches",
-    }  # fmt: skip
+    }
     assert told["calibration_sets"][0]["set_name"] == f"{service_sky.TILE}_0834+555"
     health = get(served, "/api/health")
     assert health["status"] == "healthy"
@@ -202,8 +208,13 @@ def test_a_cut_out_is_the_part_of_the_image_at_its_place(served, tmp_path):
 
 def test_metrics_are_what_a_monitor_reads(served):
     text = served[0].get("/metrics").text
-    for line in ('contimg_batches{status="pending"} 0.0', 'contimg_tiles{status="ok"} 2.0', "contimg_rms_over_expected 1.4",
-                 "contimg_disk_free_bytes", "contimg_tile_latency_seconds_bucket"):  # fmt: skip
+    for line in (
+        'contimg_batches{status="pending"} 0.0',
+        'contimg_tiles{status="ok"} 2.0',
+        "contimg_rms_over_expected 1.4",
+        "contimg_disk_free_bytes",
+        "contimg_tile_latency_seconds_bucket",
+    ):
         assert line in text
 
 

@@ -250,9 +250,17 @@ class TestRequestForgery:  # API7: no address of a request is ever fetched; noth
         (plans / "out.json").symlink_to(secret / "key.json")
         (plans / "state.json").symlink_to(served.settings.state / "tokens.json")
         for path in (
-            "plan/out.json", "plan/state.json", "state/service/tokens.json", "../secret/key.json", "plan/../../secret/key.json",
-            "%2e%2e/secret/key.json", "/etc/passwd", "plan/.hidden", "batches/1/state/x", "plan/%00",
-        ):  # fmt: skip
+            "plan/out.json",
+            "plan/state.json",
+            "state/service/tokens.json",
+            "../secret/key.json",
+            "plan/../../secret/key.json",
+            "%2e%2e/secret/key.json",
+            "/etc/passwd",
+            "plan/.hidden",
+            "batches/1/state/x",
+            "plan/%00",
+        ):
             assert served.ask("GET", f"/api/files/{path}", "read").status_code == 404, path
         item = str(secret / "2025-10-30T13:00:00.ms")
         told = served.ask("POST", "/api/batch/image", "run", json={"ms_paths": [item]}).json()
