@@ -45,6 +45,7 @@ include: "rules/mosaic.smk"
 include: "rules/beam.smk"
 include: "rules/qa.smk"
 include: "rules/photometry.smk"
+include: "rules/variability.smk"
 include: "rules/publish.smk"
 include: "rules/plan.smk"
 include: "rules/registry.smk"
@@ -54,7 +55,7 @@ include: "rules/registry.smk"
 rule all:
     default_target: True
     input:
-        NIGHT.up_to_photometry(),
+        NIGHT.up_to_lightcurves(),
 
 
 report: "docs/captions/workflow.rst"

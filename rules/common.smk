@@ -7,6 +7,7 @@ from contimg.qa.options import INJECTED_BY, NOT_JUDGED_BY
 from contimg.registry.sidecars import state_of_others
 from contimg.run.entry import SELECTION_KEYS
 from contimg.run.resources import needs
+from contimg.variability.tables import state_of_others as other_photometry
 
 # A job of a cluster is tried once: the run submits it again, with more memory. Otherwise it would try again inside its
 # allocation, with the old (issues 284 and 348 of the SLURM plugin).

@@ -27,6 +27,10 @@ _COMMANDS = {
         "write raw files of a simulated night, and the truth beside them",
         "contimg simulate --preset demo demo/incoming",
     ),
+    "simulate-lightcurves": (
+        "write photometry of many simulated nights, and the truth beside it (also: simulate lightcurves)",
+        "contimg simulate lightcurves --days 365 --n-sources 300 demo/year",
+    ),
     "compare": (
         "compare the fluxes and places measured in products with those simulated",
         "contimg compare --truth demo/incoming/truth.json --products demo/products",
@@ -71,25 +75,21 @@ _COMMANDS = {
         "ask the registries: valid caltables, noisy tiles, products of a calibrator, what was rejected",
         "contimg query --products /data/products tables --at 2025-10-30T13:00:00 --dec 55",
     ),
+    "lightcurve": (
+        "print and plot the light curve of one source, with its neighbours",
+        "contimg lightcurve J083454.9+553421 --products /data/products --plot curve.png",
+    ),
+    "diff": (
+        "compare two versions of the light curves: which sources changed, and by how much",
+        "contimg diff /data/old /data/products --page changes.html",
+    ),
+    "export": (
+        "write light curves, measures of variability or epochs as VOTable, CSV, Parquet or FITS",
+        "contimg export curves.vot --source J083454.9+553421 --products /data/products",
+    ),
     "retry": (
         "let the next run make again what ended with an error or was killed too often",
         "contimg retry --products /data/products",
-    ),
-    "serve": (
-        "batches over REST, and pages of what the products tree holds",
-        "contimg serve --config incoming=/data/raw products=/data/products",
-    ),
-    "token": (
-        "make, list or revoke tokens: who may use the service, and for what",
-        "contimg token add observer --role run",
-    ),
-    "batch": (
-        "submit, list, show, follow, cancel or retry batches of a service",
-        "contimg batch submit image 2025-10-30T13:00:00 --set robust=0 --wait",
-    ),
-    "watch": (
-        "start the workflow for each tile and transit as it becomes complete on disk",
-        "contimg watch --config incoming=/data/raw products=/data/products",
     ),
 }
 
@@ -108,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 where the subcommand's own verdict is bad, 2 for an error said in one line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:2] == ["simulate", "lightcurves"]:
+        words[:2] = ["simulate-lightcurves"]
     args = _parser(words[0] if words else "").parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
@@ -135,7 +137,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == command:
-            implementation = importlib.import_module(f"contimg.cli.{name}")
+            implementation = importlib.import_module(f"contimg.cli.{name.replace('-', '_')}")
             implementation.add_arguments(parts)
             parts.set_defaults(run=implementation.run)
     return parser

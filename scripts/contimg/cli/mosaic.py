@@ -26,7 +26,7 @@ from contimg.core.provenance import REPOSITORY
 from contimg.index.build import build_index
 from contimg.jobs import frame, treelock
 from contimg.night.night import plan
-from contimg.night.readiness import (
+from contimg.run.unattended import (
     Readiness,
     WaitedTooLong,
     Wanted,

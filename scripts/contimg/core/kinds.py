@@ -102,6 +102,7 @@ KINDS = (
     Kind(
         "photometry", "photometry/{date}/{product}.parquet", "beside", "photometry_mosaic", repeats=("qa: ",)
     ),
+    Kind("lightcurves", "variability/lightcurves.parquet", "beside", "lightcurves"),
     Kind("tile_beam", "beam/{date}/{tile}", "inside", "beam_tile", repeats=("image: ",)),
     Kind("beam", "beam/{first}_{last}", "inside", "beam_measure", repeats=("none of ",)),
     Kind("receipt", "state/published/{date}/{product}.json", "itself", "publish_mosaic", repeats=("qa: ",)),

@@ -143,6 +143,10 @@ def photometry(date: str, product: str) -> str:
 
 SOURCE_LIST = BY_NAME["source_list"].path
 """What is measured in every mosaic."""
+LIGHTCURVES = BY_NAME["lightcurves"].path
+"""The light curves of all sources: a folder."""
+VARIABILITY = "variability/sources.parquet"
+"""How much each source varies."""
 
 
 def injection_record(tile: str) -> str:

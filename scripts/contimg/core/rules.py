@@ -151,6 +151,14 @@ RULES = (
         "logs/photometry_mosaic/{date}/{product}.log",
         input_s=1.0,  # for 10,000 sources
     ),
+    # Memory is bounded whatever the number of epochs; disk is that of a year of some thousand sources.
+    Rule(
+        "lightcurves",
+        "light curves",
+        "none",
+        Need(3000, 0, 30, 0, 1000, 0),
+        "logs/lightcurves/all.log",
+    ),
     Rule(
         "publish_mosaic",
         "published",

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 from contimg.core.errors import DiskFull
-from contimg.core.room import there
 
 RESERVE_VARIABLE = "CONTIMG_DISK_RESERVE_BYTES"
 """Carries `disk_reserve_gb` from the run to its jobs."""
@@ -15,7 +14,9 @@ RESERVE_VARIABLE = "CONTIMG_DISK_RESERVE_BYTES"
 
 def free_bytes(path: Path) -> int:
     """Free space where a directory is, or will be."""
-    return shutil.disk_usage(there(path)).free
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
 
 
 def reserve_bytes() -> int:

@@ -253,6 +253,11 @@ class Night:
         """What `up_to_qa` gives, the list of sources and their photometry in every mosaic, where there is a list."""
         return [*self.up_to_qa(), *([names.SOURCE_LIST] if self.measured else ()), *self.photometry()]
 
+    def up_to_lightcurves(self) -> list[str]:
+        """What `up_to_photometry` gives, and the light curves of all nights, where there is a list of sources."""
+        curves = [names.LIGHTCURVES, names.VARIABILITY] if self.measured else []
+        return [*self.up_to_photometry(), *curves]
+
     def photometry(self) -> list[str]:
         """Photometry of the mosaics of the range; nothing where there is no list of sources."""
         tables = (
@@ -272,7 +277,7 @@ class Night:
     def registered(self, targets: Iterable[str]) -> list[str]:
         """What the registries come after in a run with these targets: they alone publish nothing."""
         published = self.publication_records() if "publish" in targets else []
-        return [*self.up_to_photometry(), *published]
+        return [*self.up_to_lightcurves(), *published]
 
     def bytes_of(self, tile: str) -> int:
         """Size of a tile's raw files in bytes."""

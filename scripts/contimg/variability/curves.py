@@ -180,6 +180,11 @@ def write_index(folder: Path, parts: Sequence[pd.DataFrame]) -> None:
     pq.write_table(pa.Table.from_pandas(index, schema=_INDEX_SCHEMA, preserve_index=False), folder / INDEX)
 
 
+def empty() -> pd.DataFrame:
+    """Light curves without rows."""
+    return to_frame(schema().empty_table())
+
+
 def write(folder: Path, frame: pd.DataFrame) -> None:
     """Write light curves that fit into memory: a folder that is not there yet, with one part.
 

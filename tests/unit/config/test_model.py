@@ -14,7 +14,6 @@ from contimg.config.load import load
 from contimg.config.model import Config
 from contimg.config.notify import NotifyOptions
 from contimg.config.retention import RegistryOptions, RetentionOptions
-from contimg.config.service import ServiceOptions
 from contimg.config.slurm import SlurmOptions
 from contimg.convert.options import FlaggingOptions
 from contimg.core.errors import ConfigError
@@ -26,6 +25,7 @@ from contimg.photometry.options import PhotometryOptions
 from contimg.qa.options import QaOptions
 from contimg.sky.options import CatalogOptions
 from contimg.telescope.options import BeamOptions
+from contimg.variability.options import VariabilityOptions
 
 SECTIONS = (
     SlurmOptions,
@@ -40,7 +40,7 @@ SECTIONS = (
     QaOptions,
     RegistryOptions,
     RetentionOptions,
-    ServiceOptions,
+    VariabilityOptions,
 )
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(
     f"{name},{ra},{dec},10,-0.5,test"

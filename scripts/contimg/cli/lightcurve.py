@@ -1,0 +1,90 @@
+"""`contimg lightcurve`: one source, printed and plotted, with its neighbours."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from contimg.core import names
+from contimg.core.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg lightcurve`."""
+    from contimg.config.files import take_configuration
+
+    parser.add_argument("source", nargs="+", help="its name, or RA and Dec in degrees (ICRS)")
+    parser.add_argument(
+        "--products", type=Path, help="the products tree (default: that of the configuration)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: PNG, PDF or SVG")
+    parser.add_argument(
+        "--neighbours", type=int, default=3, metavar="N", help="nearest sources shown (default: 3)"
+    )
+    parser.add_argument("--csv", action="store_true", help="every column, as comma-separated values")
+    take_configuration(parser)
+
+
+def products_tree(args: argparse.Namespace) -> Path:
+    """The products tree that is meant."""
+    from contimg.config.files import read_configuration
+    from contimg.config.load import load
+
+    if args.products is not None:
+        return Path(args.products).absolute()
+    return load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd()).products
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the light curve."""
+    import pandas as pd
+
+    from contimg.photometry.table import flag_words
+    from contimg.variability import curves, lookup
+    from contimg.variability.plots import plot
+
+    tree = products_tree(args)
+    folder = tree / names.LIGHTCURVES
+    if not (tree / names.VARIABILITY).is_file():
+        raise InputError(f"{tree}: no light curves in it; make them: snakemake lightcurves")
+    sources = pd.read_parquet(tree / names.VARIABILITY)
+    name = lookup.resolve(sources, args.source)
+    rows = curves.read_source(folder, name)
+    if args.csv:
+        print(rows.to_csv(index=False), end="")
+    else:
+        own = sources[sources["source_id"] == name].iloc[0]
+        print(
+            f"{name}  RA {own['ra_deg']:.5f}  Dec {own['dec_deg']:+.5f}  {own['n_epochs']} epochs, {len(rows)} points"
+        )
+        print(
+            f"median {1e3 * own['median_flux_jy']:.3f} mJy  η {own['eta']:.2f} ({own['eta_sigma']:+.1f} σ)  "
+            f"V {own['v']:.3f} ({own['v_sigma']:+.1f} σ)  V_s {own['vs_max']:.1f}  m {own['m_max']:.2f}  "
+            f"modulation {100 * own['modulation']:.1f} %"
+        )
+        line = "{:>11}  {:24}  {:>9}  {:>7}  {:>9}  {:>7}  {:>6}  {:4}  {}".format
+        print(
+            line("mjd", "mosaic", "flux", "error", "on scale", "error", "zero", "used", "flags") + "   (mJy)"
+        )
+        for row in rows.to_dict("records"):
+            columns = ("flux_jy", "flux_err_jy", "flux_norm", "flux_norm_err")
+            cells = [f"{1e3 * row[column]:.3f}" for column in columns]
+            zero = f"{row['zero_point']:.3f}" if row["normalised"] else "none"
+            used = "yes" if row["used"] else "no"
+            print(line(f"{row['mjd']:.4f}", row["mosaic"], *cells, zero, used, flag_words(int(row["flags"]))))
+        near = lookup.neighbours(sources, name, args.neighbours)
+        if len(near):
+            print("neighbours:")
+        for other in near.to_dict("records"):
+            print(
+                f"  {other['source_id']}  {other['distance_arcsec'] / 60.0:.1f}'  "
+                f"{1e3 * other['median_flux_jy']:.2f} mJy  η {other['eta']:.2f}  V {other['v']:.3f}"
+            )
+    if args.plot is not None:
+        near = lookup.neighbours(sources, name, args.neighbours)
+        beside = {
+            f"{other} ({distance / 60.0:.1f}')": curves.read_source(folder, other)
+            for other, distance in zip(near["source_id"], near["distance_arcsec"], strict=True)
+        }
+        plot(args.plot, name, rows, beside)
+    return 0
