@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from contimg.calibrate.model import DriftModel
 from contimg.core.casa import NAME_PREFIX
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
-from contimg.ms.noise import NOISE_KEYWORD, hands_of, read_noise_shape
+from contimg.ms.noise import NOISE_KEYWORD, SUBBANDS_KEYWORD, hands_of, read_noise_shape, read_subbands
 from contimg.ms.sets import MsWriter, read_meta
 from contimg.telescope.geometry import antenna_uvw, location
 
@@ -142,11 +142,20 @@ def average(
             row_uvw = uvw[number, small.ant1] - uvw[number, small.ant2]
             writer.write_time(number, row_uvw, total, bad, _row_weight(norm / quiet[keep], bad))
         writer.write_keyword(NOISE_KEYWORD, noise)
+        edges = [span.start for span in read_subbands(ms, meta)]
+        writer.write_keyword(SUBBANDS_KEYWORD, np.array([*edges, len(meta.freq_hz)], dtype=np.int32))
     return _describe(out_ms, small, long, count / (meta.n_times * n_chan * n_pol), statistics)
 
 
 def collapse(
-    data: CalibratorData, phases: NDArray[np.complex128], good: NDArray[np.bool_], out_ms: Path, threads: int
+    data: CalibratorData,
+    phases: NDArray[np.complex128],
+    good: NDArray[np.bool_],
+    out_ms: Path,
+    threads: int,
+    *,
+    known: NDArray[np.complex128] | None = None,
+    width: int = 1,
 ) -> None:
     """Take solved phases out of averaged data and average the bins into one: what a bandpass is solved on.
 
@@ -162,15 +171,26 @@ def collapse(
         Where the set of one time is written.
     threads
         For the compiled loop.
+    known : (nant, nchan, 2), optional
+        What is known of the gains over the band: taken out as well.
+    width
+        Channels averaged into one, a divisor of their number. With `known` of the noise's shape they are equally noisy.
     """
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
     meta = data.meta
+    back = (
+        None if known is None else (1.0 / (known[meta.ant1] * known[meta.ant2].conj())).astype(np.complex64)
+    )
     n_bl = meta.n_baselines
     total, norm = np.zeros(meta.shape[1:], np.complex64), np.zeros(meta.shape[1:], np.float32)
     visibility, flag = np.empty(meta.shape[1:], np.complex64), np.empty(meta.shape[1:], bool)
     usable = good[meta.ant1] & good[meta.ant2]
     one = replace(
-        meta, times_jd=meta.times_jd.mean(keepdims=True), integration_s=meta.integration_s.sum(keepdims=True)
+        meta,
+        times_jd=meta.times_jd.mean(keepdims=True),
+        integration_s=meta.integration_s.sum(keepdims=True),
+        freq_hz=meta.freq_hz.reshape(-1, width).mean(axis=1),
+        channel_width_hz=meta.channel_width_hz * width,
     )
     with tables.table(str(data.path), ack=False) as table, MsWriter(out_ms, one) as writer:
         for i in range(meta.n_times):
@@ -178,7 +198,11 @@ def collapse(
                 table.getcolnp(column, array, i * n_bl, n_bl)
             weight = np.where(usable, table.getcol("WEIGHT", i * n_bl, n_bl), 0).astype(np.float32)
             turn = (phases[i, meta.ant1] * phases[i, meta.ant2].conj()).astype(np.complex64)
+            if back is not None:
+                visibility *= back
             _add_turned(visibility, flag, weight, turn, total, norm)
+        if width > 1:
+            total, norm = (array.reshape(n_bl, -1, width, 2).sum(axis=2) for array in (total, norm))
         bad = _finish(total, norm, np.zeros((n_bl, 4)))
         uvw = table.getcol("UVW", meta.n_times // 2 * n_bl, n_bl)
         writer.write_time(0, uvw, total, bad, _row_weight(norm, bad))

@@ -45,7 +45,16 @@ class CalibrationOptions(Options):
         60.0, "Solution interval of the phase solution that is applied while solving the bandpass.", unit="s"
     )
     bandpass_minsnr: Annotated[float, Field(ge=0), NUMBER] = key(
-        5.0, "A bandpass solution of lower signal-to-noise ratio is flagged.", unit="σ"
+        5.0,
+        "An antenna whose bandpass has a lower signal-to-noise ratio (median over the band, of the channels it is "
+        "solved on) is flagged; single channels are not chosen by it, which would prefer large amplitudes.",
+        unit="σ",
+    )
+    bandpass_snr: Annotated[float, Field(ge=0), NUMBER] = key(
+        45.0,
+        "Channels of a subband are averaged until an antenna's bandpass is expected to reach this signal-to-noise "
+        "ratio: noise makes amplitudes, and so fluxes, wrong by its inverse square. 0: never averaged.",
+        unit="σ",
     )
     gain_minsnr: Annotated[float, Field(ge=0), NUMBER] = key(
         3.0, "A gain solution of lower signal-to-noise ratio is flagged.", unit="σ"

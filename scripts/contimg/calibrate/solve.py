@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from casacore import tables
+from numpy.typing import NDArray
 
-from contimg.calibrate import bandpass
+from contimg.calibrate import bandpass, channels
 from contimg.calibrate.average import CalibratorData, collapse
 from contimg.calibrate.options import CalibrationOptions
 from contimg.core.casa import NAME_PREFIX, CasaTasks
@@ -21,6 +23,7 @@ from contimg.core.errors import Rejected
 from contimg.gains.apply import apply_gains
 from contimg.gains.tables import Gains, evaluate, phases_in_time
 from contimg.ms.meta import MsMeta
+from contimg.ms.noise import read_noise_shape, read_subbands
 from contimg.ms.sets import read_meta
 
 COARSE_CHANNELS = 32
@@ -69,13 +72,15 @@ class Solver:
         self._gaincal(ms, table, calmode="p", solint=f"{self.options.prebandpass_solint_s}s")
         _require(table, "phase", data)
 
-    def bandpass(self, data: CalibratorData, ms: Path, table: Path, *, delay: Path | None) -> None:
+    def bandpass(
+        self, data: CalibratorData, ms: Path, table: Path, *, delay: Path | None, gaps: bool = True
+    ) -> None:
         """One complex bandpass from a set of one time made from `data`; `delay` is applied."""
         bandpass.solve(
             self.casa,
             ms,
             table,
-            fillgaps=self.options.fillgaps_channels,
+            fillgaps=self.options.fillgaps_channels if gaps else 0,
             scratch=self.scratch,
             threads=self.threads,
             **self._common(),
@@ -83,9 +88,11 @@ class Solver:
             solint="inf",
             combine="scan",
             solnorm=False,
-            minsnr=self.options.bandpass_minsnr,
+            minsnr=0.0,
             gaintable=[] if delay is None else [str(delay)],
         )
+        if table.exists():
+            channels.flag_weak(table, self.options.bandpass_minsnr)
         _require(table, "bandpass", data)
 
     def gain(self, data: CalibratorData, ms: Path, table: Path) -> None:
@@ -111,12 +118,42 @@ class Solver:
         phases = self.scratch / "phases"
         squeezed = self._averaged(data, evaluate(data.meta, delay=delay), "squeezed", COARSE_CHANNELS)
         self.phases(data, squeezed, phases)
+        turned = phases_in_time(phases, data.meta)
         collapsed = self.scratch / "collapsed.ms"
-        collapse(data, *phases_in_time(phases, data.meta), collapsed, self.threads)
-        self.bandpass(data, collapsed, band, delay=delay)
-        flat = self._averaged(data, evaluate(data.meta, delay=delay, bandpass=band), "flat", 1)
-        self.gain(data, flat, gain)
+        width = self.channels_averaged(data)
+        if width == 1:
+            collapse(data, *turned, collapsed, self.threads)
+            self.bandpass(data, collapsed, band, delay=delay)
+        else:
+            self._smooth_bandpass(data, turned, collapsed, band, delay, width)
+        steady = evaluate(data.meta, delay=delay, bandpass=band)
+        known = replace(steady, varying=turned[0], good=steady.good & turned[1][:, np.newaxis])
+        self.gain(data, self._averaged(data, known, "flat", 1), gain)
+        _turn(gain, turned[0].mean(axis=0))
         return phases
+
+    def channels_averaged(self, data: CalibratorData) -> int:
+        """How many channels each solution of the bandpass has."""
+        subbands = read_subbands(data.path, data.meta)
+        return channels.choose_width(channels.antenna_snr(data), self.options.bandpass_snr, subbands)
+
+    def _smooth_bandpass(
+        self,
+        data: CalibratorData,
+        turned: tuple[NDArray[np.complex128], NDArray[np.bool_]],
+        collapsed: Path,
+        band: Path,
+        delay: Path,
+        width: int,
+    ) -> None:
+        """Solve a bandpass on averaged channels and bring it to all."""
+        amplitude = np.sqrt(read_noise_shape(data.path, data.meta)).astype(np.float64)
+        delays = evaluate(data.meta, delay=delay)
+        phases, good = turned
+        usable = good & delays.good.any(axis=1)
+        collapse(data, phases, usable, collapsed, self.threads, known=delays.steady * amplitude, width=width)
+        self.bandpass(data, collapsed, band, delay=None, gaps=False)
+        channels.expand(band, width, read_subbands(data.path, data.meta), data.meta.freq_hz, amplitude)
 
     def _averaged(self, data: CalibratorData, gains: Gains, name: str, channels: int) -> Path:
         """A copy of the averaged data without some gains, averaged to at least so many channels."""
@@ -142,6 +179,15 @@ class Solver:
             minsnr=self.options.gain_minsnr,
             **settings,
         )
+
+
+def _turn(table: Path, mean: NDArray[np.complex128]) -> None:
+    """Turn gains by the phases of `mean`, (nant, 2): those that had been taken out before they were solved for."""
+    size = np.abs(mean)
+    phase = np.divide(mean, size, out=np.ones_like(mean), where=size > 0)
+    with tables.table(str(table), readonly=False, ack=False) as main:
+        turned = main.getcol("CPARAM") * phase[main.getcol("ANTENNA1")][:, np.newaxis, :]
+        main.putcol("CPARAM", turned.astype(np.complex64))
 
 
 def averaging(n_channels: int, least: int) -> int:

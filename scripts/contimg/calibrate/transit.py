@@ -163,6 +163,7 @@ def solve_transit(
                 for source, apparent in zip(model.neighbours, model.mean_apparent_jy[1:], strict=True)
             },
             "n_time_bins": data.meta.n_times,
+            "bandpass_channels": solver.channels_averaged(data),
             "departed": {"antennas": departed.reasons, "n_channels": n_channels},
             **verdict.metrics,
         },

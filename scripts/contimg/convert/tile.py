@@ -35,7 +35,7 @@ from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.index import uvh5
 from contimg.ms.meta import MsMeta
-from contimg.ms.noise import NOISE_KEYWORD
+from contimg.ms.noise import NOISE_KEYWORD, SUBBANDS_KEYWORD
 from contimg.ms.sets import CORRELATIONS, MsWriter, verify
 from contimg.telescope import geometry
 
@@ -152,6 +152,8 @@ def convert_tile(
             writer.write_weight(i, (report.weight[i] * samples[i]).astype(np.float32))
         writer.write_history(report.lines)
         writer.write_keyword(NOISE_KEYWORD, noise_shape.astype(np.float32))
+        first = [subband.first_channel for subband in plan.subbands]
+        writer.write_keyword(SUBBANDS_KEYWORD, np.array([*first, len(meta.freq_hz)], dtype=np.int32))
     verify(out_ms, meta)
     seconds["finish"] = time.perf_counter() - began - sum(seconds.values())
     files = [Path(subband.path) for subband in plan.subbands if subband.path is not None]

@@ -11,6 +11,7 @@ the ANTENNA table x channels x hands, 0.7 MB, where a WEIGHT_SPECTRUM would take
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from contimg.ms.meta import MsMeta
 
 NOISE_KEYWORD = "CONTIMG_NOISE"
 """Of the main table: T, (nant, nchan, 2), float32."""
+
+SUBBANDS_KEYWORD = "CONTIMG_SUBBANDS"
+"""Of the main table: the first channel of each subband, ascending, and the number of channels. Gains may step there."""
 
 HANDS = {5: (0, 0), 6: (0, 1), 7: (1, 0), 8: (1, 1), 9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1)}
 """CASA correlation type -> hand of antenna 1 and of antenna 2 (RR 5 … LL 8, XX 9 … YY 12)."""
@@ -51,3 +55,13 @@ def read_noise_shape(ms: Path, meta: MsMeta) -> NDArray[np.float32]:
             f"{ms}: the keyword {NOISE_KEYWORD} has shape {shape.shape}, expected {expected}; convert again"
         )
     return shape
+
+
+def read_subbands(ms: Path, meta: MsMeta) -> list[slice]:
+    """The channels of each subband, ascending; one subband where the set says nothing of them."""
+    with tables.table(str(ms), readonly=True, ack=False) as table:
+        known = SUBBANDS_KEYWORD in table.keywordnames()
+        edges = (
+            [int(edge) for edge in table.getkeyword(SUBBANDS_KEYWORD)] if known else [0, len(meta.freq_hz)]
+        )
+    return [slice(first, last) for first, last in pairwise(edges)]
