@@ -43,6 +43,14 @@ _COMMANDS = {
         "report what a run has come to: failures by cause, numbers at a glance, times against the plan",
         "contimg report --config incoming=/data/raw products=/data/products start=2025-10-30 end=2025-10-31",
     ),
+    "sources": (
+        "list the sources of an image with their fluxes and errors, or write them (CSV, VOTable, parquet, regions)",
+        "contimg sources /data/products/mosaics/2025-10-30/0830+55 --top 20",
+    ),
+    "measure": (
+        "measure the flux, or its upper limit, at places of an image",
+        "contimg measure /data/products/mosaics/2025-10-30/0830+55 --at '08h27m +55d'",
+    ),
     "verify": (
         "check whether products and their inputs are still what they were",
         "contimg verify /data/products/images/2025-10-30/2025-10-30T13:00:00",

@@ -40,22 +40,29 @@ class Mosaic:
 
     @classmethod
     def of(cls, directory: Path) -> Mosaic:
-        """Of a mosaic's directory, a tile's, or a published version's.
+        """Of a mosaic's directory, a tile's, or a published version's; or of its FITS file.
 
         Raises
         ------
         InputError
             There is no image with its rms.
         """
-        found = sorted(directory.glob("*.rms.fits")) if directory.is_dir() else []
+        if directory.suffix == ".fits":
+            noise = directory.with_name(
+                directory.name.removesuffix(".fits").removesuffix(".pbcor").removesuffix(".image")
+                + ".rms.fits"
+            )
+            found = [noise] if noise.is_file() else []
+        else:
+            found = sorted(directory.glob("*.rms.fits")) if directory.is_dir() else []
         if len(found) != 1:
             raise InputError(
                 f"{directory}: expected the directory of a mosaic or a tile with one .rms.fits, found {len(found)}; "
                 "its status.json says whether it was rejected"
             )
-        stem = found[0].name.removesuffix(".rms.fits")
-        corrected = directory / f"{stem}.pbcor.fits"
-        return cls(corrected if corrected.is_file() else directory / f"{stem}.fits", found[0])
+        stem, folder = found[0].name.removesuffix(".rms.fits"), found[0].parent
+        corrected = folder / f"{stem}.pbcor.fits"
+        return cls(corrected if corrected.is_file() else folder / f"{stem}.fits", found[0])
 
     def header(self) -> fits.Header:
         """The image's header, 2-D."""
@@ -101,7 +108,7 @@ def of_mosaic(
     x, y = (np.asarray(axis, float) for axis in WCS(header).celestial.world_to_pixel(places))
     with ExitStack() as stack:
         planes = [
-            stack.enter_context(fits.open(path, memmap=True))[0].section
+            stack.enter_context(fits.open(path, memmap=False))[0].section
             for path in (mosaic.image, mosaic.rms)
         ]
         found = extract(
@@ -256,8 +263,9 @@ def _artefacts(
 
 def _noisy(map_rms: Array, mosaic: Mosaic, options: PhotometryOptions) -> Array:
     """Where the rms map is far above its best, of a sparse sample of the mosaic."""
-    with fits.open(mosaic.rms, memmap=True) as hdus:
-        sample = np.asarray(hdus[0].data[::16, ::16], float)
+    with fits.open(mosaic.rms, memmap=False) as hdus:
+        plane = hdus[0].section
+        sample = np.array([plane[row][::16] for row in range(0, plane.shape[0], 16)], float)
     sample = sample[np.isfinite(sample)]
     if not len(sample):
         return np.zeros(len(map_rms), bool)

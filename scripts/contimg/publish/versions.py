@@ -122,6 +122,7 @@ def _fill(
     sources: dict[str, str],
 ) -> None:
     """Write everything that a version holds, the manifest last, all of it read-only."""
+    from contimg.publish.catalogue import write_catalogue
     from contimg.publish.images import write_images
 
     found = names.product_of(product)
@@ -130,6 +131,7 @@ def _fill(
     state = read_json(directory / STATUS)
     stem = names.public_stem(found.name, found.date, number)
     row = write_images(directory, part, found, stem, number, state)
+    counts = write_catalogue(directory, part, found, stem, configuration)
     shutil.copyfile(directory / f"{found.name}.png", part / f"{stem}.png")
     shutil.copyfile(directory / STATUS, part / STATUS)
     write_json(part / VERDICT, dict(verdict))
@@ -148,6 +150,7 @@ def _fill(
         "verdict": verdict["verdict"],
         "gates": verdict["gates"],
         "notes": verdict["notes"],
+        "catalogue": counts,
         "provenance": {
             key: state[key]
             for key in ("inputs", "caltables", "parameters", "metrics", "versions", "tiles")

@@ -6,10 +6,9 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 from astropy.wcs import WCS
 
+from builders.mosaic_fields import BEAM_PIX, field, header, noise, points, widths
 from contimg.photometry import forced
 from contimg.sky.measure import PixelBeam, measure
-
-from .fields import BEAM_PIX, field, header, noise, points, widths
 
 
 @pytest.fixture(scope="module")

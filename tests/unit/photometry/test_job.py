@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from astropy.coordinates import SkyCoord
 
+from builders.photometry_nights import COUNT, DATE, DEC, NAME, NOISE_JY, SLOPE, plant, sky
 from contimg.core import names
 from contimg.core.errors import Rejected
 from contimg.core.products import write_json
@@ -16,8 +17,6 @@ from contimg.photometry.options import PhotometryOptions
 from contimg.photometry.table import Flag
 from contimg.qa import verdict as qa
 from contimg.sky.catalog import Catalog
-
-from .nights import COUNT, DATE, DEC, NAME, NOISE_JY, SLOPE, plant, sky
 
 SKY = sky()
 BLANK = (127.6, 55.02)  # where there is nothing

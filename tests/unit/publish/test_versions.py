@@ -2,10 +2,12 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.io.votable import parse_single_table
 from astropy.table import Table
 from astropy.wcs import WCS
 from mocpy import MOC
@@ -222,3 +224,19 @@ def test_the_command_withdraws_what_it_is_given(tree, capsys, named):
 def test_a_withdrawal_that_cannot_be_says_why(tree, capsys, arguments, said):
     assert main(["withdraw", *arguments, "--products", str(tree)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_version_carries_its_catalogue(tree):
+    """QA's places, measured: the source of one pixel at the middle."""
+    verdict = plant_mosaic(tree)
+    sky = WCS(fits.getheader(tree / PATH / "0830+55.fits")).pixel_to_world(60, 40)
+    places = pd.DataFrame({"ra_deg": [sky.ra.deg], "dec_deg": [sky.dec.deg]})
+    places.to_parquet(tree / f"qa/{DATE}/0830+55.sources.parquet")
+    version = publish(PATH, verdict, "photometry: {calibration_error: 0.1}\n", tree=tree)
+    assert version.manifest["catalogue"] == {"n_sources": 1}
+    table = parse_single_table(version.path / f"{STEM}.sources.vot")
+    assert {field.name: str(field.unit) for field in table.fields}["flux_err_jy"] == "Jy"
+    assert {info.name: info.value for info in table.infos}["freq_hz"] == "1405000000.0"
+    (row,) = pd.read_parquet(version.path / f"{STEM}.sources.parquet").to_dict("records")
+    assert row["flux_jy"] == pytest.approx(1.0)
+    assert row["cal_err_jy"] == pytest.approx(0.1)

@@ -1,0 +1,72 @@
+"""`contimg measure`: the flux, or its upper limit, at a place of an image."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from contimg.core.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `contimg measure`."""
+    parser.add_argument(
+        "image",
+        type=Path,
+        help="directory of a mosaic, a tile's image or a published version; or its FITS file",
+    )
+    parser.add_argument(
+        "--at",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="a name (J083454.9+553421) or coordinates ('08h27m +55d', '126.75 55.0'), ICRS; may be repeated",
+    )
+    parser.add_argument("--list", type=Path, metavar="FILE", help="a table with ra_deg and dec_deg")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the covered places into FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; exit status 1 if a place is not covered."""
+    from astropy.coordinates import SkyCoord
+
+    from contimg.photometry import catalogue, positions
+    from contimg.photometry.measured import Mosaic
+    from contimg.photometry.options import PhotometryOptions
+
+    asked = [positions.parse(text) for text in args.at]
+    labels = list(args.at)
+    if args.list is not None:
+        own = positions.read_own(args.list)
+        asked += list(SkyCoord(own["ra_deg"].to_numpy(), own["dec_deg"].to_numpy(), unit="deg"))
+        labels += [name or f"row {number}" for number, name in enumerate(own["name"], start=1)]
+    if not asked:
+        raise InputError("nothing to measure: give --at PLACE or --list FILE")
+    options = PhotometryOptions()
+    places = SkyCoord([p.ra.deg for p in asked], [p.dec.deg for p in asked], unit="deg")
+    rows, header = catalogue.at_places(Mosaic.of(args.image), places, options)
+    beam = f"{3600 * header['BMAJ']:.1f} × {3600 * header['BMIN']:.1f} arcsec, PA {header.get('BPA', 0.0):.0f} deg"
+    print(f"{args.image}: {header['RESTFRQ'] / 1e6:.1f} MHz, beam {beam}")
+    for number, label in enumerate(labels):
+        print(f"{label}: {told(rows.loc[number]) if number in rows.index else 'not covered by this image'}")
+    if args.csv is not None:
+        catalogue.write(args.csv, rows, header, options, kind="csv")
+    return 0 if len(rows) == len(labels) else 1
+
+
+def told(row: Any) -> str:
+    """One line on a measurement: flux with both errors, noise, limit, flags."""
+    mjy = {
+        name: 1e3 * float(row[f"{name}_jy"])
+        for name in ("flux", "stat_err", "flux_err", "local_rms", "upper_limit")
+    }
+    line = (
+        f"{mjy['flux']:.3f} ± {mjy['stat_err']:.3f} mJy (noise), ± {mjy['flux_err']:.3f} (with calibration); "
+        f"rms {mjy['local_rms']:.3f} mJy/beam"
+    )
+    if math.isfinite(mjy["upper_limit"]):
+        line += f"; not seen: below {mjy['upper_limit']:.3f} mJy (3 σ)"
+    words = ", ".join(word for word in str(row["flag_words"]).split(", ") if word and word != "not seen")
+    return f"{line}; {words}" if words else line

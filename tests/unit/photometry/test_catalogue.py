@@ -1,0 +1,136 @@
+"""The catalogue of an image: what is in it is found, and every file of it says units, frequency and errors."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.io.votable import parse_single_table
+from astropy.wcs import WCS
+
+from builders.mosaic_fields import field
+from contimg.cli.main import main
+from contimg.photometry import catalogue
+from contimg.photometry.measured import Mosaic
+from contimg.photometry.options import PhotometryOptions
+
+OPTIONS = PhotometryOptions()
+
+
+@pytest.fixture(scope="module")
+def sky():
+    return field(shape=(500, 600), count=60, snr=(30.0, 1000.0), apart_pix=45.0)
+
+
+@pytest.fixture(scope="module")
+def where(sky, tmp_path_factory):
+    """Directory of a mosaic with its image and rms."""
+    folder = tmp_path_factory.mktemp("mosaics") / "0830+55"
+    folder.mkdir()
+    for suffix, plane in (("", sky.image), (".rms", sky.rms)):
+        fits.writeto(folder / f"0830+55{suffix}.fits", plane, sky.header)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(where):
+    return catalogue.found_in(Mosaic.of(where), OPTIONS)[0]
+
+
+def test_all_sources_are_found_with_their_fluxes_and_places(sky, found):
+    truth = WCS(sky.header).pixel_to_world(sky.x, sky.y)
+    at, apart, _ = truth.match_to_catalog_sky(SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg"))
+    assert len(set(at)) == len(sky.x) == len(found)
+    rows = found.iloc[at]
+    pull = (rows["flux_jy"].to_numpy() - sky.flux) / rows["stat_err_jy"].to_numpy()
+    # 60 unit deviates: 1 ± 0.09; the free place raises a flux by half an error squared at 30 σ, nothing here
+    assert np.std(pull) == pytest.approx(1.0, abs=0.3)
+    # Condon's error of a place is for the noise at the peak; 3.3 of 60 pairs
+    offset = apart.arcsec / np.hypot(rows["ra_err_arcsec"], rows["dec_err_arcsec"])
+    assert np.sqrt(np.mean(offset**2)) == pytest.approx(1.0, abs=0.4)
+
+
+def test_errors_hold_the_calibration_term(found):
+    brightest = found.iloc[0]
+    expected = np.hypot(brightest["stat_err_jy"], OPTIONS.calibration_error * brightest["flux_jy"])
+    assert brightest["flux_err_jy"] == pytest.approx(expected)
+    assert brightest["flux_err_jy"] > 5 * brightest["stat_err_jy"]
+
+
+@pytest.mark.parametrize("kind", ["votable", "csv", "parquet"])
+def test_a_file_has_the_same_rows_and_says_its_units_and_frequency(found, sky, tmp_path, kind):
+    path = tmp_path / "sources"
+    catalogue.write(path, found, sky.header, OPTIONS, kind=kind)
+    if kind == "votable":
+        table = parse_single_table(path)
+        assert {f.name: str(f.unit or "") for f in table.fields}["flux_jy"] == "Jy"
+        assert "primary beam" in next(f for f in table.fields if f.name == "flux_jy").description
+        back, text = table.to_table().to_pandas(), path.read_text()
+        assert "1405000000" in text
+    elif kind == "csv":
+        text = path.read_text()
+        assert "# freq_hz: 1405000000.0" in text
+        assert "flux_jy [Jy]" in text
+        back = pd.read_csv(io.StringIO(text), comment="#")
+    else:
+        assert b'"freq_hz": 1405000000.0' in pq.read_schema(path).metadata[b"contimg"]
+        back = pd.read_parquet(path)
+    assert list(back) == list(catalogue.COLUMNS)
+    np.testing.assert_allclose(back["flux_jy"], found["flux_jy"])
+    assert back["source_id"].tolist() == found["source_id"].tolist()
+
+
+def test_regions_are_ellipses_at_the_sources(found, sky):
+    lines = catalogue.regions(found, sky.header).splitlines()
+    assert lines[2] == "icrs"
+    assert len(lines) == 3 + len(found)
+    assert lines[3].startswith(
+        f'ellipse({found["ra_deg"][0]:.6f},{found["dec_deg"][0]:.6f},15.00",10.80",120.0)'
+    )
+
+
+def test_an_image_without_sources_has_an_empty_catalogue(tmp_path, sky):
+    rng = np.random.default_rng(1)
+    for suffix, plane in (("", 1e-3 * rng.normal(size=sky.image.shape)), (".rms", sky.rms)):
+        fits.writeto(tmp_path / f"m{suffix}.fits", plane.astype(np.float32), sky.header)
+    rows, header = catalogue.found_in(Mosaic.of(tmp_path), OPTIONS, places=pd.DataFrame())
+    assert rows.empty
+    catalogue.write(tmp_path / "none.vot", rows, header, OPTIONS, kind="votable")
+    assert len(parse_single_table(tmp_path / "none.vot").array) == 0
+
+
+def test_sources_prints_the_brightest_first_and_writes_files(where, found, tmp_path, capsys):
+    assert main(["sources", str(where), "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 sources at 1405.0 MHz; errors with the calibration term"
+    assert [line.split()[0] for line in lines[2:]] == found["source_id"].tolist()[:3]
+    assert main(["sources", str(where / "0830+55.fits"), "--csv", str(tmp_path / "s.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "s.csv", comment="#")) == len(found)
+
+
+def test_measure_says_flux_or_limit_and_what_is_not_covered(where, sky, found, capsys):
+    source = found.iloc[0]
+    nothing = WCS(sky.header).pixel_to_world(5.5, 5.5)
+    arguments = ["measure", str(where), "--at", source["source_id"]]
+    arguments += ["--at", f"{nothing.ra.deg} {nothing.dec.deg}", "--at", "12h00m +10d"]
+    assert main(arguments) == 1
+    beam, flux, limit, outside = capsys.readouterr().out.splitlines()
+    assert "1405.0 MHz, beam 30.0 × 21.6 arcsec, PA 30 deg" in beam
+    # the name's middle is up to half of 1.5 arcsec and 1 arcsec off: 0.3 % of a beam of 30 by 21.6 arcsec
+    assert float(flux.split(": ")[1].split(" ±")[0]) == pytest.approx(1e3 * source["flux_jy"], rel=0.01)
+    assert "not seen: below" in limit
+    assert outside == "12h00m +10d: not covered by this image"
+
+
+def test_what_is_no_image_and_what_is_no_place_are_refused(where, tmp_path, capsys):
+    assert main(["sources", str(tmp_path)]) == 2
+    assert (
+        "with one .rms.fits, found 0; its status.json says whether it was rejected" in capsys.readouterr().err
+    )
+    assert main(["measure", str(where), "--at", "somewhere"]) == 2
+    assert "expected a name such as" in capsys.readouterr().err
+    assert main(["measure", str(where)]) == 2
+    assert "nothing to measure: give --at PLACE or --list FILE" in capsys.readouterr().err
