@@ -13,7 +13,7 @@ NIGHTS = ("cluster", "night", "clean", "south", "north")
 A test that uses two of them belongs to the first.
 """
 # Files after the nights that take a minute and more, the longest first.
-LONG = ("e2e/test_faults.py", "e2e/test_threads.py", "e2e/test_realsky.py", "e2e/test_unattended.py")
+LONG = ("e2e/test_faults.py", "e2e/test_threads.py", "e2e/test_realsky.py")
 
 
 def group_of(item: pytest.Item) -> str:

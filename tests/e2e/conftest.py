@@ -1,6 +1,7 @@
 """Simulated nights, run once through the whole workflow; every test looks at another side of them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,8 +18,13 @@ from contimg.simulate.truth import Truth
 
 CLONE = Path(__file__).parents[2]
 
-# What passes through every stage need not be the best image: one round of solving, a shallow CLEAN.
-QUICK = ("calibration={find_neighbours: false}", "imaging={quality_tier: development}")
+# What passes through every stage need not be the best image, nor the whole beam: one round of solving, a shallow CLEAN
+# of two degrees, and every tile in one mosaic instead of two.
+QUICK = (
+    "calibration={find_neighbours: false}",
+    "imaging={quality_tier: development, imsize: 1024}",
+    "mosaic={stride_minutes: 60}",
+)
 
 # Additions in threads come in any order, and WSClean's pixels are float32: rounding of some 100 operations, no more.
 SINGLE_PRECISION = 1e-5
@@ -169,8 +175,31 @@ def tiny_options() -> SimOptions:
 
 @pytest.fixture(scope="session")
 def clean(tiny_options, tmp_path_factory) -> Made:
-    """Those three tiles without a fault, as far as their images."""
-    return make_night(tmp_path_factory.mktemp("clean"), tiny_options, "image", settings=QUICK)
+    """Those three tiles without a fault, published."""
+    return make_night(tmp_path_factory.mktemp("clean"), tiny_options, "publish", settings=QUICK)
+
+
+def linked(tree: Path, copy: Path) -> Path:
+    """A products tree that a run may change and the original does not notice: products are never written in place."""
+    shutil.copytree(
+        tree, copy, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns(".snakemake", "state")
+    )
+    for folder in (".snakemake", "state"):
+        shutil.copytree(tree / folder, copy / folder, symlinks=True)
+    return copy
+
+
+@contextmanager
+def put_back(incoming: Path, aside: Path):
+    """Raw files that a test may move or delete: afterwards they are there again, as old as they were."""
+    shutil.copytree(incoming, aside, copy_function=os.link)
+    try:
+        yield
+    finally:
+        for path in aside.rglob("*.hdf5"):
+            there = incoming / path.relative_to(aside)
+            if not there.exists():
+                os.link(path, there)
 
 
 def fault(kind: str, tile: int, subband: int | None = None) -> Fault:

@@ -1,7 +1,5 @@
 """Gates through the whole DAG: nights that must pass them, and one where a gate stops a tile before its mosaics."""
 
-import os
-import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -12,21 +10,13 @@ from contimg.core.products import read_json
 from contimg.qa.gates import CATALOGUE_GATES
 from contimg.simulate.options import preset
 
+from .conftest import linked
+
 
 def verdicts(made, kind):
     """Verdicts on the products of a kind, by the product's directory."""
     records = [read_json(path) for path in sorted(made.products.glob("qa/*/*.json"))]
     return {record["product"]: record for record in records if record["kind"] == kind}
-
-
-def linked(tree, copy):
-    """A products tree that a run may change and the original does not notice: products are never written in place."""
-    shutil.copytree(
-        tree, copy, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns(".snakemake", "state")
-    )
-    for folder in (".snakemake", "state"):
-        shutil.copytree(tree / folder, copy / folder, symlinks=True)
-    return copy
 
 
 def test_a_good_night_passes_and_without_a_catalogue_its_gates_are_not_evaluated(night):

@@ -5,19 +5,20 @@ import re
 from contextlib import contextmanager
 
 
-def planned(made, *targets, settings=()):
-    """Jobs a dry run would start, as {rule: count}."""
-    text = made.snakemake("-n", *targets, settings=settings).stdout
-    jobs = {}
-    for line in text.splitlines():
-        match = re.fullmatch(
-            r"contimg: (convert_tile|calibrate_transit|image_tile|mosaic_window|mosaic_transit)\s+([1-9]\d*)\s.*",
-            line,
-        )
-        if match:
-            jobs[match[1]] = int(match[2])
+def planned(made, target, settings=()):
+    """Jobs of every rule that a dry run would start, as {rule: count}."""
+    text = made.snakemake("-n", target, settings=settings).stdout
+    rows = re.findall(r"^contimg: (\w+) +(\d+) +\d+(?: |$)", text, flags=re.MULTILINE)
+    jobs = {rule: int(count) for rule, count in rows if int(count)}
+    assert sum(jobs.values()) == 2 * jobs.pop("total", 0), text  # the table is whole
     assert jobs or "Nothing to be done" in text, text
     return jobs
+
+
+def judged(images=0, mosaics=0, **others):
+    """What follows when so many images and mosaics are made: their verdicts and the page of the night."""
+    counts = {"image_tile": images, "qa_tile": images, "mosaic_window": mosaics, "qa_mosaic": mosaics}
+    return {rule: count for rule, count in (counts | others | {"qa_night": 1}).items() if count}
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def newer(path):
 
 
 def test_a_second_run_does_nothing(night):
-    assert planned(night, "mosaic") == {}
+    assert planned(night, "qa") == {}
 
 
 def test_a_run_over_a_shorter_range_after_one_over_a_longer_does_nothing(night):
@@ -44,44 +45,43 @@ def test_a_changed_raw_file_remakes_its_tile_and_what_follows(night):
     tile = night.truth.tiles[4]
     path = next(path for path in night.truth.files(4) if "incomplete" not in path.name)
     with newer(path):
-        again = planned(night, "mosaic")
+        again = planned(night, "qa")
     holding = [
         path for path in night.directories("mosaics") if tile.name in (path / "status.json").read_text()
     ]
-    assert again == {"convert_tile": 1, "image_tile": 1, "mosaic_window": len(holding)}
+    assert again == judged(images=1, mosaics=len(holding), convert_tile=1)
 
 
 def test_a_changed_calibrator_tile_remakes_its_tables_and_every_tile_that_may_use_them(night):
     with newer(night.truth.files(2)[0]):
-        again = planned(night, "mosaic")
-    assert again["calibrate_transit"] == again["convert_tile"] == 1
-    assert again["image_tile"] == len(night.directories("images"))
+        again = planned(night, "qa")
+    images, mosaics = len(night.directories("images")), len(night.directories("mosaics"))
+    assert again == judged(images, mosaics, convert_tile=1, calibrate_transit=1)
 
 
-def test_a_changed_imaging_key_remakes_images_and_mosaics_only(night):
-    again = planned(night, "mosaic", settings=("imaging={robust: 0.3}",))
-    assert again == {
-        "image_tile": len(night.directories("images")),
-        "mosaic_window": len(night.directories("mosaics")),
-    }
+def test_a_changed_imaging_key_remakes_images_and_what_follows_only(night):
+    again = planned(night, "qa", settings=("imaging={robust: 0.3}",))
+    assert again == judged(len(night.directories("images")), len(night.directories("mosaics")))
 
 
-def test_a_changed_mosaic_key_remakes_mosaics_only(night):
-    assert planned(night, "mosaic", settings=("mosaic={method: mean}",)) == {
-        "mosaic_window": len(night.directories("mosaics"))
-    }
+def test_a_changed_mosaic_key_remakes_mosaics_and_what_follows_only(night):
+    again = planned(night, "qa", settings=("mosaic={method: mean}",))
+    assert again == judged(mosaics=len(night.directories("mosaics")))
+
+
+def test_what_is_published_of_a_mosaic_made_again_is_published_again(clean):
+    again = planned(clean, "publish", settings=("mosaic={stride_minutes: 60, method: mean}",))
+    assert again == {"mosaic_window": 1, "qa_mosaic": 1, "publish_mosaic": 1, "list_published": 1}
+    assert planned(clean, "publish") == {}
 
 
 def test_a_changed_gate_judges_again_and_settings_of_injected_sources_do_not(night):
     tile = night.truth.tiles[2].name
     verdict = f"qa/{tile[:10]}/{tile}.json"
-    told = night.snakemake("-n", verdict, settings=("qa={injection_pb: 0.4, injection_minutes: 60}",)).stdout
-    assert "Nothing to be done" in told
-    told = night.snakemake("-n", verdict, settings=("qa={max_rms: 2.5}",)).stdout
-    assert re.search(r"contimg: qa_tile\s+1\s", told)
-    assert re.search(r"contimg: image_tile\s+0\s", told)
+    assert planned(night, verdict, settings=("qa={injection_pb: 0.4, injection_minutes: 60}",)) == {}
+    assert planned(night, verdict, settings=("qa={max_rms: 2.5}",)) == {"qa_tile": 1}
 
 
 def test_a_product_can_be_asked_for_by_its_directory(night):
     tile = night.truth.tiles[2].name
-    assert "Nothing to be done" in night.snakemake("-n", f"images/{tile[:10]}/{tile}").stdout
+    assert planned(night, f"images/{tile[:10]}/{tile}") == {}

@@ -1,20 +1,22 @@
 """A published night loses its raw files and Measurement Sets on purpose: its products stay as they are."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from contimg.cli.main import main
 from contimg.publish.versions import damaged, published_versions
 
-from .conftest import QUICK, make_night
+from .conftest import linked, put_back
 
 RELEASE = "retention={raw_days: 0, science_days: 0, calibrators_days: 0}"
 
 
-@pytest.fixture(scope="module")
-def published(tiny_options, tmp_path_factory):
-    return make_night(tmp_path_factory.mktemp("published"), tiny_options, "publish", settings=QUICK)
+@pytest.fixture
+def published(clean, tmp_path):
+    with put_back(clean.incoming, tmp_path / "aside"):
+        yield replace(clean, products=linked(clean.products, tmp_path / "products"))
 
 
 def test_what_is_retired_is_neither_missed_nor_made_again(published, capsys):
@@ -42,7 +44,7 @@ def assert_every_range_still_plans(published):
     """Whatever is asked for later, or was lost: what cannot be made is left out and said, and all else is planned."""
     products = published.products
     catalogue = products.parent / "more.csv"
-    lines = (products.parent / "calibrators.csv").read_text().splitlines()
+    lines = (published.incoming.parent / "calibrators.csv").read_text().splitlines()
     weaker = [",".join(["weaker", line.split(",")[1], *line.split(",")[2:]]) for line in lines[1:2]]
     catalogue.write_text("\n".join([*lines, *weaker]) + "\n")
     assert "Nothing to be done" in published.snakemake("-n", "beam").stdout

@@ -19,7 +19,7 @@ from contimg.simulate import simulate
 
 from .conftest import QUICK, command, running, write_calibrators
 
-LOOK_S = 0.02
+LOOK_S = 0.04
 # One thread more than allowed in one look out of twenty. A thread that wakes another is still running for a moment
 # when both are counted; that is what the margin is for (measured: 0.006, or 0.02 in a larger tile). A library
 # with a pool of its own, or a process beside its parent, is there in most looks of the time that it works.
@@ -28,10 +28,9 @@ MARGIN = 0.05
 ENOUGH = 30
 
 
-def state_and_parent(stat: str) -> tuple[str, int]:
-    """State and parent of a line of /proc/*/stat; the name before them may hold anything."""
-    state, parent = stat.rsplit(")", 1)[1].split()[:2]
-    return state, int(parent)
+def state(stat: str) -> str:
+    """State of a line of /proc/*/stat; the name before it may hold anything."""
+    return stat.rsplit(")", 1)[1].split(maxsplit=1)[0]
 
 
 def read(path: Path) -> str:
@@ -42,31 +41,24 @@ def read(path: Path) -> str:
         return ""
 
 
-def children() -> dict[int, list[int]]:
-    """Processes by their parent."""
-    found = defaultdict(list)
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and (stat := read(process / "stat")):
-            found[state_and_parent(stat)[1]].append(int(process.name))
-    return found
-
-
-def tree(root: int, below: dict[int, list[int]]) -> list[int]:
+def tree(root: int) -> list[int]:
     """A process and all below it."""
-    return [root, *(pid for child in below.get(root, ()) for pid in tree(child, below))]
+    below = (word for task in tasks(root) for word in read(task / "children").split())
+    return [root, *(pid for child in below for pid in tree(int(child)))]
+
+
+def tasks(pid: int) -> list[Path]:
+    """The threads of a process; none if it has ended."""
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def busy(pids: list[int]) -> int:
     """Threads of these processes that run or want to."""
-    count = 0
-    for pid in pids:
-        try:
-            threads = list(Path(f"/proc/{pid}/task").iterdir())
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        stats = (read(thread / "stat") for thread in threads)
-        count += sum(state_and_parent(stat)[0] == "R" for stat in stats if stat)
-    return count
+    stats = (read(thread / "stat") for pid in pids for thread in tasks(pid))
+    return sum(state(stat) == "R" for stat in stats if stat)
 
 
 def job_of(pid: int) -> str | None:
@@ -95,14 +87,13 @@ def watch(words: list[str], threads: int, terminal: Path) -> Watched:
     watched, jobs = Watched(threads), {}
     with running(words, terminal) as run:
         while run.poll() is None:
-            below = children()
-            for pid in tree(run.pid, below):
+            for pid in tree(run.pid):
                 rule = None if pid in jobs else job_of(pid)
                 if rule:
                     jobs[pid] = []
                     watched.looks[rule].append(jobs[pid])
                 if pid in jobs:
-                    jobs[pid].append(busy(tree(pid, below)))
+                    jobs[pid].append(busy(tree(pid)))
             time.sleep(LOOK_S)
     assert run.returncode == 0, terminal.read_text()[-6000:]
     return watched
@@ -157,10 +148,10 @@ def test_the_count_is_of_a_process_and_of_those_below_it_on_any_number_of_cores(
     spinning = subprocess.Popen([sys.executable, "-c", SPIN.format(more)], start_new_session=True)
     try:
         end = time.monotonic() + 60
-        while len(tree(spinning.pid, children())) <= more and time.monotonic() < end:
+        while len(tree(spinning.pid)) <= more and time.monotonic() < end:
             time.sleep(LOOK_S)
         time.sleep(0.5)
-        looks = [busy(tree(spinning.pid, children())) for _ in range(10)]
+        looks = [busy(tree(spinning.pid)) for _ in range(10)]
     finally:
         os.killpg(spinning.pid, 9)
         spinning.wait()

@@ -1,9 +1,11 @@
 """`contimg mosaic`: it waits for files that arrive late, survives an interrupt, and ends with the published mosaic."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,23 +13,42 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from contimg.publish.versions import damaged, published_versions
-from contimg.simulate import simulate
 
-from .conftest import CLONE, QUICK, write_calibrators
+from .conftest import CLONE, linked, put_back
 
 SPAN_MINUTES = "2.5"  # three tiles of 51.5 s, the middle one with the transit
 
 
+@dataclass(frozen=True)
+class Arriving:
+    """A night of which the last tile's files are still elsewhere."""
+
+    products: Path
+    elsewhere: Path
+    incoming: Path
+    settings: tuple[str, ...]
+
+
 @pytest.fixture(scope="module")
-def arriving(tiny_options, tmp_path_factory):
-    """A tiny night of which the last tile's files are still elsewhere."""
+def arriving(clean, tmp_path_factory):
+    """The tiny night without its last tile: neither its files nor what was made of them is there."""
     where = tmp_path_factory.mktemp("arriving")
-    truth = simulate(tiny_options, where / "incoming")
-    write_calibrators(where / "calibrators.csv", tiny_options.sources)
-    (where / "elsewhere").mkdir()
-    for path in truth.files(2):
-        path.rename(where / "elsewhere" / path.name)
-    return where
+    products, elsewhere = linked(clean.products, where / "products"), where / "elsewhere"
+    for folder in ("mosaics", "published", "state/published"):
+        shutil.rmtree(products / folder)
+    late = clean.truth.tiles[2].name
+    for path in [*products.glob(f"*/*/{late}*"), *products.glob(f"*/*/*/{late}*")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+    for path in [*products.glob("qa/*/*+*"), *products.glob("qa/*.html")]:  # what was said of mosaics
+        path.unlink()
+    with put_back(clean.incoming, where / "aside"):
+        elsewhere.mkdir()
+        for path in clean.truth.files(2):
+            path.rename(elsewhere / path.name)
+        yield Arriving(products, elsewhere, clean.incoming, clean.settings)
 
 
 def start(where, *arguments):
@@ -35,8 +56,7 @@ def start(where, *arguments):
     command = [
         sys.executable, "-m", "contimg.cli.main", "mosaic", "--calibrator", "0834+555", "--transit-date", "2025-10-30",
         "--timespan-minutes", SPAN_MINUTES, "--poll-interval", "0.2", "--cores", "2", *arguments,
-        "--config", f"incoming={where / 'incoming'}", f"products={where / 'products'}",
-        f"calibrators={where / 'calibrators.csv'}", *QUICK,
+        "--config", f"incoming={where.incoming}", f"products={where.products}", *where.settings,
     ]  # fmt: skip
     return subprocess.Popen(
         command,
@@ -69,14 +89,14 @@ def test_it_waits_is_interrupted_and_goes_on_to_the_published_mosaic(arriving):
 
     waiting = start(arriving, *patient)
     read_until(waiting, "2 tiles are complete")
-    for path in (arriving / "elsewhere").iterdir():
-        path.rename(arriving / "incoming" / path.name)
+    for path in arriving.elsewhere.iterdir():
+        path.rename(arriving.incoming / path.name)
     printed, said = waiting.communicate()
     assert waiting.returncode == 0, said[-6000:]
     assert "3 tiles, complete" in said
     (line,) = printed.splitlines()
     directory = Path(line)
-    assert directory == arriving / "products" / "published" / "2025-10-30" / "0834+555_2025-10-30" / "v1"
+    assert directory == arriving.products / "published" / "2025-10-30" / "0834+555_2025-10-30" / "v1"
     (version,) = published_versions(directory.parent)
     assert damaged(version) == []
     header = fits.getheader(directory / "0834+555_2025-10-30.v1.fits")
