@@ -29,7 +29,12 @@ if (CLONE / "config" / "site.yaml").is_file():
     configfile: str(CLONE / "config" / "site.yaml")
 
 
-RUN = entry.begin(config, clone=CLONE, main=workflow.is_main_process)
+RUN = entry.begin(
+    config,
+    clone=CLONE,
+    main=workflow.is_main_process,
+    cores=workflow.resource_settings.cores if workflow.is_main_process and workflow.local_exec else None,
+)
 CONFIG, NIGHT = RUN.config, RUN.night
 
 
@@ -63,6 +68,7 @@ report: "docs/captions/workflow.rst"
 
 if workflow.is_main_process:
     RUN.watch(workflow, logger)
+    RUN.bound(workflow)
 
 
 onstart:

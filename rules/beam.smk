@@ -20,7 +20,7 @@ rule beam_tile:
         "logs/beam_tile/{date}/{tile}.log",
     benchmark:
         "benchmarks/beam_tile/{date}/{tile}.tsv"
-    threads: 2
+    threads: RUN.threads.tile
     retries: RESTARTS
     resources:
         **needs("beam_tile", NIGHT, CONFIG),

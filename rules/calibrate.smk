@@ -26,7 +26,7 @@ rule calibrate_transit:
         "logs/calibrate_transit/{date}/{tile}_{calibrator}.log",
     benchmark:
         "benchmarks/calibrate_transit/{date}/{tile}_{calibrator}.tsv"
-    threads: 2
+    threads: RUN.threads.tile
     retries: RESTARTS
     resources:
         **needs("calibrate_transit", NIGHT, CONFIG),

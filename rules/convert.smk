@@ -15,7 +15,7 @@ rule convert_tile:
         "logs/convert_tile/{date}/{tile}.log",
     benchmark:
         "benchmarks/convert_tile/{date}/{tile}.tsv"
-    threads: 2
+    threads: RUN.threads.tile
     retries: RESTARTS
     resources:
         **needs("convert_tile", NIGHT, CONFIG),

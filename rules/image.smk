@@ -23,7 +23,7 @@ rule image_tile:
         "benchmarks/image_tile/{date}/{tile}.tsv"
     group:
         "image_{tile}"  # with its verdict, one job of a cluster: every job pays for two starts of Snakemake
-    threads: 2
+    threads: RUN.threads.tile
     retries: RESTARTS
     resources:
         **needs("image_tile", NIGHT, CONFIG),
@@ -55,7 +55,7 @@ rule apply_tile:
         "logs/apply_tile/{date}/{tile}.log",
     benchmark:
         "benchmarks/apply_tile/{date}/{tile}.tsv"
-    threads: 2
+    threads: RUN.threads.tile
     retries: RESTARTS
     resources:
         **needs("apply_tile", NIGHT, CONFIG),

@@ -20,7 +20,7 @@ rule mosaic_window:
         "logs/mosaic_window/{date}/{mosaic}.log",
     benchmark:
         "benchmarks/mosaic_window/{date}/{mosaic}.tsv"
-    threads: 2
+    threads: RUN.threads.mosaic
     retries: RESTARTS
     resources:
         **needs("mosaic_window", NIGHT, CONFIG),

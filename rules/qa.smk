@@ -80,7 +80,7 @@ rule inject_tile:
         "logs/inject_tile/{date}/{tile}.log",
     benchmark:
         "benchmarks/inject_tile/{date}/{tile}.tsv"
-    threads: 2
+    threads: RUN.threads.tile
     retries: RESTARTS
     resources:
         **needs("inject_tile", NIGHT, CONFIG),

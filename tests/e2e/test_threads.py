@@ -13,11 +13,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
+from contimg.core.names import image_dir
 from contimg.simulate import simulate
 
-from .conftest import QUICK, command, running, write_calibrators
+from .conftest import QUICK, SINGLE_PRECISION, command, running, scale_of, write_calibrators
 
 LOOK_S = 0.04
 # One thread more than allowed in one look out of twenty. A thread that wakes another is still running for a moment
@@ -120,9 +123,10 @@ def on_one(raw) -> Watched:
 
 @pytest.fixture(scope="module")
 def on_two(raw) -> Watched:
-    """The first tile's image, with what it takes, on two cores: every rule has two threads."""
+    """The first tile's image, with what it takes, with two threads for each job."""
     where, tiles, settings = raw
-    words = ("--cores", "2", f"images/{tiles[0][:10]}/{tiles[0]}")
+    words = ("--cores", "2", image_dir(tiles[0]))
+    settings = (*settings, "threads_per_job=2")
     image = command(*words, incoming=where / "incoming", products=where / "two", settings=settings)
     return watch(image, 2, where / "two.txt")
 
@@ -138,6 +142,16 @@ def test_a_job_of_one_thread_keeps_one_busy(on_one, rule):
 @pytest.mark.parametrize("rule", WORK)
 def test_a_job_of_two_threads_keeps_no_more_than_two_busy(on_two, rule):
     assert on_two.too_many(rule) < MARGIN
+
+
+def test_threads_change_an_image_by_rounding_only(raw, on_one, on_two):
+    where, tiles, _ = raw
+    planes = sorted(path.name for path in (where / "two" / image_dir(tiles[0])).glob("*.fits"))
+    assert planes
+    for name in planes:
+        one, two = (where / threads / image_dir(tiles[0]) / name for threads in ("one", "two"))
+        atol = SINGLE_PRECISION * scale_of(one)
+        np.testing.assert_allclose(fits.getdata(two), fits.getdata(one), rtol=0, atol=atol, err_msg=name)
 
 
 SPIN = "import os\nfor _ in range({}):\n    if not os.fork(): break\nwhile True: pass"

@@ -117,6 +117,13 @@ class Config(Options):
         "before it does, to be resumed by the same command.",
         unit="GB",
     )
+    threads_per_job: Literal["auto"] | Annotated[int, Field(ge=1, le=256), NUMBER] = key(
+        "auto",
+        "Threads of a job that can use more than one. auto: one on a cluster, and as long as there are tiles (mosaics) "
+        "to make for every core, which makes most of them in an hour; else two.",
+        expects="a whole number of threads, or auto",
+        example=2,
+    )
     calibrators: Place = key(
         SHIPPED_CALIBRATORS,
         "Calibrator catalogue, CSV: name, ra_deg, dec_deg (ICRS), flux_jy (1.4 GHz), spectral_index, origin. "

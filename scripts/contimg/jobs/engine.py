@@ -243,7 +243,9 @@ def _event(record: logging.LogRecord) -> str:
     return str(getattr(getattr(record, "event", None), "name", ""))
 
 
-def dry_run(clone: Path, configfile: Path, targets: Sequence[str], *, python: str, folder: Path) -> list[Job]:
+def dry_run(
+    clone: Path, configfile: Path, targets: Sequence[str], *, python: str, folder: Path, cores: int
+) -> list[Job]:
     """Ask Snakemake which jobs a run would do: `snakemake -n` in a process of its own.
 
     Parameters
@@ -258,6 +260,8 @@ def dry_run(clone: Path, configfile: Path, targets: Sequence[str], *, python: st
         Interpreter that Snakemake is installed in.
     folder : Path
         Working space for the graph.
+    cores : int
+        That the run would have: its jobs' threads follow from them.
 
     Returns
     -------
@@ -271,7 +275,18 @@ def dry_run(clone: Path, configfile: Path, targets: Sequence[str], *, python: st
     import subprocess
 
     graph = folder / "graph.json"
-    command = [python, "-m", "snakemake", "-n", "--quiet", "rules", "progress", "--snakefile"]
+    command = [
+        python,
+        "-m",
+        "snakemake",
+        "-n",
+        "--cores",
+        str(cores),
+        "--quiet",
+        "rules",
+        "progress",
+        "--snakefile",
+    ]
     command += [str(clone / "Snakefile"), "--configfile", str(configfile), "--", *targets]
     done = subprocess.run(
         command,

@@ -157,11 +157,12 @@ def cost_rows(
         for path in job.output[:1]
     }
     raw = {path: slot_bytes for tile in night.tiles.values() for path, slot_bytes in _raw(tile)}
-    costs = {
-        job.product: each[job.rule].times(plan_costs.job_units(job.product, len(job.input), tile_bytes))
-        for job in jobs
-        if job.todo
-    }
+
+    def cost_of(job: Job, threads: int) -> plan_costs.Cost:
+        found = each[job.rule].times(plan_costs.job_units(job.product, len(job.input), tile_bytes))
+        return found.alone() if threads == 1 else found
+
+    costs = {job.product: cost_of(job, job.threads) for job in jobs if job.todo}
     stages: dict[str, dict[str, Any]] = {}
     for rule in rules:
         mine = [job for job in jobs if job.rule == rule]
@@ -182,18 +183,16 @@ def cost_rows(
             "time_from": each[rule].origin,
             "size_from": written[rule][1],
         }
-    scatter = {
-        "hours": {product: cost.seconds for product, cost in costs.items()},
-        "low_hours": {product: cost.low_s for product, cost in costs.items()},
-        "high_hours": {product: cost.high_s for product, cost in costs.items()},
-    }
-    wall = [
-        {
-            **vars(machine),
-            **{name: wall_seconds(jobs, seconds, machine) / 3600.0 for name, seconds in scatter.items()},
+    wall = []
+    for machine in among:
+        there = {job.product: cost_of(job, machine.threads_of(job)) for job in jobs if job.todo}
+        scatter = {"hours": "seconds", "low_hours": "low_s", "high_hours": "high_s"}
+        hours = {
+            name: wall_seconds(jobs, {product: getattr(c, key) for product, c in there.items()}, machine)
+            / 3600.0
+            for name, key in scatter.items()
         }
-        for machine in among
-    ]
+        wall.append({**vars(machine), **hours})
     reads = sum(raw.get(path, made.get(path, 0.0)) for job in jobs if job.todo for path in job.input)
     cost = {
         "stages": stages,
@@ -232,7 +231,9 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
     """
     by_product = {job.product: job for job in jobs}
     rows = tile_rows(night, by_product, config.products)
-    cost, disk = cost_rows(jobs, night, config.products, machines(cores, config.slurm))
+    cost, disk = cost_rows(
+        jobs, night, config.products, machines(cores, config.slurm, config.threads_per_job)
+    )
     reserve = config.disk_reserve_bytes
     disk |= {"free_bytes": free_bytes(config.products), "reserve_bytes": reserve}
     obstacles = []
@@ -285,7 +286,9 @@ def make(config: Config, night: Night, *, target: str, cores: int) -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="contimg.plan.facts.") as folder:
         configfile = Path(folder, "config.json")
         write_json(configfile, config.model_dump(mode="json"))
-        jobs = dry_run(REPOSITORY, configfile, [target], python=sys.executable, folder=Path(folder))
+        jobs = dry_run(
+            REPOSITORY, configfile, [target], python=sys.executable, folder=Path(folder), cores=cores
+        )
     facts = gather(config, night, jobs, cores=cores) | {"target": target}
     base = config.products / "plan" / facts["name"]
     write_json(base.with_name(f"{base.name}.json"), facts)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from typing import Literal
 
 from contimg.config.slurm import SlurmOptions
 from contimg.plan.schedule import Machine
+from contimg.plan.share import threads_of
 
 LOCAL_OVERHEAD_S = 3.0
 """Starting the engine and Python for one job on one machine; measured on two cores."""
 CLUSTER_OVERHEAD_S = 60.0
 """Waiting to be submitted, to start and to be seen to have ended: the first status check is after 40 s."""
-_THREADS = 2
 
 
-def machines(cores: int, site: SlurmOptions) -> list[Machine]:
+def machines(cores: int, site: SlurmOptions, threads: int | Literal["auto"]) -> list[Machine]:
     """Give this machine with so many cores, and the cluster that `--profile slurm` submits to."""
     jobs = site.max_jobs
+    each = threads_of(threads, jobs, None)
     here = Machine("this machine", cores, cores, LOCAL_OVERHEAD_S, f"{cores} cores")
     found = sinfo_cores(site.partition)
     origin = (
         f"{found} cores (sinfo), at most {jobs} jobs at once (slurm.max_jobs)"
         if found
-        else f"no sinfo here: {jobs} jobs at once (slurm.max_jobs) of {_THREADS} cores assumed"
+        else f"no sinfo here: {jobs} jobs at once (slurm.max_jobs) of {each} core{'s' * (each > 1)} assumed"
     )
-    return [here, Machine("SLURM", found or _THREADS * jobs, jobs, CLUSTER_OVERHEAD_S, origin)]
+    return [here, Machine("SLURM", found or each * jobs, jobs, CLUSTER_OVERHEAD_S, origin, each)]
 
 
 def sinfo_cores(partition: str | None) -> int | None:

@@ -26,6 +26,8 @@ class Machine:
         What every job costs before it works: engine, Python, queue.
     origin : str
         How these numbers are known.
+    threads : int, optional
+        Most that a job gets there; by default what its rule says.
     """
 
     name: str
@@ -33,6 +35,11 @@ class Machine:
     jobs: int
     overhead_s: float
     origin: str
+    threads: int | None = None
+
+    def threads_of(self, job: Job) -> int:
+        """Threads that a job has there."""
+        return min(job.threads, self.threads or job.threads, self.cores)
 
 
 def wall_seconds(jobs: Sequence[Job], seconds: Mapping[str, float], machine: Machine) -> float:
@@ -65,7 +72,7 @@ def wall_seconds(jobs: Sequence[Job], seconds: Mapping[str, float], machine: Mac
     now, free = 0.0, machine.cores
 
     def threads(product: str) -> int:
-        return min(by_product[product].threads, machine.cores)
+        return machine.threads_of(by_product[product])
 
     while ready or running:
         while ready and len(running) < machine.jobs and threads(ready[0]) <= free:

@@ -23,6 +23,7 @@ from contimg.jobs import disk, engine, frame, orphans, treelock
 from contimg.jobs.orphans import MANIFEST_VARIABLE
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
+from contimg.plan.share import Threads, memory_mb, share
 from contimg.run import trees
 from contimg.run.watch import Watch
 from contimg.telescope.beam import describe_beam
@@ -38,6 +39,7 @@ class Run:
     config: Config
     night: Night
     imaging: ImagingOptions  # the quality tier filled in
+    threads: Threads  # of the jobs that can use more than one
     beam_digest: str | None = None  # of the beam file, if there is one
     retired_state: str | None = None  # when it was planned
     listener: engine.Listener | None = None  # in the process the user started
@@ -91,6 +93,11 @@ class Run:
         self.listener = engine.Listener(workflow, watch.planned, watch.started, watch.ended)
         logger.addHandler(self.listener)
 
+    def bound(self, workflow: Any) -> None:
+        """Let no more jobs run at a time than this machine has memory for, unless the user said how much."""
+        if workflow.local_exec and "mem_mb" not in workflow.global_resources:
+            workflow.register_resource("mem_mb", memory_mb())
+
     def headline(self) -> str:
         """One line: tiles, groups left out, transits, mosaics."""
         night = self.night
@@ -135,7 +142,7 @@ def say(line: str) -> None:
     print(f"contimg: {line}", file=sys.stderr)
 
 
-def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
+def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | None) -> Run:
     """Begin a run while the Snakefile is read.
 
     Parameters
@@ -147,6 +154,8 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
     main : bool
         True in the process the user started: it validates, searches `incoming` (through a cache) and says what
         it leaves out. False in a job of a cluster: it reads what the main process froze.
+    cores : int or None
+        Of the run, on this machine; None on a cluster.
 
     Returns
     -------
@@ -175,7 +184,8 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool) -> Run:
     except ContimgError as error:
         say(f"error: {error}")
         raise SystemExit(2) from None
-    run = Run(config, night, imaging, describe_beam(config.beam).get("digest"))
+    threads = share(config.threads_per_job, night, Path(config.products), cores)
+    run = Run(config, night, imaging, threads, describe_beam(config.beam).get("digest"))
     if main:
         run.retired_state = before
         for line in [*([unknown] if unknown else []), *night.retired.said]:

@@ -57,6 +57,19 @@ def test_independent_jobs_share_cores_and_the_limit_of_jobs():
     assert wall_seconds(independent(2, threads=8), seconds, machine(2)) == pytest.approx(20.0)
 
 
+def test_a_machine_may_give_a_job_fewer_threads_than_its_rule():
+    jobs = independent(4, threads=2)
+    seconds = {job.product: 10.0 for job in jobs}
+    assert wall_seconds(jobs, seconds, machine(2)) == pytest.approx(40.0)
+    assert wall_seconds(jobs, seconds, replace(machine(2), threads=1)) == pytest.approx(20.0)
+
+
+def test_one_thread_takes_no_less_than_the_processor_time():
+    cost = costs.Cost(10.0, 8.0, 20.0, 14.0, "test")
+    assert cost.alone() == costs.Cost(14.0, 11.2, 28.0, 14.0, "test")
+    assert costs.Cost(20.0, 18.0, 25.0, 14.0, "test").alone().seconds == 20.0  # it waited, for files perhaps
+
+
 def test_what_is_done_takes_no_time_and_holds_nothing_up():
     first, second = chain(2)
     jobs = [replace(first, todo=False), second]
@@ -76,7 +89,7 @@ def test_without_past_jobs_a_full_tile_costs_what_was_measured_of_one():
     units = costs.job_units("images/d/2025-10-30T13:00:00", 3, {"2025-10-30T13:00:00": 2_310_000_000})
     cost = costs.unit_costs({}, ["image_tile"])["image_tile"].times(units)
     assert cost.seconds == pytest.approx(BY_NAME["image_tile"].full_tile_s)
-    assert cost.core_seconds == pytest.approx(2 * cost.seconds)  # on two cores
+    assert cost.seconds < cost.core_seconds < 2 * cost.seconds  # of two cores it keeps more than one busy
     assert "default" in cost.origin
     assert "assumed" in costs.unit_costs({}, ["a_new_rule"])["a_new_rule"].origin
 
@@ -120,8 +133,10 @@ def test_the_cores_of_a_cluster_are_those_of_its_nodes_that_work():
 def test_the_cluster_has_the_cores_that_sinfo_reports_for_the_partition_else_those_of_its_jobs(monkeypatch):
     site = SlurmOptions(partition="night", max_jobs=30)
     monkeypatch.setattr("contimg.plan.machines.sinfo_cores", {"night": 64}.get)
-    assert [(entry.cores, entry.jobs) for entry in machines(2, site)] == [(2, 2), (64, 30)]
-    assert [entry.cores for entry in machines(2, SlurmOptions(max_jobs=30))] == [2, 60]
+    assert [(entry.cores, entry.jobs) for entry in machines(2, site, "auto")] == [(2, 2), (64, 30)]
+    for threads, each in (("auto", 1), (2, 2)):
+        here, there = machines(2, SlurmOptions(max_jobs=30), threads)
+        assert (here.cores, there.cores, there.threads) == (2, 30 * each, each)
 
 
 @pytest.fixture
