@@ -13,6 +13,11 @@ if [ $# -eq 0 ]; then
     read -ra tests <<<"$(tools/slurm.sh)" || true
     tools/lint.sh >"$work/lint" 2>&1 &
     lint=$!
+    # Two workers would both compile the same loops (a minute): one tile first compiles them, while the lint has the other core.
+    {
+        .venv/bin/contimg simulate --preset tiny "$work/incoming"
+        .venv/bin/snakemake --cores 1 qa --config incoming="$work/incoming" products="$work/products"
+    } >"$work/tile" 2>&1 || { tail -n 30 "$work/tile"; echo "A single tile fails: the tests will tell more."; }
 fi
 
 .venv/bin/python -m pytest --numprocesses "${WORKERS:-2}" --dist loadgroup --no-loadscope-reorder --durations 20 \

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from contimg.qa.options import QaOptions
 from contimg.qa.verdict import Gate, Limits, judge, not_evaluated
@@ -130,7 +130,7 @@ def reliability(n_positive: int, n_negative: int) -> float:
     Of the negative ones the 95 % lower limit counts (Gehrels 1986, ApJ 303, 336, equation 11), so that one or two
     in a shallow tile say nothing and a hundred in a mosaic say what they are.
     """
-    false = 0.5 * float(chi2.ppf(0.05, 2 * n_negative)) if n_negative else 0.0
+    false = float(gammaincinv(n_negative, 0.05)) if n_negative else 0.0
     return 1.0 - false / n_positive
 
 
