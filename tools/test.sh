@@ -16,7 +16,8 @@ if [ $# -eq 0 ]; then
     # Two workers would both compile the same loops (a minute): one tile first compiles them, while the lint has the other core.
     {
         .venv/bin/contimg simulate --preset tiny "$work/incoming"
-        .venv/bin/snakemake --cores 1 qa --config incoming="$work/incoming" products="$work/products"
+        .venv/bin/snakemake --cores 1 image --config incoming="$work/incoming" products="$work/products" \
+            "imaging={quality_tier: development, imsize: 512}"
     } >"$work/tile" 2>&1 || { tail -n 30 "$work/tile"; echo "A single tile fails: the tests will tell more."; }
 fi
 
