@@ -202,6 +202,16 @@ def put_back(incoming: Path, aside: Path):
                 os.link(path, there)
 
 
+@contextmanager
+def restored(made: Made, aside: Path):
+    """A night of which a test may change products and raw files where they are: afterwards all is as it was."""
+    kept = linked(made.products, aside / "products")
+    with put_back(made.incoming, aside / "incoming"):
+        yield made
+    shutil.rmtree(made.products)
+    shutil.move(kept, made.products)
+
+
 def fault(kind: str, tile: int, subband: int | None = None) -> Fault:
     """A fault of the simulator."""
     return Fault(kind, tile, subband)

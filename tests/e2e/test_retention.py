@@ -1,22 +1,22 @@
 """A published night loses its raw files and Measurement Sets on purpose: its products stay as they are."""
 
 import shutil
-from dataclasses import replace
 
 import pytest
 
 from contimg.cli.main import main
 from contimg.publish.versions import damaged, published_versions
 
-from .conftest import linked, put_back
+from .conftest import restored
 
 RELEASE = "retention={raw_days: 0, science_days: 0, calibrators_days: 0}"
 
 
 @pytest.fixture
 def published(clean, tmp_path):
-    with put_back(clean.incoming, tmp_path / "aside"):
-        yield replace(clean, products=linked(clean.products, tmp_path / "products"))
+    with restored(clean, tmp_path) as night:  # a copy would be another tree, which needs the same raw files
+        shutil.rmtree(clean.incoming / ".contimg")  # and so would the trees of other tests: they are given up
+        yield night
 
 
 def test_what_is_retired_is_neither_missed_nor_made_again(published, capsys):

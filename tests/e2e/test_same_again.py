@@ -1,7 +1,6 @@
 """Products made once more, by the command that `contimg rerun` prints, in the environment they were made in."""
 
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -13,7 +12,7 @@ from contimg.core.names import image_dir, science_ms, science_sidecar
 from contimg.core.products import read_json
 from contimg.sky.noise import MOST_PIXELS
 
-from .conftest import CLONE, linked
+from .conftest import CLONE, restored
 
 # Threads add in any order. Each of some thousand additions into a pixel, in single precision, rounds by 6e-8 of its
 # peak at most, as often up as down: 2e-6 together.
@@ -51,7 +50,6 @@ def remake(product):
 @pytest.fixture(scope="module")
 def again(clean, tmp_path_factory):
     """The pixels and the fingerprints of a tile, before and after both of its products were made once more."""
-    before = linked(clean.products, tmp_path_factory.mktemp("aside") / "products")
     tile = clean.truth.tiles[0].name
     image, sidecar = clean.products / image_dir(tile), clean.products / science_sidecar(tile)
 
@@ -60,13 +58,11 @@ def again(clean, tmp_path_factory):
         made = {path: path.stat().st_mtime_ns for path in (sidecar, image / "status.json")}
         return pixels, read_json(sidecar)["contents"], made
 
-    first = now()
-    remake(clean.products / science_ms(tile))
-    remake(image)
-    yield image, first, now()
-    # its mosaic would be older than the image now: others look at this night too
-    shutil.rmtree(clean.products)
-    shutil.move(before, clean.products)
+    with restored(clean, tmp_path_factory.mktemp("aside")):  # its mosaic is older than its image then
+        first = now()
+        remake(clean.products / science_ms(tile))
+        remake(image)
+        yield image, first, now()
 
 
 def test_what_rerun_prints_makes_the_product_again(again):
