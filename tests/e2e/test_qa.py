@@ -7,7 +7,7 @@ import pytest
 
 from contimg.core import names
 from contimg.core.products import read_json
-from contimg.qa.gates import CATALOGUE_GATES
+from contimg.qa.table import CATALOGUE_GATES
 from contimg.simulate.options import preset
 
 from .conftest import linked

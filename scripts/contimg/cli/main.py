@@ -99,6 +99,22 @@ _COMMANDS = {
         "let the next run make again what ended with an error or was killed too often",
         "contimg retry --products /data/products",
     ),
+    "serve": (
+        "batches over REST, and pages of what the products tree holds",
+        "contimg serve --config incoming=/data/raw products=/data/products",
+    ),
+    "token": (
+        "make, list or revoke tokens: who may use the service, and for what",
+        "contimg token add observer --role run",
+    ),
+    "batch": (
+        "submit, list, show, follow, cancel or retry batches of a service",
+        "contimg batch submit image 2025-10-30T13:00:00 --set robust=0 --wait",
+    ),
+    "watch": (
+        "start the workflow for each tile and transit as it becomes complete on disk",
+        "contimg watch --config incoming=/data/raw products=/data/products",
+    ),
 }
 
 

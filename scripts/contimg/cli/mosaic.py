@@ -26,7 +26,7 @@ from contimg.core.provenance import REPOSITORY
 from contimg.index.build import build_index
 from contimg.jobs import frame, treelock
 from contimg.night.night import plan
-from contimg.run.unattended import (
+from contimg.night.readiness import (
     Readiness,
     WaitedTooLong,
     Wanted,

@@ -9,7 +9,7 @@ from contimg.config.load import load
 from contimg.core.errors import InputError
 from contimg.core.kinds import KINDS
 from contimg.core.products import read_json, remove
-from contimg.jobs import frame
+from contimg.jobs import frame, treelock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +37,14 @@ def run(args: argparse.Namespace) -> int:
         tree = args.products.absolute()
     if not tree.is_dir():
         raise InputError(f"{tree}: no such directory; give the products tree with --products")
+    with treelock.held(tree / "state" / "lock"):
+        return _clear(tree, args.product)
+
+
+def _clear(tree: Path, products: list[str]) -> int:
     failed = with_errors(tree)
     named = {str(path.relative_to(tree)): product for product, paths in failed.items() for path in paths}
-    given = [product.rstrip("/") for product in args.product]
+    given = [product.rstrip("/") for product in products]
     chosen = [named.get(product, product) for product in given]
     unknown = sorted(set(chosen) - failed.keys() - set(frame.killed(tree)))
     if unknown:

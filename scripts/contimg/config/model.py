@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from contimg.calibrate.options import CalibrationOptions
 from contimg.config.notify import NotifyOptions
 from contimg.config.retention import RegistryOptions, RetentionOptions
+from contimg.config.service import ServiceOptions
 from contimg.config.slurm import SlurmOptions
 from contimg.convert.options import FlaggingOptions
 from contimg.core import values
@@ -157,6 +158,7 @@ class Config(Options):
     registry: RegistryOptions = RegistryOptions()
     retention: RetentionOptions = RetentionOptions()
     notify: NotifyOptions = NotifyOptions()
+    service: ServiceOptions = ServiceOptions()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -245,6 +247,8 @@ class Config(Options):
         update["retention"] = self.retention.model_copy(update={"archive": absolute(self.retention.archive)})
         own = absolute(self.photometry.sources)
         update["photometry"] = self.photometry.model_copy(update={"sources": own})
+        roots = tuple(found for root in self.service.roots if (found := absolute(root)) is not None)
+        update["service"] = self.service.model_copy(update={"roots": roots})
         update["beam"] = self.beam.model_copy(update={"file": absolute(self.beam.file)})
         update["flagging"] = self.flagging.model_copy(update={"strategy": strategy})
         return self.model_copy(update=update)

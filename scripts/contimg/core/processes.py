@@ -31,6 +31,14 @@ def started(pid: int) -> str | None:
     return None if fields is None or fields[0] in "ZX" else fields[19]
 
 
+def boot() -> str | None:
+    """What this machine's start is known by: a process number means something since then."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
 def tree(pid: int) -> list[int]:
     """A process and all that it started, directly or not, parents first."""
     children: dict[int, list[int]] = {}
@@ -58,6 +66,10 @@ def kill_tree(pid: int) -> None:
             os.kill(one, signal.SIGKILL)
         except ProcessLookupError:
             continue
+        except PermissionError as error:
+            raise SystemFault(
+                f"process {one} of an earlier run is another user's, and still at work; ask them to end it, or wait"
+            ) from error
     end = time.monotonic() + _PATIENCE_S
     while left := [one for one, start in doomed.items() if start is not None and started(one) == start]:
         if time.monotonic() > end:

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from contimg.core import room
 from contimg.core.digests import fingerprint, fingerprints
-from contimg.core.errors import InputError
+from contimg.core.errors import DiskFull, InputError
 from contimg.core.kinds import STATUS
 from contimg.core.provenance import CONFIGURATION_VARIABLE, digest, versions
 
@@ -44,6 +45,9 @@ def flush_tree(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file or a whole directory, if it is there."""
     if path.is_dir() and not path.is_symlink():
+        for folder, _, _ in os.walk(path):  # a publisher that was killed leaves what is read-only
+            if not os.access(folder, os.W_OK):
+                Path(folder).chmod(0o755)
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -110,6 +114,12 @@ def building(final: Path, staged: Path | None = None, *, seal: bool = True) -> I
             remove(built)
         flush_tree(part)
         _replace(part, final)
+    except Exception as error:
+        try:
+            room.require(built.parent, final.parent)  # asked while what was written is still there
+        except DiskFull as full:
+            raise full from error
+        raise
     finally:
         remove(part)
 

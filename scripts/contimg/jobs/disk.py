@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from contimg.core.errors import DiskFull
+from contimg.core.room import there
 
 RESERVE_VARIABLE = "CONTIMG_DISK_RESERVE_BYTES"
 """Carries `disk_reserve_gb` from the run to its jobs."""
@@ -14,9 +15,7 @@ RESERVE_VARIABLE = "CONTIMG_DISK_RESERVE_BYTES"
 
 def free_bytes(path: Path) -> int:
     """Free space where a directory is, or will be."""
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
+    return shutil.disk_usage(there(path)).free
 
 
 def reserve_bytes() -> int:

@@ -3,13 +3,14 @@
 Bad data are a result: `Rejected` makes a rejected product at once. Any other exception fails the job, which
 Snakemake starts again; on the last attempt the product is rejected with ``error: …``, so that the rest of
 the night comes out, and the end of the run reports it as an error. A job that is killed can say nothing, so
-each start leaves a record that only an orderly end removes; a product with too many of them is given up, by
-the next run or by one more start in the same.
+each start leaves a record that only an orderly end removes. It counts as a kill if the run outlived the job: another
+start in the same run proves it, or the run's own end. A product with too many kills is given up, by the next run or
+by one more start in the same.
 """
 
 from __future__ import annotations
 
-import errno
+import json
 import logging
 import os
 import signal
@@ -18,11 +19,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from contimg.core import room
 from contimg.core import threads as thread_limits
-from contimg.core.errors import ContimgError, DiskFull, Rejected
+from contimg.core.errors import ContimgError, Rejected
 from contimg.core.products import read_json, write_json
 from contimg.jobs import disk, orphans
 
@@ -51,13 +54,38 @@ def _records(key: str, tree: Path = Path()) -> Path:
 
 def given_up(key: str) -> str | None:
     """Why a product is not tried again: its job was killed more than `RETRIES` times. None: it is tried."""
-    kills = len(list(_records(key).glob("*.json"))) if _records(key).is_dir() else 0
+    kills = sum(bool(record.get("killed")) for record in _read(_records(key)).values())
     if kills <= RETRIES:
         return None
     return (
         f"{ERROR_PREFIX}its job was killed {kills} times (memory, wall time or a lost node?); give it more, "
         f"then `contimg retry {key}`"
     )
+
+
+def _read(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Records of a folder; one that cannot be read counts for nothing, and the next run says so."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict):
+            found[path] = record
+    return found
+
+
+def count_kills(run: str | None, tree: Path = Path(), key: str | None = None) -> None:
+    """Count what a run has left of jobs that ended under it, of one product or of all.
+
+    It is called by what proves that the run outlived them: another start of the same product, or the run's end.
+    """
+    folders = [_records(key, tree)] if key is not None else sorted((tree / _RECORDS).glob("*"))
+    for folder in folders:
+        for path, record in _read(folder).items():
+            if record.get("run") == run and not record.get("killed") and orphans.lives(record) is not True:
+                write_json(path, {**record, "killed": True})
 
 
 def killed(tree: Path = Path()) -> list[str]:
@@ -92,6 +120,11 @@ def _only_in_log(log: Path) -> Iterator[int]:
         for number, descriptor in zip((1, 2), saved, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+def _interrupt(*_: object) -> None:
+    """Leave in good order when the run is interrupted, or its terminal has gone: no fault of the job."""
+    raise KeyboardInterrupt
 
 
 def _end(*_: object) -> None:
@@ -163,7 +196,16 @@ def run(
     """
     thread_limits.limit(threads)
     signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+            signal.signal(number, _interrupt)
     began = time.monotonic()
+    lack = room.lacking(Path())
+    if lack is not None:
+        raise SystemExit(
+            f"{key}: failed (attempt {attempt}): {lack}; make room and start the same command again"
+        )
+    count_kills(os.environ.get(orphans.MANIFEST_VARIABLE), key=key)
     if gave_up is None and attempt > RESTARTS:
         gave_up = given_up(key)
     record = _records(key) / f"{time.time_ns()}.{os.getpid()}.json"
@@ -171,37 +213,73 @@ def run(
     if orphans.overtaken():
         record.unlink()
         raise SystemExit(f"{key}: a later run of this products tree has begun; this job is none of its own")
-    failure = None
+    ended = _Ended(attempt)
     with _only_in_log(Path(log)) as terminal:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", force=True)
         try:
             if gave_up is not None:
                 raise Rejected(gave_up)
             disk.check(1e6 * disk_mb)
-            line = f"{make()}, {time.monotonic() - began:.0f} s"
+            ended.line = f"{make()}, {time.monotonic() - began:.0f} s"
         except Rejected as verdict:
-            reject(str(verdict))
-            line = f"rejected: {verdict}"
+            ended.rejected(str(verdict), reject, log)
+        except KeyboardInterrupt:
+            record.unlink(missing_ok=True)
+            raise
         except Exception as error:  # noqa: BLE001  whatever it was, it is told, logged and counted
-            traceback.print_exc()
-            what = str(error) if isinstance(error, ContimgError) else f"{type(error).__name__}: {error}"
-            line = f"failed (attempt {attempt} of {max(attempt, RETRIES + 1)}): {what}; see {log}"
-            if attempt <= RETRIES or _for_want_of_room(error):
-                failure = line
-            else:
-                reject(ERROR_PREFIX + what)
-        logging.getLogger(__name__).info("%s: %s", key, line)
-        os.write(terminal, f"{key}: {line}\n".encode())
-    if failure is None and gave_up is None:
+            ended.raised(error, reject, log)
+        logging.getLogger(__name__).info("%s: %s", key, ended.line)
+        os.write(terminal, f"{key}: {ended.line}\n".encode())
+    if not ended.failed and gave_up is None:
         forget(key)
     else:
         record.unlink(missing_ok=True)
-    if failure is not None:
+    if ended.failed:
         raise SystemExit(1)
 
 
+@dataclass
+class _Ended:
+    """How a job ended: the line on it, and whether it failed."""
+
+    attempt: int
+    line: str = ""
+    failed: bool = False
+
+    def rejected(self, reason: str, reject: Reject, log: str) -> None:
+        """Leave the rejected product."""
+        try:
+            reject(reason)
+            self.line = f"rejected: {reason}"
+        except Exception as error:  # noqa: BLE001  as below
+            self._fail(error, log)
+
+    def raised(self, error: Exception, reject: Reject, log: str) -> None:
+        """Fail, to be tried again; or reject on the last attempt, but for want of room."""
+        self._fail(error, log)
+        if self.attempt <= RETRIES or _for_want_of_room(error):
+            return
+        line, self.failed = self.line, False
+        self.rejected(ERROR_PREFIX + _words(error), reject, log)
+        if not self.failed:
+            self.line = line
+
+    def _fail(self, error: Exception, log: str) -> None:
+        traceback.print_exception(error)
+        self.failed = True
+        self.line = (
+            f"failed (attempt {self.attempt} of {max(self.attempt, RETRIES + 1)}): {_words(error)}; see {log}"
+        )
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, ContimgError) else f"{type(error).__name__}: {error}"
+
+
 def _for_want_of_room(error: Exception) -> bool:
-    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+    """Whether there was no room, or is none: such a failure rejects nothing, and the same command goes on."""
+    places = [Path(), *([Path(os.environ["TMPDIR"])] if "TMPDIR" in os.environ else [])]
+    return room.was_full(error) or any(room.lacking(place) is not None for place in places)
 
 
 def errors(sidecars: list[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -15,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from contimg.core import processes
-from contimg.core.errors import SystemFault
+from contimg.core import room
+from contimg.core.errors import DiskFull, SystemFault
 
 log = logging.getLogger(__name__)
 _PREFIX = "contimg-job"
 _IN_MEMORY = {"tmpfs", "ramfs"}
 _LOOK_AGAIN_S = 5.0
+_LONGEST_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -139,32 +141,65 @@ def staging(scratch: Scratch) -> Iterator[Path | None]:
 def _removed(folder: Path) -> Iterator[None]:
     try:
         yield
+    except Exception as error:
+        try:
+            room.require(folder)  # asked while what was written is still there
+        except DiskFull as full:
+            raise full from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(_alive.pop(folder))
+
+
+_alive: dict[Path, int] = {}
+"""Descriptors of this process's folders: the lock on each tells any other process that its owner lives."""
 
 
 def _reserve(base: Path, need_bytes: int) -> Path | None:
-    """Make a private folder whose name says whose it is and how much it may hold; None if that is not free."""
+    """Make a private folder whose name says how much it may hold; None if that is not free."""
     base.mkdir(parents=True, exist_ok=True)
-    pid = os.getpid()
-    owner = f"{_PREFIX}.{socket.gethostname()}.{pid}.{processes.started(pid)}.{need_bytes}."
-    lock = os.open(base, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _one_at_a_time(base):
         clear_dead(base)
         if _unclaimed(base) < need_bytes:
             return None
-        return Path(tempfile.mkdtemp(prefix=owner, dir=base))
+        # locked before it has the name that others look for
+        made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}.", dir=base))
+        alive = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        random = made.name.rpartition(".")[2]
+        folder = made.rename(base / f"{_PREFIX}.{socket.gethostname()}.{need_bytes}.{random}")
+        _alive[folder] = alive
+        return folder
+
+
+@contextmanager
+def _one_at_a_time(base: Path) -> Iterator[None]:
+    """Reserve one after the other; but any user may lock a directory that all can read, so the wait is short."""
+    lock = os.open(base, os.O_RDONLY | os.O_CLOEXEC)
+    end = time.monotonic() + _LONGEST_S
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    log.warning("%s: somebody keeps it locked; working without", base)
+                    break
+                time.sleep(0.02)
+        yield
     finally:
         os.close(lock)
 
 
 def _unclaimed(base: Path) -> int:
     """Bytes that are free and that no living job of this node has reserved."""
-    free = shutil.disk_usage(base).free
-    for folder in _folders(base):
-        reserved = int(folder.name.split(".")[-2])
-        free -= max(0, reserved - _used(folder))
+    usage = shutil.disk_usage(base)
+    free = usage.free
+    for folder, reserved in _folders(base):
+        if reserved <= usage.total and _lives(folder):  # nobody can reserve more than there is
+            free -= max(0, reserved - _used(folder))
     return free
 
 
@@ -180,13 +215,38 @@ def _used(folder: Path) -> int:
     return total
 
 
-def _folders(base: Path) -> list[Path]:
-    """Working folders of this node's jobs: contimg-job.HOST.PID.START.BYTES.RANDOM."""
-    return list(base.glob(f"{_PREFIX}.{socket.gethostname()}.*.*.*.*"))
+_NAME = re.compile(rf"{re.escape(_PREFIX)}\.(?P<host>.+)\.(?P<bytes>\d{{1,18}})\.[^.]+")
+
+
+def _folders(base: Path) -> list[tuple[Path, int]]:
+    """Working folders of this node's jobs, contimg-job.HOST.BYTES.RANDOM, with what they reserve; no links."""
+    found = []
+    for path in base.glob(f"{_PREFIX}.*"):
+        name = _NAME.fullmatch(path.name)
+        if name and name["host"] == socket.gethostname() and path.is_dir() and not path.is_symlink():
+            found.append((path, int(name["bytes"])))
+    return found
+
+
+def _lives(folder: Path) -> bool:
+    """Whether the job of a folder lives: it holds a lock on it, which a container's walls do not hide."""
+    if folder in _alive:
+        return True
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # another user's: theirs to keep
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def clear_dead(base: Path) -> list[Path]:
-    """Remove the working folders that dead jobs of this node left under `base`, and only those.
+    """Remove the working folders that dead jobs of this user and node left under `base`, and only those.
 
     Returns
     -------
@@ -194,9 +254,12 @@ def clear_dead(base: Path) -> list[Path]:
         What was removed.
     """
     removed = []
-    for folder in _folders(base):
-        pid, started = folder.name.split(".")[-4:-2]
-        if processes.started(int(pid)) != started:
+    for folder, _ in _folders(base):
+        try:
+            mine = folder.stat().st_uid == os.getuid()
+        except FileNotFoundError:
+            continue
+        if mine and not _lives(folder):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed

@@ -7,33 +7,16 @@ what was not looked at has not passed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaincinv
+from scipy.special import chdtri
 
 from contimg.qa.options import QaOptions
+from contimg.qa.table import GATES, Row
 from contimg.qa.verdict import Gate, Limits, judge, not_evaluated
-
-LIMITS = {
-    "rms": (None, "max_rms", "× expected"),
-    "noise": ("min_noise_ratio", "max_noise_ratio", ""),
-    "dynamic_range": ("min_dynamic_range", None, ""),
-    "artefacts": (None, "max_artefact", "of peak"),
-    "reliability": ("min_reliability", None, ""),
-    "beam": (None, "max_axis_ratio", ""),
-    "flags": (None, "max_flagged", ""),
-    "weights": ("min_weight_uniformity", None, ""),
-    "flux_ratio": ("min_flux_ratio", "max_flux_ratio", ""),
-    "flux_scatter": (None, "max_flux_scatter", ""),
-    "completeness": ("min_completeness", None, ""),
-    "counterparts": ("min_counterparts", None, ""),
-    "position_offset": (None, "max_position_offset", "beam"),
-    "position_scatter": (None, "max_position_scatter", "beam"),
-}
-"""Gate: options of its lower and upper limit, unit of its value."""
-CATALOGUE_GATES = tuple(LIMITS)[8:]
 
 
 @dataclass(frozen=True)
@@ -78,50 +61,128 @@ def expected_rms_jy(thermal_jy: float, noise_ratio: float, confusion: float) -> 
     return math.hypot(thermal, confusion)
 
 
-def image_gates(
-    *,
-    rms_over_expected: float,
-    noise_ratio: float,
-    near: Near,
-    n_positive: int,
-    n_negative: int,
-    axis_ratio: float,
-    flagged: float,
-    uniformity: float,
-    options: QaOptions,
-) -> list[Gate]:
-    """The gates that need no catalogue.
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the gates of an image look at: a value for each of their names, or why there is none.
 
-    Parameters
+    Attributes
     ----------
-    rms_over_expected : float
+    rms : float
         Noise of the image over `expected_rms_jy`.
-    noise_ratio : float
+    noise : float
         See `expected_rms_jy`.
     near : Near
     n_positive, n_negative : int
         Peaks above `options.detection_snr`, and below its negative.
-    axis_ratio : float
+    beam : float
         Longer over shorter axis of the beam.
-    flagged : float
-        Fraction of the cross-correlations; NaN where it is not known.
-    uniformity : float
-        From `uniformity`.
-    options : QaOptions
+    flags : float
+        Flagged fraction of the cross-correlations; NaN where it is not known.
+    weights : float
+        From `contimg.gains.noise.uniformity`.
     """
-    few = f"{n_positive} sources, min_sources {options.min_sources}"
-    faint = "no source is bright enough"
-    values: dict[str, float | str] = {
-        "rms": rms_over_expected,
-        "noise": noise_ratio,
-        "dynamic_range": near.dynamic_range if near.n_bright else faint,
-        "artefacts": near.worst_hole if near.n_bright else faint,
-        "reliability": few if n_positive < options.min_sources else reliability(n_positive, n_negative),
-        "beam": axis_ratio,
-        "flags": flagged,
-        "weights": uniformity,
-    }
-    return [_gate(name, value, options) for name, value in values.items()]
+
+    rms: float
+    noise: float
+    near: Near
+    n_positive: int
+    n_negative: int
+    beam: float
+    flags: float
+    weights: float
+    options: QaOptions
+
+    @property
+    def dynamic_range(self) -> float | str:
+        """Brightest source over the rms near it."""
+        return self.near.dynamic_range if self.near.n_bright else "no source is bright enough"
+
+    @property
+    def artefacts(self) -> float | str:
+        """Deepest hole near a bright source, over its peak."""
+        return self.near.worst_hole if self.near.n_bright else "no source is bright enough"
+
+    @property
+    def reliability(self) -> float | str:
+        """Part of the peaks that are sources."""
+        if self.n_positive < self.options.min_sources:
+            return f"{self.n_positive} sources, min_sources {self.options.min_sources}"
+        return reliability(self.n_positive, self.n_negative)
+
+
+@dataclass(frozen=True)
+class CatalogueFacts:
+    """What the gates that need the catalogue look at: a value for each of their names, or why there is none.
+
+    Attributes
+    ----------
+    pairs : DataFrame
+        From `contimg.sky.crossmatch.compare`.
+    expected : DataFrame
+        From `contimg.sky.crossmatch.detected`.
+    asked : DataFrame
+        From `contimg.sky.crossmatch.known`.
+    """
+
+    pairs: pd.DataFrame
+    expected: pd.DataFrame
+    asked: pd.DataFrame
+    options: QaOptions
+
+    @property
+    def bright(self) -> pd.DataFrame:
+        """Pairs whose fluxes and places can be compared."""
+        return self.pairs[self.pairs["comparable"] & (self.pairs["snr"] >= self.options.flux_snr)]
+
+    def _of(self, table: pd.DataFrame, value: Callable[[], float]) -> float | str:
+        if len(table) < self.options.min_sources:
+            return f"{len(table)} sources, min_sources {self.options.min_sources}"
+        return float(value())
+
+    @property
+    def flux_ratio(self) -> float | str:
+        """Median flux over the catalogue's."""
+        return self._of(self.bright, self.bright["ratio"].median)
+
+    @property
+    def flux_scatter(self) -> float | str:
+        """Scatter of that ratio beyond the errors."""
+        return self._of(self.bright, lambda: excess_scatter(self.bright["ratio"], self.bright["ratio_err"]))
+
+    @property
+    def completeness(self) -> float | str:
+        """Part of the catalogue's sources that should be seen and are."""
+        return self._of(self.expected, self.expected["detected"].mean)
+
+    @property
+    def counterparts(self) -> float | str:
+        """Part of the bright sources that the catalogue knows."""
+        return self._of(self.asked, self.asked["known"].mean)
+
+    @property
+    def _offsets(self) -> pd.DataFrame:
+        return self.bright[["offset_major_beam", "offset_minor_beam"]]
+
+    @property
+    def position_offset(self) -> float | str:
+        """Median offset from the catalogue's places, along the worse axis of the beam."""
+        return self._of(self.bright, lambda: self._offsets.median().abs().max())
+
+    @property
+    def position_scatter(self) -> float | str:
+        """Scatter of those offsets, along the worse axis of the beam."""
+        return self._of(self.bright, lambda: max(mad_scatter(self._offsets[axis]) for axis in self._offsets))
+
+
+def held(facts: ImageFacts | CatalogueFacts | None, options: QaOptions) -> list[Gate]:
+    """Hold facts against their gates; None: there is no catalogue, and what was not looked at has not passed."""
+    of = "image" if isinstance(facts, ImageFacts) else "catalogue"
+    absent = "no reference catalogue: `catalog` is null"
+    return [
+        _gate(row, absent if facts is None else getattr(facts, row.name), options)
+        for row in GATES
+        if row.of == of
+    ]
 
 
 def reliability(n_positive: int, n_negative: int) -> float:
@@ -130,57 +191,20 @@ def reliability(n_positive: int, n_negative: int) -> float:
     Of the negative ones the 95 % lower limit counts (Gehrels 1986, ApJ 303, 336, equation 11), so that one or two
     in a shallow tile say nothing and a hundred in a mosaic say what they are.
     """
-    false = float(gammaincinv(n_negative, 0.05)) if n_negative else 0.0
+    false = 0.5 * float(chdtri(2 * n_negative, 0.95)) if n_negative else 0.0
     return 1.0 - false / n_positive
 
 
-def catalogue_gates(
-    pairs: pd.DataFrame, expected: pd.DataFrame, asked: pd.DataFrame, options: QaOptions
-) -> list[Gate]:
-    """The gates that need a catalogue.
-
-    Parameters
-    ----------
-    pairs : DataFrame
-        From `contimg.sky.crossmatch.compare`.
-    expected : DataFrame
-        From `contimg.sky.crossmatch.detected`.
-    asked : DataFrame
-        From `contimg.sky.crossmatch.known`.
-    options : QaOptions
-    """
-    bright = pairs[pairs["comparable"] & (pairs["snr"] >= options.flux_snr)]
-    offsets = bright[["offset_major_beam", "offset_minor_beam"]]
-    values = {
-        "flux_ratio": (bright, lambda: float(bright["ratio"].median())),
-        "flux_scatter": (bright, lambda: excess_scatter(bright["ratio"], bright["ratio_err"])),
-        "completeness": (expected, lambda: float(expected["detected"].mean())),
-        "counterparts": (asked, lambda: float(asked["known"].mean())),
-        "position_offset": (bright, lambda: float(offsets.median().abs().max())),
-        "position_scatter": (bright, lambda: max(mad_scatter(offsets[axis]) for axis in offsets)),
-    }
-    return [
-        _gate(
-            name,
-            value()
-            if len(table) >= options.min_sources
-            else f"{len(table)} sources, min_sources {options.min_sources}",
-            options,
-        )
-        for name, (table, value) in values.items()
-    ]
-
-
-def without_catalogue(options: QaOptions) -> list[Gate]:
-    """The same gates where there is no catalogue: none evaluated, none passed."""
-    return [_gate(name, "no reference catalogue: `catalog` is null", options) for name in CATALOGUE_GATES]
-
-
-def _gate(name: str, value: float | str, options: QaOptions) -> Gate:
+def _gate(row: Row, value: float | str, options: QaOptions) -> Gate:
     """Hold a value against the limits of a gate; a text says why there is no value."""
-    low, high, unit = LIMITS[name]
-    limits = Limits(getattr(options, low) if low else None, getattr(options, high) if high else None, unit)
-    return not_evaluated(name, value, limits) if isinstance(value, str) else judge(name, value, limits)
+    limits = Limits(
+        getattr(options, row.low) if row.low else None,
+        getattr(options, row.high) if row.high else None,
+        row.unit,
+    )
+    return (
+        not_evaluated(row.name, value, limits) if isinstance(value, str) else judge(row.name, value, limits)
+    )
 
 
 def mad_scatter(values: pd.Series) -> float:

@@ -14,7 +14,7 @@ from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, write_json
 from contimg.gains.noise import uniformity
-from contimg.qa import gates as qa_gates
+from contimg.qa import gates
 from contimg.qa import verdict as qa
 from contimg.qa.options import NOT_JUDGED_BY, QaOptions
 
@@ -85,7 +85,7 @@ class _Judged:
         from contimg.sky import crossmatch
 
         if self.catalog is None:
-            return qa_gates.without_catalogue(self.options), seen.sources
+            return gates.held(None, self.options), seen.sources
         options = self.options
         ny, nx = rms.shape
         half_deg = 0.5 * math.hypot(nx * header["CDELT1"], ny * header["CDELT2"]) + FIELD_MARGIN_DEG
@@ -109,7 +109,8 @@ class _Judged:
         extra = pairs.set_index("found")[
             [name for name in pairs if name not in seen.sources and name != "found"]
         ]
-        return qa_gates.catalogue_gates(pairs, expected, asked, options), seen.sources.join(extra)
+        facts = gates.CatalogueFacts(pairs, expected, asked, options)
+        return gates.held(facts, options), seen.sources.join(extra)
 
     def _parameters(self) -> dict[str, Any]:
         return {
@@ -139,24 +140,24 @@ class QaTile(_Judged):
         folder = Path(self.directory)
         _, rms, header, seen = self._look(folder / f"{tile}.pbcor.fits", folder / f"{tile}.rms.fits")
         metrics = self._metrics(made["metrics"], header)
-        gates = qa_gates.image_gates(
-            rms_over_expected=metrics["rms_over_expected"],
-            noise_ratio=_number(metrics["noise_over_weights"]),
+        facts = gates.ImageFacts(
+            rms=metrics["rms_over_expected"],
+            noise=_number(metrics["noise_over_weights"]),
             near=seen.near,
             n_positive=seen.n_positive,
             n_negative=seen.n_negative,
-            axis_ratio=header["BMAJ"] / header["BMIN"],
-            flagged=metrics["flag_fraction"],
-            uniformity=_number(metrics["weight_uniformity"]),
+            beam=header["BMAJ"] / header["BMIN"],
+            flags=metrics["flag_fraction"],
+            weights=_number(metrics["weight_uniformity"]),
             options=self.options,
         )
         more, sources = self._against_catalogue(seen, header, rms)
-        gates = qa.advise([*gates, *more], self.options.advisory)
+        judged = qa.advise([*gates.held(facts, self.options), *more], self.options.advisory)
         self._write_sources(sources)
         record = qa.record(
             self.directory,
             self.kind,
-            gates,
+            judged,
             notes=told,
             inputs=[self.directory],
             parameters=self._parameters(),
@@ -169,10 +170,10 @@ class QaTile(_Judged):
         """What was measured when the image was made, and what noise it should have."""
         applied = measured["apply"]
         confusion = self.options.confusion_mjy
-        expected = qa_gates.expected_rms_jy(
+        expected = gates.expected_rms_jy(
             measured["thermal_from_weights_jy"],
             _number(applied.get("noise_over_weights")),
-            qa_gates.confusion_jy(3600 * header["BMAJ"], 3600 * header["BMIN"], header["RESTFRQ"])
+            gates.confusion_jy(3600 * header["BMAJ"], 3600 * header["BMIN"], header["RESTFRQ"])
             if confusion == "auto"
             else 1e-3 * float(confusion),
         )
@@ -219,24 +220,24 @@ class QaMosaic(_Judged):
             for name in ("rms_over_expected", "noise_over_weights", "flag_fraction")
         }
         own = robust_rms((image / rms).ravel())
-        gates = qa_gates.image_gates(
-            rms_over_expected=own * of_tiles["rms_over_expected"],
-            noise_ratio=of_tiles["noise_over_weights"],
+        facts = gates.ImageFacts(
+            rms=own * of_tiles["rms_over_expected"],
+            noise=of_tiles["noise_over_weights"],
             near=seen.near,
             n_positive=seen.n_positive,
             n_negative=seen.n_negative,
-            axis_ratio=header["BMAJ"] / header["BMIN"],
-            flagged=of_tiles["flag_fraction"],
-            uniformity=uniformity(shares),
+            beam=header["BMAJ"] / header["BMIN"],
+            flags=of_tiles["flag_fraction"],
+            weights=uniformity(shares),
             options=self.options,
         )
         more, sources = self._against_catalogue(seen, header, rms)
-        gates = qa.advise([*gates, *more], self.options.advisory)
+        judged = qa.advise([*gates.held(facts, self.options), *more], self.options.advisory)
         self._write_sources(sources)
         record = qa.record(
             self.directory,
             self.kind,
-            gates,
+            judged,
             notes=_shared_notes([tiles[tile["path"]] for tile in used]),
             inputs=[self.directory],
             parameters=self._parameters(),
@@ -256,12 +257,12 @@ class QaMosaic(_Judged):
 
 def _line(record: Mapping[str, Any]) -> str:
     """What a job says of its verdict."""
-    gates = record["gates"].values()
-    asked = [gate for gate in gates if gate["verdict"] != qa.NOT_EVALUATED]
+    said = record["gates"].values()
+    asked = [gate for gate in said if gate["verdict"] != qa.NOT_EVALUATED]
     return (
         f"{record['verdict']}: {record['reason']}"
         if record["reason"]
-        else f"{len(asked)} of {len(gates)} gates passed"
+        else f"{len(asked)} of {len(said)} gates passed"
     )
 
 

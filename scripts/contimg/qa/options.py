@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from contimg.core import values
 from contimg.core.options import NUMBER, Auto, Fraction, Options, Sigmas, key
+from contimg.qa.table import NAMES
 
 Positive = Annotated[float, Field(gt=0), NUMBER]
-GateName = Literal[
-    "rms",
-    "noise",
-    "dynamic_range",
-    "artefacts",
-    "reliability",
-    "beam",
-    "flags",
-    "weights",
-    "flux_ratio",
-    "flux_scatter",
-    "completeness",
-    "counterparts",
-    "position_offset",
-    "position_scatter",
-]
+
+
+def _gate_name(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"qa.advisory: found {name!r}; expected names among {', '.join(NAMES)}")
+    return name
+
+
+GateName = Annotated[str, AfterValidator(_gate_name), WithJsonSchema({"type": "string", "enum": list(NAMES)})]
 INJECTED_BY = {"injection_pb", "detection_snr", "completeness_snr", "flux_snr", "match_beams", "min_sources"}
 """What changes injected sources or what is said of them: a changed limit of a gate images no tile once more."""
 NOT_JUDGED_BY = {"injection_minutes", "injection_pb"}

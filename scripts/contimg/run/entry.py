@@ -7,15 +7,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from contimg.config.load import load
 from contimg.config.model import Config
-from contimg.core import products, provenance
+from contimg.core import products, provenance, room
 from contimg.core.errors import ContimgError, SystemFault
 from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
 from contimg.index import retired
@@ -43,6 +44,7 @@ class Run:
     beam_digest: str | None = None  # of the beam file, if there is one
     retired_state: str | None = None  # when it was planned
     listener: engine.Listener | None = None  # in the process the user started
+    interrupted: bool = False
 
     def started(self) -> None:
         """Take the lock of the products tree, freeze the plan for the jobs, end what a dead run left running."""
@@ -50,6 +52,8 @@ class Run:
         gc.enable()
         root = Path(self.config.products)
         treelock.hold(root / "state" / "lock")
+        self._note_signals()
+        orphans.enter_allocation()
         if retired.state(root) != self.retired_state:
             raise SystemFault(
                 "raw files or sets were retired since this run was planned; start the same command again"
@@ -77,9 +81,27 @@ class Run:
             )
 
     def failed(self) -> None:
-        """Report what the run has come to."""
+        """Report what the run has come to; jobs that were killed under it are counted, unless it was itself ended."""
+        if not self.interrupted:
+            frame.count_kills(os.environ.get(MANIFEST_VARIABLE), Path(self.config.products))
         self._errors()
         self._tell("failed")
+
+    def _note_signals(self) -> None:
+        """Remember that the run itself was to end: what becomes of its jobs then is no fault of theirs."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, self._noting(before))
+
+    def _noting(
+        self, before: Callable[[int, FrameType | None], object]
+    ) -> Callable[[int, FrameType | None], None]:
+        def note(number: int, frame_: FrameType | None) -> None:
+            self.interrupted = True
+            before(number, frame_)
+
+        return note
 
     def watch(self, workflow: Any, logger: logging.Logger) -> None:
         """Follow the run through Snakemake's logger: its table, how far it is, and whether the disk holds it."""
@@ -87,6 +109,7 @@ class Run:
         watch = Watch(
             say,
             free=lambda: disk.free_bytes(self.config.products),
+            lacking=lambda: room.lacking(self.config.products),
             stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
             reserve_bytes=self.config.disk_reserve_bytes,
         )

@@ -31,6 +31,8 @@ class Watch:
         What stays free.
     clock : callable
         Seconds, rising.
+    lacking : callable
+        Says what the products' disk lacks to be written on at all, such as inodes or a quota; None if nothing.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class Watch:
         stop: Callable[[], None],
         reserve_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        lacking: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._lacking = lacking
         self._say, self._free, self._stop, self._reserve, self._clock = say, free, stop, reserve_bytes, clock
         self._began = self._told = clock()
         self._total: dict[str, int] = defaultdict(int)
@@ -68,6 +72,12 @@ class Watch:
         for job in jobs:
             self._running[job.product] = self._clock()
         if self.stopped is not None:
+            return
+        lacking = self._lacking()
+        if lacking is not None:
+            self.stopped = lacking
+            self._say(f"{lacking}; no further job starts. Make room, then start the same command again")
+            self._stop()
             return
         need = sum(self._left[product].disk_mb * 1e6 for product in self._running if product in self._left)
         free = self._free()

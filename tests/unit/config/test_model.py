@@ -14,6 +14,7 @@ from contimg.config.load import load
 from contimg.config.model import Config
 from contimg.config.notify import NotifyOptions
 from contimg.config.retention import RegistryOptions, RetentionOptions
+from contimg.config.service import ServiceOptions
 from contimg.config.slurm import SlurmOptions
 from contimg.convert.options import FlaggingOptions
 from contimg.core.errors import ConfigError
@@ -40,6 +41,7 @@ SECTIONS = (
     QaOptions,
     RegistryOptions,
     RetentionOptions,
+    ServiceOptions,
     VariabilityOptions,
 )
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(

@@ -1,5 +1,6 @@
 import ast
 import errno
+import json
 import os
 import shutil
 import signal
@@ -11,13 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from contimg.core.errors import InputError, Rejected
-from contimg.jobs import disk, frame
+from contimg.core.errors import DiskFull, InputError, Rejected, SystemFault
+from contimg.jobs import disk, frame, orphans
 
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CONTIMG_RUN", raising=False)
     handler = signal.getsignal(signal.SIGTERM)
     yield tmp_path
     signal.signal(signal.SIGTERM, handler)
@@ -121,18 +123,69 @@ def test_an_exception_fails_the_job_until_the_last_attempt(tree, capfd):
     assert frame.killed() == []
 
 
-def test_a_killed_job_is_given_up_after_its_retries(tree):
-    for kill in range(frame.RETRIES + 1):
+class Killed(BaseException):
+    """A signal that nobody can catch: nothing of the orderly end runs."""
+
+
+def kill(tree, monkeypatch, *, attempt=1, of_run="one"):
+    """A start of the job in a run that ends by a kill -9."""
+    monkeypatch.setenv(orphans.MANIFEST_VARIABLE, of_run)
+    with pytest.raises(Killed):
+        run(raising(Killed()), attempt=attempt)
+    for path in tree.glob("state/attempts/images!t/*.json"):  # its process is gone
+        path.write_text(json.dumps({**json.loads(path.read_text()), "started": "1"}))
+
+
+def test_a_killed_job_is_given_up_after_its_retries(tree, monkeypatch):
+    for attempt in range(1, frame.RETRIES + 2):
         assert frame.given_up("images/t") is None
-        with pytest.raises(KeyboardInterrupt):  # like a signal: nothing of the orderly end runs
-            run(raising(KeyboardInterrupt()))
-        assert len(list((tree / "state/attempts/images!t").iterdir())) == kill + 1
+        kill(tree, monkeypatch, attempt=attempt)
+    assert frame.given_up("images/t") is None  # the run may have died with the last one
+    frame.count_kills("one")  # it did not
     reason = frame.given_up("images/t")
     assert reason.startswith("error: its job was killed 3 times")
     assert run(lambda: "not reached", gave_up=reason) == [reason]
     assert frame.given_up("images/t") == reason
     assert frame.forget("images/t") == 3
     assert frame.given_up("images/t") is None
+
+
+def test_a_kill_of_the_run_is_none_of_the_job(tree, monkeypatch):
+    for number in range(5):
+        kill(tree, monkeypatch, of_run=f"run {number}")
+    frame.count_kills("run 9")
+    assert frame.given_up("images/t") is None
+    orphans.take_over(tree, tree / "next.json")
+    assert frame.killed() == []
+
+
+def test_a_job_that_still_works_is_not_counted_as_killed(tree, monkeypatch):
+    monkeypatch.setenv(orphans.MANIFEST_VARIABLE, "one")
+    with pytest.raises(Killed):
+        run(raising(Killed()))  # its process, this one, lives
+    frame.count_kills("one")
+    assert [json.loads(path.read_text()).get("killed") for path in tree.glob("state/attempts/*/*")] == [None]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_leaves_in_good_order_and_without_a_record(tree, number):
+    left, before = [], {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGHUP)}
+
+    def make():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            left.append("in good order")
+
+    try:
+        for _ in range(4):
+            with pytest.raises(KeyboardInterrupt):
+                run(make)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert left == ["in good order"] * 4
+    assert frame.killed() == []
 
 
 def test_a_disk_without_room_fails_the_job_before_it_starts_and_rejects_nothing(tree, capfd, monkeypatch):
@@ -154,10 +207,61 @@ def test_a_disk_that_runs_full_under_a_job_rejects_nothing(tree, capfd):
     assert "No space left" in capfd.readouterr().err
 
 
-def test_what_was_always_killed_is_rejected_by_one_more_start(tree):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EROFS, "Read-only file system"),
+        RuntimeError("FilebufIO: error while writing file x/table.f1: No space left on device"),
+        SystemFault(
+            "wsclean failed (exit status 255): Error writing to temporary file: No space left on device"
+        ),
+        DiskFull("the disk is full"),
+    ],
+)
+def test_whatever_says_that_there_is_no_room_rejects_nothing(tree, error):
+    with pytest.raises(SystemExit):
+        run(raising(error), attempt=frame.RETRIES + 1)
+    assert frame.killed() == []
+    wrapped = RuntimeError("the step failed")
+    wrapped.__cause__ = error
+    with pytest.raises(SystemExit):
+        run(raising(wrapped), attempt=frame.RETRIES + 1)
+
+
+def test_the_file_system_is_asked_and_not_the_message(tree, monkeypatch, capfd):
+    """An error without a word on room, while the products' file system lacks inodes: nothing is rejected."""
+    state = os.statvfs(tree)
+    lack = SimpleNamespace(
+        f_flag=0, f_files=1000, f_favail=0, f_bavail=state.f_bavail, f_frsize=state.f_frsize
+    )
+
+    def make():
+        monkeypatch.setattr("contimg.core.room.os.statvfs", lambda _: lack)
+        raise RuntimeError("Error in creating TableDesc")
+
+    with pytest.raises(SystemExit):
+        run(make, attempt=frame.RETRIES + 1)
+    with pytest.raises(SystemExit, match=r"no more files can be made \(inodes: 0 left of 1000\); make room"):
+        run(lambda: "not reached")
+    lack.f_flag = os.ST_RDONLY
+    with pytest.raises(SystemExit, match="the file system is read-only"):
+        run(lambda: "not reached")
+
+
+def test_a_product_that_cannot_even_be_rejected_fails_in_a_line(tree, capfd):
+    def reject(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(SystemExit):
+        frame.run("images/t", raising(Rejected("bad")), reject, threads=1, log="job.log", attempt=3)
+    assert "failed (attempt 3 of 3): OSError" in capfd.readouterr().err
+    assert frame.killed() == []
+
+
+def test_what_was_always_killed_is_rejected_by_one_more_start(tree, monkeypatch):
     for attempt in range(1, frame.RESTARTS + 1):
-        with pytest.raises(KeyboardInterrupt):
-            run(raising(KeyboardInterrupt()), attempt=attempt)
+        kill(tree, monkeypatch, attempt=attempt)
     (reason,) = run(lambda: "not reached", attempt=frame.RESTARTS + 1)
     assert reason.startswith("error: its job was killed 3 times")
     assert frame.killed() == ["images/t"]  # until `contimg retry`

@@ -54,16 +54,91 @@ def test_a_process_that_a_dead_run_left_is_ended_with_all_it_started(tree):
     assert frame.killed() == []  # not the job's fault
 
 
-def test_the_record_of_a_process_that_is_gone_stays_a_kill_even_if_its_number_lives_again(tree):
-    path = record(tree, started="1")
+def test_what_died_with_its_run_counts_for_nothing_even_if_its_number_lives_again(tree):
+    gone, counted = record(tree, started="1"), tree / "state/attempts/images!t/2.json"
+    write_json(counted, {"key": "images/t", **orphans.identity(1), "started": "1", "killed": True})
     assert orphans.take_over(tree, tree / "later.json") == []
+    assert not gone.exists()
+    assert counted.exists()
+
+
+def test_a_process_of_an_earlier_boot_is_another_one(tree):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path = record(tree, pid=other.pid, started=processes.started(other.pid), boot="another")
+        assert orphans.take_over(tree, tree / "later.json") == []
+        assert other.poll() is None
+        other.kill()
+    assert not path.exists()
+
+
+def test_a_process_of_another_machine_is_told_and_its_record_stays(tree):
+    path = record(tree, host="anothernode", pid=77)
+    (line,) = orphans.take_over(tree, tree / "later.json")
+    assert "process 77 of an earlier run was at work on anothernode, which cannot be seen from here" in line
     assert path.exists()
 
 
-def test_the_record_of_a_process_of_another_machine_is_left_alone(tree):
-    record(tree, host="anothernode")
+@pytest.mark.parametrize(
+    "text", ["", '{"key": "ima', "[]", '{"key": "images/t"}', '{"key": "images/t", "pid": -1}', '{"pid": 0}']
+)
+def test_a_record_that_cannot_be_read_ends_in_a_line(tree, text):
+    path = record(tree)
+    path.write_text(text)
+    (line,) = orphans.take_over(tree, tree / "later.json")
+    assert "cannot be read; it was removed and counts for nothing" in line
+    assert not path.exists()
+
+
+def test_the_allocation_that_a_run_stands_in_is_never_ended(tree, monkeypatch):
+    """An interactive allocation: every process in it, the next run too, has its number."""
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    orphans.enter_allocation()
+    assert orphans.identity(1)["slurm_job"] is None
+    tool(tree, monkeypatch, "squeue", "echo 4711 interactive")
+    tool(tree, monkeypatch, "scancel", f'echo "$@" >{tree}/gone')
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    path = tree / "state/attempts/images!t/1.json"
+    with subprocess.Popen([sys.executable, "-c", LEFT_BEHIND, path], env=env, stdout=subprocess.PIPE) as left:
+        left.stdout.readline()
+        # an older version's record names the allocation
+        write_json(path, {**json.loads(path.read_text()), "slurm_job": "4711"})
+        (line,) = orphans.take_over(tree, tree / "later.json")
+        assert f"ended process {left.pid}" in line
+    assert not (tree / "gone").exists()
+    monkeypatch.setenv("SLURM_JOB_ID", "4712")  # a job that the run submitted
+    assert orphans.identity(1)["slurm_job"] == "4712"
+
+
+def test_a_slurm_number_that_is_another_job_by_now_is_left_alone(tree, monkeypatch):
+    path = record(tree, slurm_job="7", slurm_name="a1b2-c3")
+    tool(tree, monkeypatch, "squeue", "echo '7 somebody elses'")
+    tool(tree, monkeypatch, "scancel", f'echo "$@" >{tree}/gone')
     assert orphans.take_over(tree, tree / "later.json") == []
-    assert frame.killed() == ["images/t"]
+    assert not (tree / "gone").exists()
+    assert not path.exists()
+
+
+def test_a_job_that_cannot_be_cancelled_stops_the_run_and_keeps_its_record(tree, monkeypatch):
+    path = record(tree, slurm_job="7", slurm_name="a1b2-c3")
+    tool(tree, monkeypatch, "squeue", "echo '7 a1b2-c3'")
+    tool(tree, monkeypatch, "scancel", "echo 'Access/permission denied' >&2; exit 1")
+    with pytest.raises(orphans.SystemFault, match=r"jobs 7 .* cannot be ended \(Access/permission denied\)"):
+        orphans.take_over(tree, tree / "later.json")
+    assert path.exists()
+
+
+def test_a_process_of_another_user_stops_the_run_and_keeps_its_record(tree, monkeypatch):
+    def not_ours(*_):
+        raise PermissionError
+
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path = record(tree, pid=other.pid, started=processes.started(other.pid))
+        with monkeypatch.context() as patch:
+            patch.setattr("contimg.core.processes.os.kill", not_ours)
+            with pytest.raises(orphans.SystemFault, match=f"process {other.pid} .* is another user's"):
+                orphans.take_over(tree, tree / "later.json")
+        other.kill()
+    assert path.exists()
 
 
 def test_a_job_left_in_slurm_is_cancelled_and_waited_for(tree, monkeypatch):

@@ -1,3 +1,4 @@
+import fcntl
 import logging
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from contimg.core.errors import SystemFault
+from contimg.core.errors import DiskFull, SystemFault
 from contimg.jobs import scratch
 from contimg.jobs.scratch import Scratch, clear_dead, in_memory, staging, working_folder
 
@@ -36,7 +37,7 @@ def test_the_next_job_clears_what_a_killed_one_left_and_only_that(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": path}, check=False
     )
     (tmp_path / "somebody else's").mkdir()
-    elsewhere = tmp_path / "contimg-job.anothernode.1.1.1.x"
+    elsewhere = tmp_path / "contimg-job.anothernode.1.x"
     elsewhere.mkdir()
     with working_folder(tmp_path) as alive:
         assert clear_dead(tmp_path) == []
@@ -126,3 +127,63 @@ def test_the_folder_is_gone_after_a_job_was_told_to_end(tmp_path):
     )
     assert ended.returncode == 128 + signal.SIGTERM
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+IN_A_CONTAINER = (
+    "import sys; from pathlib import Path; from contimg.jobs.scratch import working_folder\n"
+    "with working_folder(Path(sys.argv[1]), 1000) as folder:\n"
+    "    (folder / 'tile.ms').write_text('data'); print(folder, flush=True); sys.stdin.read()\n"
+    "    print((folder / 'tile.ms').is_file())\n"
+)
+
+
+def test_a_living_job_is_told_by_its_lock_and_not_by_a_process_number(tmp_path, monkeypatch):
+    """In another container of this host its number is unknown here, or is somebody else's."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    call = [sys.executable, "-c", IN_A_CONTAINER, str(tmp_path)]
+    with subprocess.Popen(call, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        folder = Path(other.stdout.readline().strip())
+        assert clear_dead(tmp_path) == []
+        with working_folder(tmp_path):
+            pass
+        assert other.communicate("go on")[0] == "True\n"
+    folder.mkdir()
+    assert clear_dead(tmp_path) == [folder]
+
+
+def test_folders_of_like_names_and_absurd_reservations_stop_nothing(tmp_path):
+    host = socket.gethostname()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    for name in (f"contimg-job.{host}.notes.a.b.c", f"contimg-job.{host}.1", "contimg-job."):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"contimg-job.{host}.0.x").symlink_to(precious)
+    (tmp_path / f"contimg-job.{host}.5.file").write_text("no folder")
+    held = tmp_path / f"contimg-job.{host}.{10**15}.y"
+    held.mkdir()
+    lock = os.open(held, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # a living process reserves a petabyte
+    before = sorted(tmp_path.iterdir())
+    with working_folder(tmp_path, 1000):
+        pass
+    os.close(lock)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_nobody_who_locks_the_directory_is_waited_for(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(scratch, "_LONGEST_S", 0.05)
+    lock = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with caplog.at_level(logging.WARNING), working_folder(tmp_path) as folder:
+        assert folder.is_dir()
+    os.close(lock)
+    assert "somebody keeps it locked" in caplog.text
+
+
+def test_a_step_that_fails_for_want_of_room_says_so_whatever_its_own_words(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="FilebufIO"), working_folder(tmp_path):
+        raise RuntimeError("FilebufIO error")
+    monkeypatch.setattr("contimg.core.room.lacking", lambda place: f"{place}: the disk is full (0.0 MB left)")
+    with pytest.raises(DiskFull, match="the disk is full"), working_folder(tmp_path):
+        raise RuntimeError("FilebufIO error")
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from contimg.calibrate.transits import transit_mjd
 from contimg.cli.main import main
 from contimg.core import names
 from contimg.index.tile import Index, LeftOut
-from contimg.run.unattended import (
+from contimg.night.readiness import (
     Readiness,
     WaitedTooLong,
     Wanted,

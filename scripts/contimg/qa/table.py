@@ -1,0 +1,49 @@
+"""The gates, one row each: a new one is a row here, its limits in `qa.options` and its value in `qa.gates`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gate.
+
+    Attributes
+    ----------
+    name : str
+        Also the attribute of the facts that holds its value.
+    low, high : str or None
+        Options with its lower and upper limit.
+    unit : str
+        Of its value.
+    of : {"image", "catalogue"}
+        The facts it looks at: those of the image alone, or of the image beside the reference catalogue.
+    """
+
+    name: str
+    low: str | None
+    high: str | None
+    unit: str
+    of: Literal["image", "catalogue"]
+
+
+GATES = (
+    Row("rms", None, "max_rms", "× expected", "image"),
+    Row("noise", "min_noise_ratio", "max_noise_ratio", "", "image"),
+    Row("dynamic_range", "min_dynamic_range", None, "", "image"),
+    Row("artefacts", None, "max_artefact", "of peak", "image"),
+    Row("reliability", "min_reliability", None, "", "image"),
+    Row("beam", None, "max_axis_ratio", "", "image"),
+    Row("flags", None, "max_flagged", "", "image"),
+    Row("weights", "min_weight_uniformity", None, "", "image"),
+    Row("flux_ratio", "min_flux_ratio", "max_flux_ratio", "", "catalogue"),
+    Row("flux_scatter", None, "max_flux_scatter", "", "catalogue"),
+    Row("completeness", "min_completeness", None, "", "catalogue"),
+    Row("counterparts", "min_counterparts", None, "", "catalogue"),
+    Row("position_offset", None, "max_position_offset", "beam", "catalogue"),
+    Row("position_scatter", None, "max_position_scatter", "beam", "catalogue"),
+)
+NAMES = tuple(row.name for row in GATES)
+CATALOGUE_GATES = tuple(row.name for row in GATES if row.of == "catalogue")

@@ -1,0 +1,212 @@
+"""Sources: cone search, light curves, variability, candidates of extreme scattering events."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import Path as InPath
+
+from contimg.api import answers
+from contimg.service import wire
+from contimg.service.context import service_of
+from contimg.service.routes_batches import NOT_FOUND, Limit, Offset
+from contimg.service.routes_products import ASKED
+from contimg.service.security import Reader
+from contimg.service.tables import Sky
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+router = APIRouter(tags=["sources"])
+SourceId = Annotated[str, InPath(min_length=1, max_length=100, pattern=r"^[^/\x00-\x1f]+$")]
+_STATUS = {"investigated", "dismissed"}
+
+
+@router.get("/api/sources", responses=ASKED)
+def list_sources(
+    request: Request,
+    _who: Reader,
+    ra: Annotated[float | None, Query(ge=0, lt=360)] = None,
+    dec: Annotated[float | None, Query(ge=-90, le=90)] = None,
+    radius_deg: Annotated[float, Query(gt=0, le=180)] = 0.1,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> answers.Sources:
+    """Sources within a radius of a position (ICRS), nearest first; without one, all."""
+    if (ra is None) != (dec is None):
+        raise HTTPException(422, "ra, dec: expected both or none")
+    table, total = service_of(request).sky.cone(ra, dec, radius_deg, limit=limit, offset=offset)
+    return answers.Sources(sources=[_source(row) for row in table.to_dict("records")], total=total)
+
+
+def _source(row: dict[Any, Any]) -> answers.Source:
+    ra, dec = float(row["ra_deg"]), float(row["dec_deg"])
+    return answers.Source(
+        source_id=str(row["source_id"]),
+        name=wire.iau_name(ra, dec),
+        ra_deg=ra,
+        dec_deg=dec,
+        n_epochs=int(row["n_epochs"]) if wire.number(row.get("n_epochs")) is not None else None,
+        mean_flux_jy=wire.number(row.get("mean_flux_jy")),
+        eta=wire.number(row.get("eta")),
+        v=wire.number(row.get("v")),
+        separation_deg=wire.number(row.get("separation_deg")),
+    )
+
+
+def _curve(sky: Sky, source: str) -> pd.DataFrame:
+    table = sky.curve(source)
+    if table is None:
+        raise HTTPException(404, "there is no light curve of this source")
+    return table
+
+
+@router.get(
+    "/api/sources/{source}/lightcurve",
+    responses=ASKED
+    | NOT_FOUND
+    | {
+        200: {
+            "model": answers.LightCurve,
+            "content": {
+                "text/csv": {},
+                "application/x-votable+xml": {},
+                "application/vnd.apache.parquet": {},
+            },
+        }
+    },
+)
+def lightcurve(
+    request: Request,
+    source: SourceId,
+    _who: Reader,
+    format: Literal["json", "csv", "votable", "parquet"] = "json",  # noqa: A002  the contract's name
+) -> Response:
+    """A source's fluxes in order of time."""
+    table = _curve(service_of(request).sky, source)
+    if format != "json":
+        content, kind = _FORMATS[format](table)
+        return Response(content, media_type=kind)
+    first = table.iloc[0]
+    told = answers.LightCurve(
+        source_id=source,
+        ra_deg=wire.number(first["ra_deg"]),
+        dec_deg=wire.number(first["dec_deg"]),
+        flux_points=_points(table, "flux_jy", "flux_err_jy"),
+        normalized_flux_points=_points(table, "flux_norm", "flux_norm_err"),
+    )
+    return Response(told.model_dump_json(), media_type="application/json")
+
+
+def _points(table: pd.DataFrame, flux: str, error: str) -> list[answers.FluxPoint]:
+    if flux not in table:
+        return []
+    errors = table[error] if error in table else [None] * len(table)
+    points = []
+    for mjd, value, its_error, mosaic in zip(table["mjd"], table[flux], errors, table["mosaic"], strict=True):
+        time = wire.when_mjd(float(mjd))
+        if time is not None:
+            points.append(
+                answers.FluxPoint(
+                    mjd=float(mjd),
+                    time=time,
+                    flux_jy=wire.number(value),
+                    flux_err_jy=wire.number(its_error),
+                    image_id=str(mosaic),
+                )
+            )
+    return points
+
+
+def _csv(table: pd.DataFrame) -> tuple[bytes, str]:
+    return table.to_csv(index=False).encode(), "text/csv"
+
+
+def _votable(table: pd.DataFrame) -> tuple[bytes, str]:
+    from astropy.table import Table
+
+    told = io.BytesIO()
+    plain = table.copy()
+    for name in plain.columns:
+        if plain[name].dtype.kind not in "biuf":
+            plain[name] = plain[name].astype(str).astype(object)
+    Table.from_pandas(plain).write(told, format="votable")
+    return told.getvalue(), "application/x-votable+xml"
+
+
+def _parquet(table: pd.DataFrame) -> tuple[bytes, str]:
+    told = io.BytesIO()
+    table.to_parquet(told, index=False)
+    return told.getvalue(), "application/vnd.apache.parquet"
+
+
+_FORMATS: dict[str, Callable[[pd.DataFrame], tuple[bytes, str]]] = {
+    "csv": _csv,
+    "votable": _votable,
+    "parquet": _parquet,
+}
+
+
+@router.get("/api/sources/{source}/variability", responses=ASKED | NOT_FOUND)
+def variability(request: Request, source: SourceId, _who: Reader) -> answers.Variability:
+    """Measures of a source's variability."""
+    row = service_of(request).sky.measures(source)
+    if row is None:
+        raise HTTPException(404, "there is no source of this name")
+    return answers.Variability(
+        source_id=source,
+        v=wire.number(row.get("v")),
+        eta=wire.number(row.get("eta")),
+        vs_mean=wire.number(row.get("vs_mean")),
+        m_mean=wire.number(row.get("m_mean")),
+        n_epochs=int(wire.number(row.get("n_epochs")) or 0),
+        measures=wire.row_of(row),
+    )
+
+
+@router.get("/api/ese/candidates", responses=ASKED)
+def candidates(
+    request: Request,
+    _who: Reader,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    min_sigma: Annotated[float, Query(ge=0, le=1e6)] = 0.0,
+) -> answers.Candidates:
+    """Candidates, the most significant first; people's verdicts come from `variability/vetting.csv`."""
+    sky = service_of(request).sky
+    table = sky.candidates()
+    if table is None or table.empty:
+        return answers.Candidates(candidates=[], total=0)
+    sigma = "sigma_max" if "sigma_max" in table else "sigma_deviation"
+    table = table.assign(id=range(1, len(table) + 1)).sort_values(sigma, ascending=False, kind="stable")
+    table = table[table[sigma] >= min_sigma]
+    vetted = sky.vetted()
+    rows = [
+        _candidate(row, sigma, sky, vetted) for row in table.iloc[offset : offset + limit].to_dict("records")
+    ]
+    return answers.Candidates(candidates=rows, total=len(table))
+
+
+def _candidate(
+    row: dict[Any, Any], sigma: str, sky: Sky, vetted: dict[str, tuple[str, str]]
+) -> answers.Candidate:
+    source = str(row["source_id"])
+    status, notes = vetted.get(source, (str(row.get("status", "active")), ""))
+    curve = sky.curve(source)
+    current = None if curve is None else wire.number(curve["flux_jy"].iloc[-1])
+    return answers.Candidate(
+        id=int(row["id"]),
+        source_id=source,
+        ra_deg=wire.number(row.get("ra_deg")),
+        dec_deg=wire.number(row.get("dec_deg")),
+        first_detection_at=wire.when_mjd(wire.number(row.get("first_detection_mjd"))),
+        last_detection_at=wire.when_mjd(wire.number(row.get("last_detection_mjd"))),
+        max_sigma_dev=wire.number(row.get(sigma)),
+        current_flux_jy=current,
+        baseline_flux_jy=wire.number(row.get("median_flux_jy")),
+        status=status if status in _STATUS else "active",  # type: ignore[arg-type]
+        notes=notes or None,
+    )
