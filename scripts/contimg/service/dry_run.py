@@ -33,10 +33,15 @@ def _answer(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
         return told
     configfile = folder / "config.json"
     write_json(configfile, config.model_dump(mode="json"))
-    jobs = dry_run(
-        Path(request["snakefile"]).parent, configfile, targets, python=sys.executable, folder=folder
-    )
     cores = request["cores"] if isinstance(request["cores"], int) else os.cpu_count() or 1
+    jobs = dry_run(
+        Path(request["snakefile"]).parent,
+        configfile,
+        targets,
+        python=sys.executable,
+        folder=folder,
+        cores=cores,
+    )
     night = plan_night(config, cache=Path(request["config"]["products"]) / "state" / "index")
     facts = gather(config, night, jobs, cores=cores)
     stages = facts["cost"]["stages"]
