@@ -12,6 +12,8 @@ from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.questions import (
     Row,
     failed_gates,
+    measured,
+    near,
     noisy_tiles,
     of_calibrator,
     published,
@@ -41,10 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tiles.add_argument("--rms-above", required=True, type=float, metavar="MJY", help="mJy/beam")
     products = asked.add_parser("products", help="what was made of a calibrator and with its caltables")
     products.add_argument("--calibrator", required=True, metavar="NAME")
+    sources = asked.add_parser("sources", help="listed sources round a place, nearest first")
+    sources.add_argument(
+        "--at", required=True, metavar="PLACE", help="a name, or right ascension and declination"
+    )
+    sources.add_argument("--arcmin", type=float, default=5.0, help="how far away (default: 5)")
     for name, told in (
         ("rejected", "rejected products and why"),
         ("gates", "gates that products failed, with value and limits"),
         ("published", "published versions, and what became of them"),
+        ("photometry", "mosaics that were measured: how many sources, how many seen"),
     ):
         of_date = asked.add_parser(name, help=told)
         of_date.add_argument("--date", metavar="UTC", help="of this UTC date only")
@@ -68,8 +76,20 @@ def run(args: argparse.Namespace) -> int:
             answer = noisy_tiles(connection, date=args.date, rms_above_jy=args.rms_above / 1e3)
         elif args.question == "products":
             answer = of_calibrator(connection, calibrator=args.calibrator)
+        elif args.question == "sources":
+            from contimg.photometry.positions import parse
+
+            place = parse(args.at)
+            answer = near(
+                connection, ra_deg=place.ra.deg, dec_deg=place.dec.deg, radius_deg=args.arcmin / 60.0
+            )
         else:
-            ask = {"rejected": rejected, "gates": failed_gates, "published": published}[args.question]
+            ask = {
+                "rejected": rejected,
+                "gates": failed_gates,
+                "published": published,
+                "photometry": measured,
+            }[args.question]
             answer = ask(connection, date=args.date)
     for line in _lines(*answer, csv=args.csv):
         print(line)

@@ -100,7 +100,12 @@ KINDS = (
     ),
     Kind("source_list", "photometry/sources.parquet", "beside", "source_list", repeats=("qa: ",)),
     Kind(
-        "photometry", "photometry/{date}/{product}.parquet", "beside", "photometry_mosaic", repeats=("qa: ",)
+        "photometry",
+        "photometry/{date}/{product}.parquet",
+        "beside",
+        "photometry_mosaic",
+        repeats=("qa: ",),
+        registered=True,
     ),
     Kind("lightcurves", "variability/lightcurves.parquet", "beside", "lightcurves"),
     Kind("tile_beam", "beam/{date}/{tile}", "inside", "beam_tile", repeats=("image: ",)),

@@ -176,7 +176,7 @@ class ProductName:
     path : str
         The product, relative to the products tree.
     kind : str
-        `science_ms`, `calibrator_ms`, `calibrated_ms`, `caltable`, `image` or `mosaic`.
+        `science_ms`, `calibrator_ms`, `calibrated_ms`, `caltable`, `image`, `mosaic` or `photometry`.
     date : str
         UTC date in the path.
     name : str
@@ -227,7 +227,7 @@ def product_of(path: str) -> ProductName | None:
         if kind.name == "transit_mosaic":
             stem = f"{calibrator}_{found['date']}"
             return ProductName(path, "mosaic", found["date"], stem, calibrator=calibrator)
-        stem = path.rpartition("/")[2].removesuffix(".ms")
+        stem = path.rpartition("/")[2].removesuffix(".ms").removesuffix(".parquet")
         return ProductName(path, kind.name, found["date"], stem, tile, calibrator)
     return None
 

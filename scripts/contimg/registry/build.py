@@ -21,14 +21,18 @@ from contimg.registry.sidecars import Sidecar
 from contimg.registry.verdicts import Record, Rows, add_row, record_rows
 
 T = TypeVar("T")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PRODUCTS = "products.sqlite3"
 CALTABLES = "cal_registry.sqlite3"
 _BATCH = 2000  # sidecars whose rows are held in memory
 
 
 def build(
-    sidecars: Iterable[Sidecar], products: Path, caltables: Path, records: Iterable[Record] = ()
+    sidecars: Iterable[Sidecar],
+    products: Path,
+    caltables: Path,
+    records: Iterable[Record] = (),
+    sources: Iterable[tuple[Any, ...]] = (),
 ) -> dict[str, int]:
     """Build both registries.
 
@@ -40,17 +44,19 @@ def build(
         The files to write; nothing may be there.
     records : iterable of Record
         Verdicts and publications, in order of path.
+    sources : iterable of tuple
+        Sources that are measured, from `contimg.registry.sources.read_sources`.
 
     Returns
     -------
     dict
-        How many products, caltables, verdicts and unreadable sidecars there are.
+        How many products, caltables, verdicts, sources and unreadable sidecars there are.
     """
     with ExitStack() as stack:
         both = (_Database(products, "products"), _Database(caltables, "cal_registry"))
         for database in both:
             stack.callback(database.connection.close)
-        counts = {"products": 0, "caltables": 0, "verdicts": 0, "unreadable": 0}
+        counts = {"products": 0, "caltables": 0, "verdicts": 0, "sources": 0, "unreadable": 0}
         metric_names: dict[str, int] = {}
         for batch in _batches(sidecars):
             of_products: Rows = {}
@@ -74,6 +80,9 @@ def build(
                 counts["verdicts"] += record.verdict is not None
                 record_rows(record, counts["verdicts"], told)
             both[0].insert(told)
+        for listed in _batches(sources):
+            counts["sources"] += len(listed)
+            both[0].insert({"sky_source": listed} if listed else {})
         for database in both:
             database.finish()
     return counts

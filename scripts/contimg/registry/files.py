@@ -20,6 +20,7 @@ from contimg.core.errors import InputError
 from contimg.core.products import building, remove
 from contimg.registry.build import CALTABLES, PRODUCTS, SCHEMA_VERSION, build
 from contimg.registry.sidecars import read_tree
+from contimg.registry.sources import read_sources
 from contimg.registry.verdicts import read_records
 
 NAMES = (PRODUCTS, CALTABLES)
@@ -42,7 +43,7 @@ def rebuild(tree: Path, *, keep: int) -> dict[str, int]:
     """
     first, second = (tree / "state" / name for name in NAMES)
     with building(first) as one, building(second) as other:
-        counts = build(read_tree(tree), one, other, read_records(tree))
+        counts = build(read_tree(tree), one, other, read_records(tree), read_sources(tree))
         for part, final in ((one, first), (other, second)):
             require_sound(part)
             _make_way(part, final, keep=keep)
@@ -128,7 +129,7 @@ def as_rebuilt(tree: Path) -> list[str]:
     """Names of the registries of a tree that differ from what its sidecars say now."""
     with tempfile.TemporaryDirectory(dir=tree / "state", prefix="check.part.") as work:
         fresh = [Path(work, name) for name in NAMES]
-        build(read_tree(tree), fresh[0], fresh[1], read_records(tree))
+        build(read_tree(tree), fresh[0], fresh[1], read_records(tree), read_sources(tree))
         return [path.name for path in fresh if not same_content(path, tree / "state" / path.name)]
 
 

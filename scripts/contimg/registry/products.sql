@@ -93,6 +93,16 @@ CREATE TABLE publication (
     reason TEXT
 ) WITHOUT ROWID;
 
+CREATE TABLE sky_source (
+    source_id TEXT PRIMARY KEY,
+    ra_deg REAL NOT NULL,
+    dec_deg REAL NOT NULL,
+    flux_jy REAL,
+    origin TEXT NOT NULL CHECK (origin IN ('catalog', 'own', 'blind')),
+    name TEXT NOT NULL,
+    n_dates INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE unreadable (
     path TEXT PRIMARY KEY,
     problem TEXT NOT NULL

@@ -13,6 +13,7 @@ CREATE INDEX mosaic_tile_by_image ON mosaic_tile (image_id);
 CREATE INDEX verdict_by_date ON verdict (date, verdict);
 CREATE INDEX verdict_by_product ON verdict (product_id);
 CREATE INDEX gate_failed ON gate (name, verdict_id) WHERE verdict = 'fail';
+CREATE INDEX sky_source_by_dec ON sky_source (dec_deg, ra_deg);
 CREATE INDEX publication_by_date ON publication (date);
 CREATE INDEX publication_by_product ON publication (product_id);
 
@@ -60,3 +61,15 @@ SELECT verdict.product, verdict.date, gate.name AS gate, gate.value, gate.low, g
     gate.reason, gate.advisory
 FROM gate
 JOIN verdict ON verdict.id = gate.verdict_id;
+
+CREATE VIEW photometry AS
+SELECT
+    product.*,
+    measured.value AS n_sources,
+    seen.value AS n_seen,
+    ratio.value AS image_over_visibilities
+FROM product
+LEFT JOIN metric AS measured ON measured.product_id = product.id AND measured.name = 'n_sources'
+LEFT JOIN metric AS seen ON seen.product_id = product.id AND seen.name = 'n_seen'
+LEFT JOIN metric AS ratio ON ratio.product_id = product.id AND ratio.name = 'image_over_visibilities'
+WHERE product.kind = 'photometry';

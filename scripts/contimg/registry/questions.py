@@ -77,6 +77,34 @@ def failed_gates(connection: sqlite3.Connection, *, date: str | None) -> tuple[S
     return heading, rows.fetchall()
 
 
+def measured(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Photometry of mosaics of a UTC date, or of all: how many sources were measured and seen."""
+    heading = ("path", "status", "n_sources", "n_seen", "image_over_visibilities", "reason")
+    rows = connection.execute(
+        "SELECT path, status, n_sources, n_seen, round(image_over_visibilities, 4), reason FROM photometry "
+        "WHERE :date IS NULL OR date = :date ORDER BY path",
+        {"date": date},
+    )
+    return heading, rows.fetchall()
+
+
+def near(
+    connection: sqlite3.Connection, *, ra_deg: float, dec_deg: float, radius_deg: float
+) -> tuple[Sequence[str], list[Row]]:
+    """Listed sources within a radius of a place (ICRS degrees), nearest first."""
+    heading = ("source_id", "ra_deg", "dec_deg", "flux_jy", "origin", "name", "arcsec")
+    rows = connection.execute(
+        "SELECT * FROM ("
+        "  SELECT source_id, ra_deg, dec_deg, flux_jy, origin, name, round(3600 * degrees(2 * asin(min(1, sqrt("
+        "    power(sin(radians(dec_deg - :dec) / 2), 2) + cos(radians(dec_deg)) * cos(radians(:dec)) "
+        "    * power(sin(radians(ra_deg - :ra) / 2), 2))))), 1) AS arcsec"
+        "  FROM sky_source WHERE dec_deg BETWEEN :dec - :radius AND :dec + :radius"
+        ") WHERE arcsec <= 3600 * :radius ORDER BY arcsec, source_id",
+        {"ra": ra_deg, "dec": dec_deg, "radius": radius_deg},
+    )
+    return heading, rows.fetchall()
+
+
 def published(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
     """Versions that were published of a UTC date, or of all, in order of path."""
     heading = ("path", "state", "published", "product", "reason")

@@ -16,11 +16,14 @@ from contimg.core.provenance import digest
 _DIRECTORIES = tuple(
     sorted(kind.path.split("/")[0] for kind in KINDS if kind.registered and kind.sidecar == "inside")
 )
-_MEASUREMENT_SETS = tuple(
+_FILES = dict(
     sorted(
-        "/".join(kind.path.split("/")[:2]) for kind in KINDS if kind.registered and kind.sidecar == "beside"
+        (kind.path.partition("/{")[0], f".{kind.path.rpartition('.')[2]}")
+        for kind in KINDS
+        if kind.registered and kind.sidecar == "beside"
     )
 )
+"""Folders of products that have their sidecars beside them, and the suffix of those products."""
 _VERDICTS, _PUBLISHED, _RECEIPTS = "qa", "published", "state/published"
 
 
@@ -53,9 +56,9 @@ def read_tree(tree: Path) -> Iterator[Sidecar]:
             product = product_of(str(path.relative_to(tree)))
             if product is not None and (path / STATUS).is_file():
                 yield _read(product, path / STATUS)
-    for kind in _MEASUREMENT_SETS:
+    for kind, suffix in _FILES.items():
         for path in two_below(tree / kind):
-            product = product_of(str(path.relative_to(tree).with_suffix(".ms")))
+            product = product_of(str(path.relative_to(tree).with_suffix(suffix)))
             if path.suffix == ".json" and product is not None:
                 yield _read(product, path)
 
@@ -81,7 +84,7 @@ def state_of_others(tree: Path, own: Iterable[str]) -> str:
             parent = parent.removeprefix("state/")
         theirs.setdefault(parent, set()).add(_stem(name))
     seen = []
-    for kind in (*_DIRECTORIES, *_MEASUREMENT_SETS, _VERDICTS, _PUBLISHED):
+    for kind in (*_DIRECTORIES, *_FILES, _VERDICTS, _PUBLISHED):
         for folder in _listed(tree / kind):
             relative = str(folder.relative_to(tree))
             if relative in theirs:
@@ -99,7 +102,7 @@ def state_of_others(tree: Path, own: Iterable[str]) -> str:
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(".ms").removesuffix(".json")
+    return name.removesuffix(".ms").removesuffix(".parquet").removesuffix(".json")
 
 
 def _counts(kind: str, path: Path) -> bool:

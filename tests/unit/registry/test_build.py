@@ -3,12 +3,14 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from contimg.cli.main import main
 from contimg.core import names
 from contimg.core.errors import InputError
 from contimg.core.products import status, write_json
+from contimg.photometry import positions
 from contimg.qa import verdict as qa
 from contimg.registry.build import CALTABLES, PRODUCTS, numbers
 from contimg.registry.files import (
@@ -150,6 +152,32 @@ def test_gates_and_publications_refer_to_their_products(tree):
     assert versions == [(1, "withdrawn", "gains wrong"), (2, "current", None)]
 
 
+def test_photometry_and_the_list_of_sources_are_there(tree, capsys):
+    measured = {"n_sources": 40, "n_seen": 31, "image_over_visibilities": 0.998}
+    write_json(
+        tree / f"photometry/{DAY}/0830+55.json",
+        status(inputs=[MOSAIC, f"qa/{DAY}/0830+55.json"], metrics=measured),
+    )
+    write_json(tree / f"photometry/{DAY}/0900+55.json", status("qa: rms 4"))
+    places = pd.DataFrame(
+        {"name": ["a", "b"], "ra_deg": [128.729, 10.0], "dec_deg": [55.573, 55.5], "flux_jy": 1.0}
+    )
+    positions.write(tree / names.SOURCE_LIST, positions.assemble(places, None, None, same_arcsec=5))
+    assert rebuild(tree, keep=3)["sources"] == 2
+    assert ask(tree, "SELECT path, status, n_sources, n_seen, reason FROM photometry ORDER BY path") == [
+        (f"photometry/{DAY}/0830+55.parquet", "ok", 40, 31, None),
+        (f"photometry/{DAY}/0900+55.parquet", "rejected", None, None, "qa: rms 4"),
+    ]
+    assert main(["query", "--products", str(tree), "photometry", "--date", DAY]) == 0
+    assert "0.998" in capsys.readouterr().out
+    # 0.0005 deg of declination, nothing in right ascension: 1.8 arcsec; the other is 68 deg away
+    assert main(["query", "--products", str(tree), "--csv", "sources", "--at", "128.729 55.5735"]) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split(",")[0] == "source_id"
+    assert row.split(",")[-1] == "1.8"
+    assert row.startswith("J083454.9+553422,")
+
+
 def test_a_verdict_outlives_its_product(tree):
     shutil.rmtree(tree / MOSAIC)
     rebuild(tree, keep=3)
@@ -230,7 +258,8 @@ def test_a_registry_cannot_be_written_through_its_file_mode(tree):
 def test_a_sidecar_that_cannot_be_read_is_listed_and_the_rest_is_there(tree):
     (tree / names.image_dir(TILES[0]) / "status.json").write_text('{"status": "ok"')
     write_json(tree / names.image_dir(TILES[1]) / "status.json", {"status": "rejected", "reason": None})
-    assert rebuild(tree, keep=3) == {"products": 7, "caltables": 1, "verdicts": 2, "unreadable": 2}
+    counts = {"products": 7, "caltables": 1, "verdicts": 2, "sources": 0, "unreadable": 2}
+    assert rebuild(tree, keep=3) == counts
     found = dict(ask(tree, "SELECT path, problem FROM unreadable"))
     assert "expected a readable JSON file" in found[names.image_dir(TILES[0])]
     assert found[names.image_dir(TILES[1])] == "expected status ok, or rejected with a reason"
