@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from contimg.core import values
 from contimg.core.options import NUMBER, Fraction, Name, Options, Sigmas, UvMinimum, key
 
 
@@ -30,6 +31,37 @@ class CalibrationOptions(Options):
     )
     max_candidates: Annotated[int, Field(ge=1, le=20), NUMBER] = key(
         3, "How many transits are solved for a tile, best first; the first with a good solution is used."
+    )
+    min_pb: Fraction = key(
+        0.0,
+        "A calibrator that transits where the primary beam is below this is not used, however bright it is.",
+        unit="of peak",
+    )
+    search_radius_deg: Annotated[float, Field(gt=0, le=90), NUMBER] | None = key(
+        None,
+        "Nor one that transits farther than this from the pointing centre; null: min_flux_jy and min_pb decide.",
+        unit="deg",
+        example=1.5,
+    )
+    tables: Annotated[tuple[Name, ...], BeforeValidator(values.listed)] = key(
+        (),
+        "Only these caltables are applied, the first that is good, whatever their time; none: candidates by rank.",
+        expects="directories below products such as [cal/2025-10-30/2025-10-30T13:00:00_3C286]",
+        example=["cal/2025-10-30/2025-10-30T13:00:00_3C286"],
+    )
+    solve_delay: bool = key(
+        True, "Solve for delays; false: K is zero, and the bandpass takes them up, as far as they are short."
+    )
+    solve_bandpass: bool = key(
+        True, "Solve for a bandpass; false: BP is 1, and G carries the flux scale over the whole band."
+    )
+    solve_gains: bool = key(True, "Solve for gains after the bandpass; false: G is 1.")
+    gain_solint: Annotated[float, Field(gt=0), NUMBER] | Literal["inf"] = key(
+        "inf", "Solution interval of the gains G; inf: one solution over the transit.", unit="s", example=60.0
+    )
+    gain_calmode: Literal["ap", "p"] = key(
+        "ap",
+        "What is solved for in G: amplitudes and phases, or phases alone (the bandpass has amplitudes too).",
     )
     closeness_hours: Annotated[float, Field(gt=0), NUMBER] = key(
         6.0,

@@ -66,6 +66,8 @@ class Solver:
             minsnr=self.options.delay_minsnr,
         )
         _require(table, "delay", data)
+        if not self.options.solve_delay:
+            neutralise(table)
 
     def phases(self, data: CalibratorData, ms: Path, table: Path) -> None:
         """Solve for phases every `prebandpass_solint_s`, from a set without delays made from `data`."""
@@ -96,8 +98,11 @@ class Solver:
         _require(table, "bandpass", data)
 
     def gain(self, data: CalibratorData, ms: Path, table: Path) -> None:
-        """Amplitude and phase over the whole transit, from a set made from `data` with K and BP taken out."""
-        self._gaincal(ms, table, calmode="ap", solint="inf")
+        """Gains every `gain_solint`, from a set made from `data` with K and BP taken out."""
+        solint = self.options.gain_solint
+        self._gaincal(
+            ms, table, calmode=self.options.gain_calmode, solint=solint if solint == "inf" else f"{solint}s"
+        )
         _require(table, "gain", data)
 
     def coarse(self, data: CalibratorData, meta: MsMeta) -> Gains:
@@ -126,10 +131,17 @@ class Solver:
             self.bandpass(data, collapsed, band, delay=delay)
         else:
             self._smooth_bandpass(data, turned, collapsed, band, delay, width)
+        if not self.options.solve_bandpass:
+            neutralise(band)
         steady = evaluate(data.meta, delay=delay, bandpass=band)
-        known = replace(steady, varying=turned[0], good=steady.good & turned[1][:, np.newaxis])
-        self.gain(data, self._averaged(data, known, "flat", 1), gain)
-        _turn(gain, turned[0].mean(axis=0))
+        if self.options.gain_solint == "inf":
+            known = replace(steady, varying=turned[0], good=steady.good & turned[1][:, np.newaxis])
+            self.gain(data, self._averaged(data, known, "flat", 1), gain)
+            _turn(gain, turned[0].mean(axis=0))
+        else:
+            self.gain(data, self._averaged(data, steady, "flat", 1), gain)
+        if not self.options.solve_gains:
+            neutralise(gain)
         return phases
 
     def channels_averaged(self, data: CalibratorData) -> int:
@@ -204,6 +216,14 @@ def without_delays(ms: Path, delay: Path, out_ms: Path, *, threads: int) -> int:
     gains = evaluate(_named_for_casa(meta), delay=delay)
     apply_gains(ms, gains, out_ms, freq_average=step, threads=threads, origin=delay.name)
     return step
+
+
+def neutralise(table: Path) -> None:
+    """Set the solutions of a table that is not wanted to 1, or its delays to 0; what is flagged stays flagged."""
+    with tables.table(str(table), readonly=False, ack=False) as main:
+        is_delay = "FPARAM" in main.colnames()
+        column = "FPARAM" if is_delay else "CPARAM"
+        main.putcol(column, np.full_like(main.getcol(column), 0.0 if is_delay else 1.0))
 
 
 def restore_names(table: Path, ms: Path) -> None:

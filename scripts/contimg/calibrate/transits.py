@@ -58,7 +58,8 @@ def find_transits(
     calibrators : sequence of Calibrator
         The catalogue.
     options : CalibrationOptions
-        `min_flux_jy` is the least apparent flux.
+        `min_flux_jy` is the least apparent flux, `min_pb` the least power of the beam and `search_radius_deg` the
+        farthest from the pointing centre.
     beam : BeamOptions
         The primary beam, which makes fluxes apparent.
 
@@ -78,6 +79,8 @@ def find_transits(
             offset = calibrator.dec_deg - tile.dec_icrs_deg
             power = float(pattern.power(0.0, math.radians(offset), 0.0, REFERENCE_HZ)[0])
             apparent = calibrator.flux_jy * power
+            if power < options.min_pb or abs(offset) > (options.search_radius_deg or 90.0):
+                continue
             if apparent >= options.min_flux_jy:
                 found.append(Transit(tile.name, calibrator, instant, offset, power, apparent))
     return sorted(found, key=lambda transit: (transit.mjd, transit.calibrator.name))
@@ -91,9 +94,13 @@ def rank(
     Of the transits of the tile's strip no further than `valid_hours` from its middle, those with the
     highest ``apparent_jy / (1 + |dt| / closeness_hours)``: S/N grows with the apparent flux, and the phases
     that a table carries age with time. Ties go to the nearer, then the earlier. With `interpolate` the last place
-    goes to the best transit on the other side of the tile where all of the best are on one.
+    goes to the best transit on the other side of the tile where all of the best are on one. Where `tables` names some,
+    they alone are the candidates, in its order.
     """
     strip = strip_dec(tile.dec_deg)
+    if options.tables:
+        known = {transit.cal_dir: transit for transit in transits}
+        return [known[path] for path in options.tables if path in known]
     scored = []
     for transit in transits:
         hours = abs(transit.mjd - tile.mid_mjd) * 24.0

@@ -239,9 +239,22 @@ def instant(text: str) -> str:
     return str(found)
 
 
+def _seconds(name: str, value: str | float | None) -> str | float | None:
+    """A solution interval: seconds, as a number or with `s` or `min`, or `inf`."""
+    if not isinstance(value, str) or value == "inf":
+        return value
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s*(s|min|)", value)
+    if found is None:
+        raise InputError(f"{name}: found {value!r}; write inf, or seconds such as 60s")
+    return float(found[1]) * (60.0 if found[2] == "min" else 1.0)
+
+
 def _calibrate(body: bodies.CalibrateBody, order: Order, place: Place) -> None:
     _each(order, body.ms_paths, place.tile)
     p = body.parameters
+    for name in ("delay_solint", "bandpass_solint"):
+        if getattr(p, name) not in (None, "inf"):
+            raise InputError(f"{name}: delays and bandpass are solved over the whole transit; write inf")
     _set(
         order,
         "calibration",
@@ -250,9 +263,7 @@ def _calibrate(body: bodies.CalibrateBody, order: Order, place: Place) -> None:
             "solve_delay": p.solve_delay,
             "solve_bandpass": p.solve_bandpass,
             "solve_gains": p.solve_gains,
-            "delay_solint": p.delay_solint,
-            "bandpass_solint": p.bandpass_solint,
-            "gain_solint": p.gain_solint,
+            "gain_solint": _seconds("gain_solint", p.gain_solint),
             "gain_calmode": p.gain_calmode,
             "search_radius_deg": p.search_radius_deg,
             "min_pb": p.min_pb,

@@ -40,6 +40,31 @@ def test_a_calibrator_counts_with_its_apparent_flux():
     assert transit.apparent_jy == pytest.approx(0.95, rel=0.01)
 
 
+def test_a_calibrator_too_far_from_the_centre_of_the_beam_is_not_used_however_bright():
+    tiles = strip_of_tiles(count=1)
+    half_power_deg = math.degrees(0.5145 * 299792458.0 / 1.4e9 / 4.65)
+    source = calibrator(
+        "A", tiles[0].ra_icrs_deg, flux_jy=100.0, dec_deg=tiles[0].dec_icrs_deg + half_power_deg
+    )
+
+    def found(**settings):
+        return len(find_transits(tiles, [source], CalibrationOptions(**settings), BeamOptions()))
+
+    assert [found(min_pb=0.49), found(min_pb=0.51)] == [1, 0]
+    near, far = half_power_deg - 0.01, half_power_deg + 0.01
+    assert [found(search_radius_deg=far), found(search_radius_deg=near)] == [1, 0]
+
+
+def test_tables_that_are_named_are_the_only_candidates():
+    tiles = strip_of_tiles(count=100)
+    by_name = {tile.name: tile for tile in tiles}
+    sources = [calibrator(name, tiles[place].ra_icrs_deg) for name, place in (("A", 5), ("B", 50), ("C", 95))]
+    transits = find_transits(tiles, sources, CalibrationOptions(), BeamOptions())
+    named = [transits[-1].cal_dir, "cal/2025-01-01/2025-01-01T00:00:00_A"]
+    options = CalibrationOptions(tables=named, valid_hours=0.1)
+    assert rank(tiles[0], transits, by_name, options) == [transits[-1]]
+
+
 def test_candidates_weigh_brightness_against_closeness():
     tiles = strip_of_tiles(count=100)
     by_name = {tile.name: tile for tile in tiles}
