@@ -137,7 +137,7 @@ def cancel_batch(request: Request, number: Number, who: Runner) -> answers.Messa
     _may_touch(who, row)
     if not service.store.cancel(number):
         raise HTTPException(
-            400, f"batch {number} is {row.status}{', being cancelled' if row.cancelled else ''}"
+            400, f"batch {number} is {row.status}{', being cancelled' if row.status == 'running' else ''}"
         )
     service.audit.write(who=who.token.name, action="cancel", batch=number)
     service.scheduler.wake()
