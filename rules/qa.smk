@@ -94,7 +94,8 @@ rule inject_tile:
 
 rule qa_night:
     input:
-        lambda wildcards: NIGHT.verdicts_of(wildcards.date),
+        verdicts=lambda wildcards: NIGHT.verdicts_of(wildcards.date),
+        measured=lambda wildcards: NIGHT.photometry_of(wildcards.date),
     output:
         "qa/{date}.html",
     params:

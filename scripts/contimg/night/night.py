@@ -227,6 +227,10 @@ class Night:
         paths = [*self.verdicts(), *map(names.injection_record, self.injected)]
         return [path for path in paths if path.split("/")[1].removesuffix("b") == date]
 
+    def photometry_of(self, date: str) -> list[str]:
+        """Photometry of the mosaics of a date."""
+        return [path for path in self.photometry() if path.split("/")[1].removesuffix("b") == date]
+
     def left_out_of(self, date: str) -> list[tuple[str, str]]:
         """Groups of files of a date that are no tile, and why."""
         return [(entry.tile, entry.reason) for entry in self.left_out if names.tile_date(entry.tile) == date]

@@ -34,7 +34,8 @@ def gather(date: str, tree: Path, left_out: Sequence[tuple[str, str]]) -> dict[s
     -------
     dict
         `date`; `tiles` and `mosaics`, each verdict with what `fate` and `causes` say; `left_out`; `calibrations`;
-        `lost`: groups that no mosaic of the date could have held, each with its reason; `injections`.
+        `lost`: groups that no mosaic of the date could have held, each with its reason; `injections`; `photometry`:
+        what was measured of each mosaic.
     """
     # the second recurrence of a sidereal day within a UTC date has a directory of its own
     paths = [*sorted(tree.glob(f"qa/{date}/*.json")), *sorted(tree.glob(f"qa/{date}b/*.json"))]
@@ -51,7 +52,12 @@ def gather(date: str, tree: Path, left_out: Sequence[tuple[str, str]]) -> dict[s
         "left_out": [list(entry) for entry in left_out],
         "calibrations": [_calibration(path) for path in sorted(tree.glob(f"cal/{date}/*/{STATUS}"))],
         "lost": [line for line in lost if line not in told],
-        "injections": [_injection(path) for path in sorted(tree.glob(f"qa/{date}/injection/*.json"))],
+        "injections": [_beside(path) for path in sorted(tree.glob(f"qa/{date}/injection/*.json"))],
+        "photometry": [
+            _beside(path)
+            for day in (date, f"{date}b")
+            for path in sorted(tree.glob(f"photometry/{day}/*.json"))
+        ],
     }
 
 
@@ -219,7 +225,8 @@ def _calibration(path: Path) -> dict[str, Any]:
     }
 
 
-def _injection(path: Path) -> dict[str, Any]:
+def _beside(path: Path) -> dict[str, Any]:
+    """Name, reason and numbers of a sidecar of injected or measured sources."""
     record = read_json(path)
     return {"name": path.stem, "reason": record["reason"], "metrics": record["metrics"]}
 

@@ -68,6 +68,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
             body += [f"<h2>{title}</h2>", picture(png, title)]
     body += _most_flagged(facts["tiles"], tree)
     body += _injections(facts["injections"])
+    body += _photometry(facts["photometry"])
     body += _pictures(facts["mosaics"], tree)
     body += _calibrations(facts["calibrations"])
     body += ["<h2>Everything</h2>", _gates("mosaics", facts["mosaics"]), _gates("tiles", facts["tiles"])]
@@ -109,11 +110,33 @@ def numbers(
         )
     else:
         rows.append(("Catalogue", "not compared: no catalogue, or no source bright enough"))
+    if facts["photometry"]:
+        rows.append(("Photometry", measured(facts["photometry"])))
     rows.append(("Latency", clock(facts["mosaics"])))
     notes = sorted({note.split(":")[0] for tile in facts["tiles"] for note in tile["notes"]})
     if notes:
         rows.append(("Mind", ", ".join(notes)))
     return rows
+
+
+def measured(photometry: Sequence[Mapping[str, Any]]) -> str:
+    """What was measured: sources and how well both estimators of a flux agree, medians of the mosaics."""
+    good = [one["metrics"] for one in photometry if one["reason"] is None]
+    text = f"{len(good)} of {len(photometry)} mosaics measured"
+    if not good:
+        return text
+    sources, seen, bright = (
+        np.median([row[name] for row in good]) for name in ("n_sources", "n_seen", "n_bright")
+    )
+    text += f"; in the median one {sources:.0f} sources, {seen:.0f} seen, {bright:.0f} above 50 σ"
+    ratios = [row for row in good if "image_over_visibilities" in row]
+    if ratios:
+        ratio, scatter = (
+            np.median([row[name] for row in ratios])
+            for name in ("image_over_visibilities", "image_over_visibilities_scatter")
+        )
+        text += f"; flux in the image over that in the visibilities {ratio:.3f} ± {scatter:.3f}"
+    return text
 
 
 def clock(mosaics: Sequence[Mapping[str, Any]]) -> str:
@@ -253,6 +276,22 @@ def _injections(injections: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
+
+
+def _photometry(photometry: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was measured of each mosaic."""
+    if not photometry:
+        return []
+    keys = ("n_sources", "n_seen", "n_bright", "n_slopes", "noise_factor", "image_over_visibilities")
+    rows = [
+        (one["name"], *(_rounded(one["metrics"].get(key)) for key in keys), one["reason"] or "")
+        for one in photometry
+    ]
+    heads = ("", "sources", "seen", "above 50 σ", "slopes", "noise factor", "image / visibilities", "why not")
+    return [
+        "<h2>Photometry</h2>",
+        folded(f"{len(rows)} mosaics", rows_table(heads, rows, (1, 2, 3, 4, 5, 6))),
+    ]
 
 
 def _gates(title: str, products: Sequence[Mapping[str, Any]]) -> str:

@@ -62,12 +62,16 @@ def mosaic_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
         path = products / names.mosaic_verdict(row["mosaic"], row["name"])
         judged = outcome(path)
         receipt = outcome(products / names.receipt(path.parent.name, row["name"]))
+        table = products / names.photometry(path.parent.name, row["name"])
+        measured = outcome(table.parent / f"{row['name']}.json")["metrics"]
         rows.append(
             {
                 **row,
                 "reason": outcome(products / row["mosaic"] / STATUS)["reason"],
                 "verdict": judged.get("verdict"),
                 "verdict_reason": judged["reason"],
+                "n_measured": measured.get("n_sources"),
+                "n_seen": measured.get("n_seen"),
                 "published": receipt.get("published"),
                 "publication_reason": receipt["reason"],
             }

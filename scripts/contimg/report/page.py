@@ -141,10 +141,11 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
             len(row["tiles"]),
             row["state"],
             row["verdict"] or "",
+            "" if row["n_measured"] is None else f"{row['n_seen']} of {row['n_measured']}",
             row["published"] or "",
             row["reason"] or row["verdict_reason"] or row["publication_reason"] or "",
         )
         for row in mosaics
     ]
-    heads = ("mosaic", "tiles", "state", "verdict", "published", "why")
+    heads = ("mosaic", "tiles", "state", "verdict", "sources seen", "published", "why")
     return folded(f"{len(rows)} mosaics", rows_table(heads, rows, (1,)))

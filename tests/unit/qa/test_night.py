@@ -100,6 +100,21 @@ def test_every_product_has_its_state_and_every_gap_its_first_cause(tree):
     assert not well
 
 
+def test_the_page_says_what_was_measured(tree):
+    ratio = {"image_over_visibilities": 0.998, "image_over_visibilities_scatter": 0.0074}
+    numbers = {"n_sources": 42, "n_seen": 31, "n_bright": 12, "n_slopes": 20, "noise_factor": 1.084, **ratio}
+    write_json(tree / f"photometry/{DATE}/0900+55.json", status(metrics=numbers))
+    write_json(tree / f"photometry/{DATE}/1100+55.json", status("qa: rejected: 1 good tiles"))
+    facts = night.gather(DATE, tree, ())
+    html = qa_page.page(facts, tree, 20.0)
+    assert (
+        "1 of 2 mosaics measured; in the median one 42 sources, 31 seen, 12 above 50 σ; "
+        "flux in the image over that in the visibilities 0.998 ± 0.007"
+    ) in html
+    assert "qa: rejected: 1 good tiles" in html
+    assert "1.08" in html
+
+
 def test_the_latency_clock_names_the_slowest_step(tree):
     # raw files at 1000 s; sets at 1060, tables at 1040 (before the sets: no time of their own), images at 1400, ...
     ends = {

@@ -118,10 +118,14 @@ def test_a_report_tells_the_verdict_on_a_mosaic_and_where_it_is_published(run, t
     write_json(tmp_path / mosaic / "status.json", status())
     write_json(tmp_path / verdict, {**status(), "verdict": "pass"})
     write_json(tmp_path / receipt_of_it, status(published="published/2025-10-30/x/v1"))
+    measured = verdict.replace("qa/", "photometry/")
+    write_json(tmp_path / measured, status(metrics={"n_sources": 42, "n_seen": 31}))
     facts, html = report.make(run[0], run[1])
     row = next(row for row in facts["mosaics"] if row["mosaic"] == mosaic)
     assert (row["verdict"], row["published"]) == ("pass", "published/2025-10-30/x/v1")
     assert "published/2025-10-30/x/v1" in html.read_text()
+    assert (row["n_seen"], row["n_measured"]) == (31, 42)
+    assert "31 of 42" in html.read_text()
 
 
 def test_a_mosaic_that_did_not_pass_is_shown_with_its_reason_and_is_no_failure_of_its_publication(
