@@ -8,8 +8,8 @@ not separate into antennas, so no gains take it up: left out of the model, it st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.ms.meta import MsMeta
 from contimg.sky.calibrators import Calibrator
+from contimg.sky.components import parse_components
 from contimg.telescope.beam import PowerBeam
 
+SHAPE = ("major_arcsec", "minor_arcsec", "angle_deg")
 MIN_NEIGHBOUR = 0.002
 """A neighbour enters the model if its apparent flux reaches this part of the calibrator's."""
 MAX_NEIGHBOURS = 100
@@ -85,6 +87,21 @@ class DriftModel:
 
 
 def source_table(sources: Sequence[Calibrator]) -> pd.DataFrame:
-    """Table of sources as `PointSources.from_table` reads it, one row a source; without any it has its columns."""
-    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index"]
-    return pd.DataFrame([asdict(source) for source in sources], columns=[*columns, "origin"])[columns]
+    """Table of sources as `PointSources.from_table` reads it, one row a component; without any it has its columns."""
+    rows = [
+        {
+            "name": source.name,
+            "ra_deg": source.ra_deg + part.east_arcsec / 3600.0 / math.cos(math.radians(source.dec_deg)),
+            "dec_deg": source.dec_deg + part.north_arcsec / 3600.0,
+            "flux_jy": part.share * source.flux_jy,
+            "spectral_index": source.spectral_index,
+            "curvature": source.curvature,
+            "major_arcsec": part.major_arcsec,
+            "minor_arcsec": part.minor_arcsec,
+            "angle_deg": part.angle_deg,
+        }
+        for source in sources
+        for part in parse_components(source.components)
+    ]
+    columns = ["name", "ra_deg", "dec_deg", "flux_jy", "spectral_index", "curvature", *SHAPE]
+    return pd.DataFrame(rows, columns=columns)

@@ -66,7 +66,8 @@ class CalibrationOptions(Options):
     closeness_hours: Annotated[float, Field(gt=0), NUMBER] = key(
         6.0,
         "Candidates are ranked by apparent flux / (1 + time from the tile / this): small values prefer the "
-        "nearest transit, large ones the brightest.",
+        "nearest transit, large ones the brightest. What comes through of Cas A, Cyg A, Tau A and Vir A counts against "
+        "a transit, and variable sources count half.",
         unit="h",
     )
     uvmin_klambda: UvMinimum = key(1.0, "Baselines shorter than this do not enter the solutions.", unit="kλ")

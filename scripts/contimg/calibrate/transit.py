@@ -28,6 +28,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from contimg.calibrate import depart
 from contimg.calibrate.average import CalibratorData, average
 from contimg.calibrate.field import Field, find_neighbours
@@ -38,17 +40,53 @@ from contimg.calibrate.refant import choose_refant
 from contimg.calibrate.solve import Solver, restore_names
 from contimg.calibrate.verdict import judge
 from contimg.core.casa import casatasks
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.core.products import status
 from contimg.gains.tables import TABLES
+from contimg.ms.meta import MsMeta
 from contimg.ms.sets import read_meta
-from contimg.sky.calibrators import Calibrator, others_in_field
+from contimg.sky.calibrators import Calibrator, others_in_field, same_source
 from contimg.telescope.beam import describe_beam, load_beam
 from contimg.telescope.options import BeamOptions
 
 FIELD_RADIUS_DEG = 4.0
 """Neighbours are looked for so far from the calibrator: the first null at 1.3 GHz plus half a tile's
 drift."""
+
+MAX_FLUX_RATIO = 2.0
+"""Between catalogue and calibrator list: more is another source, or one of them is wrong."""
+
+
+def resolution_arcsec(meta: MsMeta) -> float:
+    """What the longest baseline resolves, λ / B at mid-band; at most an arc minute."""
+    used = meta.antenna_positions_m[np.unique([meta.ant1, meta.ant2])]
+    longest = max(1.0, float(np.linalg.norm(used[:, np.newaxis] - used, axis=-1).max()))
+    return min(60.0, float(np.degrees(SPEED_OF_LIGHT_M_S / np.mean(meta.freq_hz) / longest) * 3600.0))
+
+
+def _identity(
+    calibrator: Calibrator, others: Sequence[Calibrator], beam_arcsec: float
+) -> dict[str, Any] | None:
+    """What the reference catalogue has in the calibrator's place; None: nothing.
+
+    Raises
+    ------
+    Rejected
+        Its flux is another by more than `MAX_FLUX_RATIO`.
+    """
+    found = same_source(calibrator, others, beam_arcsec)
+    if not found:
+        return None
+    total = sum(source.flux_jy for source, _ in found)
+    ratio = total / calibrator.flux_jy
+    if not 1.0 / MAX_FLUX_RATIO <= ratio <= MAX_FLUX_RATIO:
+        raise Rejected(
+            f"the catalogue has {total:.2f} Jy within {max(5.0, beam_arcsec):.0f} arcsec of {calibrator.name}, the "
+            f"list of calibrators {calibrator.flux_jy:.2f} Jy: one of the two is wrong"
+        )
+    name, distance = found[0][0].name, found[0][1]
+    return {"name": name, "distance_arcsec": round(distance, 2), "flux_ratio": round(ratio, 3)}
 
 
 def solve_transit(
@@ -98,9 +136,15 @@ def solve_transit(
     """
     meta = read_meta(cal_ms)
 
+    beam_arcsec = resolution_arcsec(meta)
+    identity = _identity(calibrator, others or (), beam_arcsec)
+
     def divided(neighbours: Sequence[Calibrator]) -> tuple[DriftModel, CalibratorData]:
         model = DriftModel(
-            meta, calibrator, others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG), load_beam(beam)
+            meta,
+            calibrator,
+            others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG, beam_arcsec),
+            load_beam(beam),
         )
         return model, average(
             cal_ms,
@@ -162,6 +206,7 @@ def solve_transit(
                 source.name: round(float(apparent), 4)
                 for source, apparent in zip(model.neighbours, model.mean_apparent_jy[1:], strict=True)
             },
+            "identity": identity,
             "n_time_bins": data.meta.n_times,
             "bandpass_channels": solver.channels_averaged(data),
             "departed": {"antennas": departed.reasons, "n_channels": n_channels},

@@ -67,6 +67,8 @@ class PointSources:
         Of a Gaussian, rad², as `contimg.drift.shape` has them; 0 for a point.
     freq0_hz : float
         Reference frequency ν₀.
+    curvature : ndarray, optional
+        β of S ∝ x^(α + β log10 x), x = ν / ν₀; None: 0.
     """
 
     names: list[str]
@@ -76,6 +78,7 @@ class PointSources:
     spectral_index: Array
     widths: Array
     freq0_hz: float = REFERENCE_HZ
+    curvature: Array | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -116,6 +119,7 @@ class PointSources:
             widths=drift_shape.widths_of(
                 *(column(name, 0.0) for name in ("major_arcsec", "minor_arcsec", "angle_deg"))
             ),
+            curvature=column("curvature", 0.0) if "curvature" in table else None,
         )
 
     def to_table(self) -> pd.DataFrame:
@@ -145,12 +149,16 @@ class PointSources:
             flux_jy=self.flux_jy[index],
             spectral_index=self.spectral_index[index],
             widths=self.widths[index],
+            curvature=None if self.curvature is None else self.curvature[index],
         )
 
     def spectrum(self, freq_hz: ArrayLike) -> Array:
-        """(ν / ν₀)^α, (nsrc, nfreq)."""
+        """(ν / ν₀)^(α + β log10(ν / ν₀)), (nsrc, nfreq)."""
         ratio = np.log(np.atleast_1d(np.asarray(freq_hz, dtype=np.float64)) / self.freq0_hz)
-        return np.exp(self.spectral_index[:, np.newaxis] * ratio)
+        slope = self.spectral_index[:, np.newaxis]
+        if self.curvature is not None:
+            slope = slope + self.curvature[:, np.newaxis] * ratio / np.log(10.0)
+        return np.exp(slope * ratio)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The calibrator catalogue: which sources may calibrate, where they are, how bright, and who says so.
 
 A CSV file with the columns `name,ra_deg,dec_deg,flux_jy,spectral_index,origin`: ICRS degrees, flux density at
-1.4 GHz in Jy, S ∝ ν^index. `origin` names the source of the flux. Lines that start with # are comments.
+1.4 GHz in Jy, S ∝ ν^index. `origin` names the source of the flux. Lines that start with # are comments. Two more
+columns may be there: `curvature` of the spectrum, and `components` of a source that is no point (`contimg.sky.components`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import ConfigError, InputError
+from contimg.sky.components import parse_components
 
 if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
 
 Frequency = TypeVar("Frequency", float, "NDArray[float64]")
+OPTIONAL = ("curvature", "components")
 COLUMNS = ("name", "ra_deg", "dec_deg", "flux_jy", "spectral_index", "origin")
 _BOUNDS = {
     "ra_deg": (0.0, 360.0),
@@ -34,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9+.\-]+")
 
 @dataclass(frozen=True)
 class Calibrator:
-    """A point source of known position and flux density.
+    """A source of known position and flux density, a point unless its components say otherwise.
 
     Attributes
     ----------
@@ -48,6 +53,10 @@ class Calibrator:
         α of S ∝ ν^α at 1.4 GHz.
     origin
         Where the flux density comes from.
+    curvature
+        β of log S = log S₀ + α x + β x², x = log10(ν / 1.4 GHz).
+    components
+        As the catalogue has them; empty for a point.
     """
 
     name: str
@@ -56,10 +65,20 @@ class Calibrator:
     flux_jy: float
     spectral_index: float
     origin: str
+    curvature: float = 0.0
+    components: str = ""
 
     def flux_at(self, freq_hz: Frequency) -> Frequency:
-        """Flux density in Jy at `freq_hz` (scalar or array, Hz): S(1.4 GHz) (ν / 1.4 GHz)^α."""
-        return self.flux_jy * (freq_hz / REFERENCE_HZ) ** self.spectral_index
+        """Flux density in Jy at `freq_hz` (scalar or array, Hz): S(1.4 GHz) x^(α + β log10 x), x = ν / 1.4 GHz."""
+        ratio = freq_hz / REFERENCE_HZ
+        if not self.curvature:
+            return self.flux_jy * ratio**self.spectral_index
+        return self.flux_jy * ratio ** (self.spectral_index + self.curvature * np.log10(ratio))
+
+    @property
+    def variable(self) -> bool:
+        """Whether the origin says that its flux changes."""
+        return "variable" in self.origin.lower()
 
     @property
     def designation(self) -> str:
@@ -150,18 +169,36 @@ def find_calibrator(calibrators: Sequence[Calibrator], name: str) -> Calibrator:
 
 
 def others_in_field(
-    calibrator: Calibrator, sources: Iterable[Calibrator], radius_deg: float
+    calibrator: Calibrator, sources: Iterable[Calibrator], radius_deg: float, beam_arcsec: float = 5.0
 ) -> list[Calibrator]:
     """Sources within `radius_deg` of a calibrator, brightest first, the calibrator itself left out.
 
-    A source within 5 arcsec, or one of the same name, is taken for the calibrator itself.
+    What lies within `beam_arcsec` (never less than 5 arcsec), which the array does not tell apart, or has its name, is
+    taken for the calibrator itself: catalogues disagree by seconds of arc, and what is twice in a model makes all
+    fluxes wrong by a factor of two.
     """
     near = []
     for source in sources:
         distance = _separation_deg(calibrator, source)
-        if source.name != calibrator.name and 5.0 / 3600.0 < distance <= radius_deg:
+        if source.name != calibrator.name and _itself_deg(beam_arcsec) < distance <= radius_deg:
             near.append(source)
     return sorted(near, key=lambda source: -source.flux_jy)
+
+
+def same_source(
+    calibrator: Calibrator, sources: Iterable[Calibrator], beam_arcsec: float
+) -> list[tuple[Calibrator, float]]:
+    """What a catalogue has in the calibrator's place, by `others_in_field`'s measure: with distances, arcsec."""
+    found = []
+    for source in sources:
+        distance = _separation_deg(calibrator, source)
+        if distance <= _itself_deg(beam_arcsec):
+            found.append((source, 3600.0 * distance))
+    return sorted(found, key=lambda entry: -entry[0].flux_jy)
+
+
+def _itself_deg(beam_arcsec: float) -> float:
+    return max(5.0, beam_arcsec) / 3600.0
 
 
 def _key(name: str) -> str:
@@ -177,7 +214,7 @@ def _separation_deg(one: Calibrator, two: Calibrator) -> float:
 
 def _check_header(path: Path, header: list[str]) -> None:
     missing = [column for column in COLUMNS if column not in header]
-    unknown = [column for column in header if column not in COLUMNS]
+    unknown = [column for column in header if column not in (*COLUMNS, *OPTIONAL)]
     faults = [f"missing {column}" for column in missing] + [f"unknown {column}" for column in unknown]
     if not faults and len(set(header)) != len(header):
         faults = ["a column is repeated"]
@@ -208,4 +245,12 @@ def _calibrator(path: Path, number: int, row: dict[str, str]) -> Calibrator:
         raise InputError(
             f"{path}, line {number}: origin is empty; say where the flux of {row['name']} comes from"
         )
-    return Calibrator(name=row["name"], origin=row["origin"], **values)
+    components = row.get("components", "")
+    try:
+        parse_components(components)
+        curvature = float(row.get("curvature") or 0.0)
+    except ValueError as exc:
+        raise InputError(f"{path}, line {number}: curvature or components of {row['name']}: {exc}") from exc
+    return Calibrator(
+        name=row["name"], origin=row["origin"], curvature=curvature, components=components, **values
+    )

@@ -1,10 +1,11 @@
 import math
 
 import pytest
+from scipy import special
 
 from builders.tiles import strip_of_tiles
 from contimg.calibrate.options import CalibrationOptions
-from contimg.calibrate.transits import find_transits, rank, transit_mjd
+from contimg.calibrate.transits import find_transits, rank, transit_mjd, worth
 from contimg.sky.calibrators import Calibrator
 from contimg.telescope.options import BeamOptions
 
@@ -108,3 +109,28 @@ def test_with_interpolation_the_last_candidate_is_on_the_other_side_of_the_tile(
     alone = options.model_copy(update={"interpolate": False})
     names = [transit.calibrator.name for transit in rank(tiles[20], transits, by_name, alone)]
     assert names == ["early", "earlier", "earliest"]
+
+
+def test_a_calibrator_beside_tau_a_ranks_behind_a_fainter_one_alone():
+    """0534+194 is 6.8 Jy, and Tau A 2.6 deg from it shines through the beam with more than that."""
+    tiles = strip_of_tiles(count=24, dec_deg=19.5, ra_start_deg=75.0)
+    by_name = {tile.name: tile for tile in tiles}
+    known = [
+        calibrator("0534+194", 83.6855, 6.8, 19.456),
+        calibrator("alone", 90.0, 4.0, 19.4),
+        Calibrator("changes", 95.0, 19.4, 6.0, -0.5, "VLA calibrator manual (variable)"),
+    ]
+    found = {t.calibrator.name: t for t in find_transits(tiles, known, CalibrationOptions(), BeamOptions())}
+    # Tau A is some 2.5 deg north of the strip, still inside the first null: 5 to 7 % of 830 Jy
+    away = math.radians(22.0145 - by_name[found["0534+194"].tile].dec_icrs_deg)
+    x = math.pi * 4.65 * math.sin(away) * 1.4e9 / 299792458.0
+    assert found["0534+194"].a_team_jy == pytest.approx(830 * (2 * special.j1(x) / x) ** 2, rel=0.01)
+    assert found["alone"].a_team_jy < 3.0  # a sidelobe
+    assert worth(found["0534+194"]) < 0.5 < 1.5 < worth(found["alone"])
+    assert worth(found["changes"]) < 0.51 * found["changes"].apparent_jy
+    middle = by_name[found["alone"].tile]
+    ranked = [
+        t.calibrator.name
+        for t in rank(middle, found.values(), by_name, CalibrationOptions(closeness_hours=1e3))
+    ]
+    assert ranked.index("alone") < ranked.index("0534+194")

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from contimg.core.errors import ConfigError, InputError
-from contimg.sky.calibrators import Calibrator, find_calibrator, others_in_field, read_calibrators
+from contimg.sky.calibrators import (
+    Calibrator,
+    find_calibrator,
+    others_in_field,
+    read_calibrators,
+    same_source,
+)
+from contimg.sky.components import Component, parse_components
 
 SHIPPED = Path(__file__).parents[3] / "config" / "calibrators.csv"
 HEADER = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n"
@@ -41,8 +48,8 @@ def test_primary_standards_carry_the_perley_butler_2017_scale_across_the_band(na
     coefficients = PERLEY_BUTLER_2017[name]
     for ghz in (1.31, 1.4, 1.5):
         expected = 10 ** sum(a * math.log10(ghz) ** i for i, a in enumerate(coefficients))
-        # Rounding to 1e-3 Jy of at least 8 Jy, and the curvature left out: |a2| ln10 (0.030)² < 6e-4.
-        assert source.flux_at(ghz * 1e9) == pytest.approx(expected, rel=8e-4)
+        # Rounding to 1e-3 Jy of at least 8 Jy, and the cubic term left out: |a3| ln10 (0.030)³ < 5e-6.
+        assert source.flux_at(ghz * 1e9) == pytest.approx(expected, rel=8e-5)
     assert source.origin.startswith("Perley & Butler 2017")
 
 
@@ -135,3 +142,30 @@ def test_neighbours_are_listed_brightest_first_without_the_calibrator_itself():
     bright = Calibrator("bright", 0.01, 60.9, 2.0, -0.7, "test")
     far = Calibrator("far", 0.01, 62.0, 9.0, -0.7, "test")
     assert others_in_field(centre, [faint, far, again, centre, bright], 1.0) == [bright, faint]
+
+
+def test_what_the_array_does_not_tell_apart_is_the_calibrator_itself():
+    """A catalogue that has it 6 arcsec away: twice in the model, it would make all fluxes 1.89 times too high."""
+    calibrator = Calibrator("A", 10.0, 50.0, 8.0, -0.7, "made up")
+    shifted = Calibrator("catalogue", 10.0, 50.0 + 6 / 3600, 8.1, -0.7, "made up")
+    other = Calibrator("other", 10.0, 50.0 + 60 / 3600, 2.0, -0.7, "made up")
+    assert others_in_field(calibrator, [shifted, other], 1.0) == [shifted, other]
+    assert others_in_field(calibrator, [shifted, other], 1.0, 17.0) == [other]
+    ((found, distance),) = same_source(calibrator, [other, shifted], 17.0)
+    assert found is shifted
+    assert distance == pytest.approx(6.0, abs=1e-3)
+
+
+def test_components_are_read_checked_and_centred(catalogue):
+    text = HEADER.replace("origin", "components,origin") + "A,10,50,8,-0.7,0.6:1:2 0.4:-1.5:-3:2:1:30,me\n"
+    (source,) = read_calibrators(catalogue(text))
+    assert parse_components(source.components)[1] == Component(0.4, -1.5, -3.0, 2.0, 1.0, 30.0)
+    assert parse_components("") == (Component(1.0, 0.0, 0.0),)
+    for wrong in ("0.6:1:2 0.3:0:0", "0.6:1", "x:0:0", "-1:0:0 2:0:0"):
+        with pytest.raises(InputError, match="line 2: curvature or components of A"):
+            read_calibrators(catalogue(text.replace("0.6:1:2 0.4:-1.5:-3:2:1:30", wrong)))
+    for source in read_calibrators(SHIPPED):
+        parts = parse_components(source.components)
+        # The catalogued place is the middle of what is seen, within an arc second.
+        for axis in ("east_arcsec", "north_arcsec"):
+            assert abs(sum(part.share * getattr(part, axis) for part in parts)) < 1.5, source
