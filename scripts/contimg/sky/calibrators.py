@@ -1,8 +1,9 @@
 """The calibrator catalogue: which sources may calibrate, where they are, how bright, and who says so.
 
 A CSV file with the columns `name,ra_deg,dec_deg,flux_jy,spectral_index,origin`: ICRS degrees, flux density at
-1.4 GHz in Jy, S ∝ ν^index. `origin` names the source of the flux. Lines that start with # are comments. Two more
-columns may be there: `curvature` of the spectrum, and `components` of a source that is no point (`contimg.sky.components`).
+1.4 GHz in Jy, S ∝ ν^index. `origin` names the source of the flux. Lines that start with # are comments.
+Two more columns may be there: `curvature` of the spectrum, and `components` of a source that is no point
+(`contimg.sky.components`).
 """
 
 from __future__ import annotations
