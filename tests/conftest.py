@@ -12,15 +12,28 @@ NIGHTS = ("cluster", "night", "clean", "south", "north")
 
 A test that uses two of them belongs to the first.
 """
-# Files after the nights that take a minute and more, the longest first.
-LONG = ("e2e/test_faults.py", "e2e/test_threads.py", "e2e/test_realsky.py")
+# Files that take half a minute and more after the nights, the longest first.
+LONG = (
+    "e2e/test_threads.py",
+    "e2e/test_faults.py",
+    "e2e/test_realsky.py",
+    "image/test_selfcal_image.py",
+    "calibrate/test_job.py",
+    "image/test_extended.py",
+    "telescope/test_beam_file.py",
+    "image/test_bright.py",
+    "drift/test_find.py",
+)
 
 
 def group_of(item: pytest.Item) -> str:
     """The group of a test: the night it looks at, or its file."""
+    own = "/".join(item.path.parts[-2:])
+    if not own.startswith("e2e/"):
+        return own
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     named = [*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))]
-    return next((night for night in NIGHTS if night in named), "/".join(item.path.parts[-2:]))
+    return next((night for night in NIGHTS if night in named), own)
 
 
 def rank(group: str) -> int:
