@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -224,3 +226,51 @@ def test_every_working_rule_starts_again_as_a_cluster_needs_it():
         for value in re.findall(r"^    retries: (.*)$", path.read_text(), flags=re.MULTILINE)
     }
     assert told == {"RESTARTS"}
+
+
+LIBRARY = ROOT / "scripts" / "contimg"
+HEAVY = ("casacore", "casatasks", "casatools", "numba", "matplotlib", "scipy")
+LIGHT = ("contimg.cli.main", "contimg.night.night", "contimg.config.load")
+MOST_LINES = 460
+"""Of a module: beyond, it does two things. Kernels of one equation are the longest."""
+
+
+def packages() -> list[str]:
+    return sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
+
+
+def test_the_map_of_contributing_is_the_tree_on_disk():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = text[text.index("<!-- floors") : text.index("<!-- /floors -->")]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == packages()
+
+
+def test_a_rules_script_takes_its_job_from_its_stage():
+    for path in sorted((ROOT / "scripts").glob("*_*.py")):
+        jobs = re.findall(
+            r"^from contimg\.(\w+)\.(?:job|build|page|facts)\b", path.read_text(), flags=re.MULTILINE
+        )
+        assert jobs or "contimg.registry" in path.read_text(), path.name
+
+
+def test_no_module_does_two_things():
+    long = [
+        f"{path.relative_to(LIBRARY)}: {n}"
+        for path in sorted(LIBRARY.rglob("*.py"))
+        if (n := len(path.read_text().splitlines())) > MOST_LINES
+    ]
+    assert long == []
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_every_run_imports_is_light(module):
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert said.stdout.split() == []

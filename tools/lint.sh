@@ -30,6 +30,7 @@ check "snakemake --lint" snakemake --lint --config incoming="$work/incoming" pro
 check codespell codespell
 check mypy mypy
 check import-linter lint-imports --no-cache
+check deptry deptry --no-ansi scripts
 
 if [ ${#failed[@]} -gt 0 ]; then
     echo "Failed: ${failed[*]}"

@@ -1,7 +1,7 @@
 """Simulated nights of raw DSA-110 subband files with a known truth.
 
 The package shares no phasing, beam or coordinate code with the pipeline, so that an error in one cannot
-hide in the other. See ``docs/simulator.md``. What needs numba and astropy is imported when it is asked for.
+hide in the other. See ``docs/simulate.md``. What needs numba and astropy is imported when it is asked for.
 """
 
 from __future__ import annotations
