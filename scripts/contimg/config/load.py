@@ -78,9 +78,22 @@ def check_disk(config: Config) -> None:
         ("catalog", config.catalog),
         ("flagging.strategy", config.flagging.strategy),
         ("beam.file", config.beam.file),
+        ("photometry.sources", config.photometry.sources),
     ):
         if path is not None:
             _file(name, path, "write the path of a file, or null")
+    if config.photometry.sources is not None:
+        _own_sources(config.photometry.sources)
+
+
+def _own_sources(path: Path) -> None:
+    """Read the user's own list once, so that a mistake in it costs no run."""
+    from contimg.photometry.positions import read_own
+
+    try:
+        read_own(path)
+    except InputError as error:
+        raise ConfigError(f"photometry.sources: {error}") from None
 
 
 def _directory(name: str, path: Path, write: str) -> None:

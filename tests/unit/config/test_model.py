@@ -433,6 +433,10 @@ def test_the_shipped_catalogue_serves_where_the_run_has_none(tmp_path):
             "catalog: found {here}/config, which is a directory; write the path of a file, or null",
         ),
         (
+            {"photometry": {"sources": "mine.csv"}},
+            "photometry.sources: found {here}/mine.csv, which is not there; write the path of a file, or null",
+        ),
+        (
             {"flagging": {"strategy": "mine.lua"}},
             "flagging.strategy: found {here}/mine.lua, which is not there; write the path of a file, or null",
         ),
@@ -452,6 +456,14 @@ def test_a_calibrator_that_resembles_none_is_told_with_all_there_are(here):
     assert message.startswith("calibrator: ")
     assert "'Jupiter'" in message
     assert "0834+555, 3C286, 3C295" in message
+
+
+def test_an_own_list_of_sources_is_read_before_the_run(here):
+    (here / "mine.csv").write_text("name,ra\na,1\n")
+    message = refusal({"photometry": {"sources": "mine.csv"}}, base=here)
+    assert message.startswith(
+        f"photometry.sources: {here}/mine.csv: no column ra_deg or dec_deg among name, ra"
+    )
 
 
 def test_a_catalogue_that_cannot_be_read_names_its_key(here):

@@ -95,6 +95,24 @@ def test_a_frozen_plan_thaws_to_the_same(tmp_path):
     assert thaw(tmp_path / "run.json") == (config, planned)
 
 
+def test_every_mosaic_is_measured_where_there_is_a_list_of_sources_and_none_without():
+    tiles = strip_of_tiles(count=30)
+    assert night(tiles).photometry() == []
+    assert night(tiles).up_to_photometry() == night(tiles).up_to_qa()
+    planned = night(tiles, catalog="nvss.fits")
+    wanted = planned.up_to_photometry()
+    assert len(wanted) == len(set(wanted))
+    assert "photometry/sources.parquet" in wanted
+    stems = {verdict.removeprefix("qa/").removesuffix(".json") for verdict in planned.mosaic_verdicts}
+    expected = {f"photometry/{stem}.parquet" for stem in stems}
+    assert set(planned.photometry()) == expected <= set(wanted)
+    assert set(planned.photometry_of("2025-10-30")) <= expected
+    window = next(iter(planned.windows.values()))
+    pointed = planned.pointings("2025-10-30", window.name)
+    assert set(pointed) == set(window.tiles)
+    assert set(pointed.values()) == {tiles[0].dec_deg}
+
+
 def test_names_that_are_no_product_are_refused_with_what_there_is():
     planned = night(strip_of_tiles(count=4))
     with pytest.raises(ConfigError, match="not in `incoming`"):
