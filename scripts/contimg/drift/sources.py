@@ -5,9 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from contimg.core.tables import Columns
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.ms.meta import MsMeta
 from contimg.telescope.beam import PowerBeam
+
+COLUMNS: Columns = {
+    "name": ("", "as the catalogue has it, or S000 …"),
+    "ra_deg": ("deg", "right ascension, ICRS"),
+    "dec_deg": ("deg", "declination, ICRS"),
+    "ra_err_arcsec": ("arcsec", "error of the right ascension on the sky; none: the place was held"),
+    "dec_err_arcsec": ("arcsec", "error of the declination; none: the place was held"),
+    "flux_jy": ("Jy", "flux density at 1.4 GHz, beam and smearing taken out"),
+    "flux_err_jy": ("Jy", "its error, without that of calibration"),
+    "spectral_index": ("", "S ∝ ν^α in the model"),
+    "spectral_index_err": ("", "its error; none: it was held"),
+    "band_slope": ("", "spectral index that the band tells, free or held, of sources above 20 σ"),
+    "band_slope_err": ("", "its error"),
+    "band_score": ("", "how many of its errors it is off the index that was held; 0: it was free"),
+    "snr": ("", "flux over its error"),
+    "beam": ("of peak", "mean power beam over the weights of the data"),
+    "chi2": ("", "reduced χ² of the residual at the place"),
+    "chi2_dof": ("", "its degrees of freedom"),
+    "major_arcsec": ("arcsec", "major axis of the Gaussian fitted, full width at half maximum; 0: a point"),
+    "minor_arcsec": ("arcsec", "its minor axis"),
+    "angle_deg": ("deg", "its position angle, north through east"),
+    "fwhm_arcsec": ("arcsec", "√((major² + minor²) / 2); of a point what the residuals suggest"),
+    "fwhm_err_arcsec": ("arcsec", "its error; none: a point, or as narrow as can be told"),
+    "flags": ("", "blended, moved, resolved: joined by commas (docs/drift_model.md)"),
+}
+"""The table of fitted sources: unit and meaning of its columns."""
 
 
 def brightest(

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io.fits import Header
 
+from contimg.core import tables
+from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
 from contimg.drift.residual import POLARISATION
+from contimg.drift.sources import COLUMNS
 from contimg.drift.subtract import restore
 from contimg.image import bright as skymodel
 from contimg.image import header as fitsimage
@@ -180,7 +183,9 @@ def image_tile(
     noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(beam_arcsec, plan))
     if fitted is not None:
         apparent = restore(apparent, header, pb, fitted.table)
-        fitted.table.to_parquet(out_dir / f"{meta.tile}.sources.parquet")
+        tables.write(
+            out_dir / f"{meta.tile}.sources.parquet", fitted.table, COLUMNS, {"freq_hz": REFERENCE_HZ}
+        )
     inside = pb >= options.pb_limit
     if not inside.any():
         raise Rejected(

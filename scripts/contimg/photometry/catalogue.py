@@ -14,6 +14,7 @@ import pandas as pd
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
+from contimg.core import tables
 from contimg.photometry import table as layout
 from contimg.photometry.measured import Mosaic, of_mosaic
 from contimg.photometry.options import PhotometryOptions
@@ -141,7 +142,7 @@ def write(
         units = ", ".join(f"{name} [{unit}]" for name, (unit, _) in COLUMNS.items() if unit)
         path.write_text(f"{head}# units: {units}\n{rows[list(COLUMNS)].to_csv(index=False)}")
     elif kind == "parquet":
-        _write_parquet(path, rows, described(header, options))
+        tables.write(path, rows[list(COLUMNS)], COLUMNS, described(header, options))
     else:
         from astropy.io.votable import from_table
         from astropy.io.votable.tree import Info
@@ -151,20 +152,6 @@ def write(
         for key, value in described(header, options).items():
             votable.get_first_table().infos.append(Info(name=key, value=str(value)))
         votable.to_xml(str(path))
-
-
-def _write_parquet(path: Path, rows: pd.DataFrame, about: dict[str, Any]) -> None:
-    import json
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pandas(rows[list(COLUMNS)], preserve_index=False)
-    text = {
-        **about,
-        "columns": {n: {"unit": unit, "description": what} for n, (unit, what) in COLUMNS.items()},
-    }
-    pq.write_table(table.replace_schema_metadata({layout.METADATA_KEY: json.dumps(text)}), path)
 
 
 def regions(rows: pd.DataFrame, header: fits.Header) -> str:

@@ -59,9 +59,15 @@ class _Judged:
     def _write(self, record: dict[str, Any]) -> None:
         write_json(Path(self.verdict), record)
 
-    def _write_sources(self, table: pd.DataFrame) -> None:
+    def _write_sources(self, table: pd.DataFrame, header: Header | None = None) -> None:
+        from contimg.core import tables
+        from contimg.qa.sources import COLUMNS
+
+        shared = {} if header is None else {"freq_hz": float(header["RESTFRQ"])}
+        if header is not None:
+            shared |= {f"{key.lower()}_arcsec": 3600.0 * float(header[key]) for key in ("BMAJ", "BMIN")}
         with building(Path(self.sources)) as part:
-            table.to_parquet(part)
+            tables.write(part, table, COLUMNS, {**shared, "product": self.directory})
 
     def _product(self) -> dict[str, Any]:
         """The product's sidecar."""
@@ -153,7 +159,7 @@ class QaTile(_Judged):
         )
         more, sources = self._against_catalogue(seen, header, rms)
         judged = qa.advise([*gates.held(facts, self.options), *more], self.options.advisory)
-        self._write_sources(sources)
+        self._write_sources(sources, header)
         record = qa.record(
             self.directory,
             self.kind,
@@ -233,7 +239,7 @@ class QaMosaic(_Judged):
         )
         more, sources = self._against_catalogue(seen, header, rms)
         judged = qa.advise([*gates.held(facts, self.options), *more], self.options.advisory)
-        self._write_sources(sources)
+        self._write_sources(sources, header)
         record = qa.record(
             self.directory,
             self.kind,

@@ -9,6 +9,7 @@ import pandas as pd
 from astropy.io.fits import Header
 from numpy.typing import NDArray
 
+from contimg.core.tables import Columns
 from contimg.qa.gates import Near
 from contimg.sky.measure import PixelBeam, find, peaks
 from contimg.sky.noise import robust_rms
@@ -26,6 +27,36 @@ beyond 3 times the error,"""
 COMPACT_ERROR = 0.8
 """which is this over the S/N: 0.76 as computed for an amplitude fitted to the same pixels in noise that is correlated
 like the beam; 0.74 drawn, with a free place."""
+COLUMNS: Columns = {
+    "ra_deg": ("deg", "right ascension, ICRS, fitted"),
+    "dec_deg": ("deg", "declination, ICRS, fitted"),
+    "flux_jy": ("Jy", "peak flux density at freq_hz, corrected for the primary beam"),
+    "flux_err_jy": ("Jy", "its error from noise alone; contimg sources adds that of calibration"),
+    "local_rms_jy": ("Jy", "noise of the image there"),
+    "snr": ("", "flux_jy / local_rms_jy"),
+    "offset_major_err_beam": ("beam", "error of the place along the beam's major axis, from noise"),
+    "offset_minor_err_beam": ("beam", "the same along its minor axis"),
+    "residual_jy": ("Jy", "rms of image less fit in the window of the fit"),
+    "x_pix": ("pixel", "column of the place, 0-based"),
+    "y_pix": ("pixel", "row of the place, 0-based"),
+    "flags": ("", "edge, moved, blended, held: joined by commas (docs/image.md)"),
+    "compact": ("", "whether it looks like the beam, or may"),
+    "name": ("", "its name in the reference catalogue; none where it has no counterpart"),
+    "catalog_jy": ("Jy", "flux density of the catalogue, brought to freq_hz"),
+    "catalog_err_jy": ("Jy", "error of catalog_jy"),
+    "ratio": ("", "flux_jy / catalog_jy"),
+    "ratio_err": ("", "error of ratio, from both"),
+    "offset_east_arcsec": ("arcsec", "place less the catalogue's, east, on the sky"),
+    "offset_north_arcsec": ("arcsec", "the same, north"),
+    "offset_major_beam": ("beam", "the same along the beam's major axis"),
+    "offset_minor_beam": ("beam", "the same along its minor axis"),
+    "comparable": ("", "whether both are isolated and the source compact"),
+}
+"""The table of what was found: unit and meaning of its columns. Those of the catalogue are there if there is one."""
+
+FROM_PEAK = ["offset_ra_arcsec", "offset_dec_arcsec", "offset_major_beam", "offset_minor_beam"]
+"""What `find` says of places is from the highest pixel: of no use to anybody who reads the table."""
+
 ANNULUS_BEAMS = (1.5, 10.0)
 """Inner and outer radius (FWHM) of what is near: outside the source itself, inside its strongest sidelobes."""
 
@@ -66,7 +97,7 @@ def look(image: Plane, rms: Plane, header: Header, detection_snr: float) -> Seen
         columns, rows = (axis.astype(int) for axis in below)
         measured_snr = max(detection_snr, float(np.max(-image[rows, columns] / rms[rows, columns])))
     sources = find(image, header, rms, measured_snr)
-    sources = sources.assign(compact=compact(image, header, sources))
+    sources = sources.assign(compact=compact(image, header, sources)).drop(columns=FROM_PEAK)
     return Seen(sources, len(above[0]), len(below[0]), look_near(image, header, sources))
 
 

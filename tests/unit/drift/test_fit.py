@@ -14,6 +14,7 @@ from contimg.drift.data import StokesI
 from contimg.drift.fit import fit
 from contimg.drift.normal import FLUX, Problem
 from contimg.drift.predict import DriftArray, PointSources
+from contimg.drift.sources import COLUMNS
 from contimg.drift.state import FitOptions
 from contimg.drift.subtract import subtract
 from contimg.ms.sets import read_meta
@@ -78,6 +79,7 @@ def pulls(table, truth, column, error, scale=1.0):
 def test_fluxes_slopes_and_places_are_right_within_their_errors(noisy, sky):
     result = fit(noisy, vaguely(sky), beam=BEAM, freq_average=STEP, threads=2)
     table = result.table
+    assert set(table) == set(COLUMNS)
     assert result.converged
     assert list(table["name"]) == list(sky["name"])
     cos_dec = np.cos(np.radians(sky["dec_deg"]))

@@ -7,6 +7,7 @@ from astropy.wcs import WCS
 
 from builders.qa_images import NIGHT, RMS_JY, judged, sky, tile, write_catalogue
 from builders.tile_images import Beam, airy, gaussian, separation_deg, tile_wcs
+from contimg.core import tables
 from contimg.core.products import read_json, write_json
 from contimg.gains.noise import HandDifferences, sefd_jy, uniformity
 from contimg.qa import verdict as qa
@@ -14,6 +15,7 @@ from contimg.qa.conditions import Pointing, notes, sun
 from contimg.qa.gates import confusion_jy, excess_scatter, expected_rms_jy, reliability
 from contimg.qa.job import QaMosaic
 from contimg.qa.options import QaOptions
+from contimg.qa.sources import COLUMNS
 from contimg.qa.table import NAMES
 from contimg.sky.catalog import Catalog
 
@@ -142,6 +144,19 @@ def test_an_image_with_as_many_holes_as_sources_is_not_reliable(tmp_path):
 def test_what_disagrees_with_the_catalogue_fails(tmp_path, gates, changes):
     record = judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path, **changes))
     assert failed(record) == gates
+
+
+def test_the_table_says_what_its_columns_are_and_offsets_are_from_the_catalogue(tmp_path):
+    judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path, east_arcsec=20.0))
+    table = pd.read_parquet(tmp_path / "sources.parquet").dropna(subset="name")
+    assert set(table) == set(COLUMNS)
+    # a catalogue 20 arcsec too far east: places less its own are 20 to the west; a pixel is 30 arcsec
+    assert table["offset_east_arcsec"].median() == pytest.approx(-20.0, abs=0.5)
+    along = np.hypot(200 * table["offset_major_beam"], 120 * table["offset_minor_beam"])
+    assert along.median() == pytest.approx(20.0, abs=0.5)
+    said = tables.about(tmp_path / "sources.parquet")
+    assert said["columns"]["flux_jy"]["unit"] == "Jy"
+    assert (said["freq_hz"], said["bmaj_arcsec"]) == (1.4e9, pytest.approx(200.0))
 
 
 @pytest.mark.parametrize("faint", [1.0, 0.4])
