@@ -32,6 +32,7 @@ localrules:
     mosaic,
     beam,
     photometry,
+    ese,
     plan,
     qa,
     publish,

@@ -42,6 +42,11 @@ rule photometry:
         NIGHT.up_to_photometry(),
 
 
+rule ese:
+    input:
+        NIGHT.up_to_candidates(),
+
+
 rule publish:
     input:
         NIGHT.up_to_publication(),

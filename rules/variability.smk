@@ -1,4 +1,4 @@
-"""Photometry of all nights to light curves, and what varies in them."""
+"""Photometry of all nights to light curves, what varies in them, and what may be scattering events."""
 
 
 rule lightcurves:
@@ -26,3 +26,30 @@ rule lightcurves:
         "../envs/pipeline.yaml"
     script:
         "../scripts/lightcurves.py"
+
+
+rule ese_search:
+    input:
+        curves="variability/lightcurves.parquet",
+    output:
+        candidates="variability/ese_candidates.csv",
+        record="variability/ese_candidates.json",
+        pages=directory("variability/candidates"),
+        # what an earlier search found is where the next goes on; notices are kept until something changes
+        scores=update("variability/ese_scores.parquet"),
+        notices=update("variability/notices.json"),
+    params:
+        ese=CONFIG.ese.model_dump(mode="json"),
+        gave_up=lambda wildcards, output: frame.given_up(output.candidates),
+    log:
+        "logs/ese_search/all.log",
+    benchmark:
+        "benchmarks/ese_search/all.tsv"
+    threads: 2
+    retries: RESTARTS
+    resources:
+        **needs("ese_search", NIGHT, CONFIG),
+    conda:
+        "../envs/pipeline.yaml"
+    script:
+        "../scripts/ese_search.py"

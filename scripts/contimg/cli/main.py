@@ -95,6 +95,14 @@ _COMMANDS = {
         "write light curves, measures of variability or epochs as VOTable, CSV, Parquet or FITS",
         "contimg export curves.vot --source J083454.9+553421 --products /data/products",
     ),
+    "ese": (
+        "search light curves for extreme scattering events: those of the tree, or any table",
+        "contimg ese archive.csv --column mjd=TIME flux_jy=S --flux-unit mJy --output candidates.csv",
+    ),
+    "vet": (
+        "say what becomes of a candidate for a scattering event, and why; a file of its own that no rerun touches",
+        "contimg vet J083454.9+553421 dismissed --comment 'gain of antenna 51' --products /data/products",
+    ),
     "retry": (
         "let the next run make again what ended with an error or was killed too often",
         "contimg retry --products /data/products",

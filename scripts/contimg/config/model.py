@@ -28,6 +28,7 @@ from contimg.photometry.options import PhotometryOptions
 from contimg.qa.options import QaOptions
 from contimg.sky.options import CatalogOptions
 from contimg.telescope.options import BeamOptions
+from contimg.variability.ese_options import EseOptions
 from contimg.variability.options import VariabilityOptions
 
 SHIPPED_CALIBRATORS = Path("config/calibrators.csv")
@@ -155,6 +156,7 @@ class Config(Options):
     photometry: PhotometryOptions = PhotometryOptions()
     variability: VariabilityOptions = VariabilityOptions()
     qa: QaOptions = QaOptions()
+    ese: EseOptions = EseOptions()
     registry: RegistryOptions = RegistryOptions()
     retention: RetentionOptions = RetentionOptions()
     notify: NotifyOptions = NotifyOptions()

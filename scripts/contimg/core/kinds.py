@@ -108,6 +108,13 @@ KINDS = (
         registered=True,
     ),
     Kind("lightcurves", "variability/lightcurves.parquet", "beside", "lightcurves"),
+    Kind(
+        "ese_candidates",
+        "variability/ese_candidates.csv",
+        "beside",
+        "ese_search",
+        repeats=("no light curves: ",),
+    ),
     Kind("tile_beam", "beam/{date}/{tile}", "inside", "beam_tile", repeats=("image: ",)),
     Kind("beam", "beam/{first}_{last}", "inside", "beam_measure", repeats=("none of ",)),
     Kind("receipt", "state/published/{date}/{product}.json", "itself", "publish_mosaic", repeats=("qa: ",)),

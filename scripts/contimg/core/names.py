@@ -148,6 +148,10 @@ LIGHTCURVES = BY_NAME["lightcurves"].path
 VARIABILITY = "variability/sources.parquet"
 """How much each source varies."""
 
+ESE_CANDIDATES = BY_NAME["ese_candidates"].path
+"""Candidates for scattering events."""
+ESE_RECORD = BY_NAME["ese_candidates"].sidecar_of(ESE_CANDIDATES)
+
 
 def injection_record(tile: str) -> str:
     """What became of sources injected into a tile's data."""

@@ -160,6 +160,14 @@ RULES = (
         "logs/lightcurves/all.log",
     ),
     Rule(
+        "ese_search",
+        "searches",
+        "none",
+        Need(3000, 0, 60, 0, 1000, 0),
+        "logs/ese_search/all.log",
+        input_s=300.0,  # 10,000 sources of 365 epochs; less where most of them are as at the last search
+    ),
+    Rule(
         "publish_mosaic",
         "published",
         "tiles",

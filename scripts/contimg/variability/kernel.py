@@ -34,7 +34,11 @@ COLUMNS = (
 _JIT = numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
 _PER_WIDTH = 5.0
 _ALONE = 4.0
+<<<<<<< HEAD
 _FINE = (0.67, 0.82, 1.0, 1.22, 1.5)
+=======
+_FINE = (0.7, 0.83, 1.0, 1.2, 1.43)
+>>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 _OUT_OF_DATA = 0.3
 
 
@@ -175,6 +179,7 @@ def _windows(
 
 
 @_JIT
+<<<<<<< HEAD
 def _refine(of: Curve, bank: Shapes, middle: float, width: float, since: float, out: np.ndarray) -> None:
     """Try the whole bank about a window; write gain, middle, width, shape and amplitude of the best."""
     out[GAIN] = 0.0
@@ -194,6 +199,39 @@ def _refine(of: Curve, bank: Shapes, middle: float, width: float, since: float, 
                 if gain > out[GAIN]:
                     out[GAIN], out[MIDDLE], out[WIDTH], out[SHAPE] = gain, at, tried, shape
                     out[AMPLITUDE] = amplitude
+=======
+def _try(
+    of: Curve, bank: Shapes, middle: float, width: float, since: float, shape: int, out: np.ndarray
+) -> None:
+    """Try one shape at one place; write it if it gains more than what is written."""
+    if middle > of.t[-1] + _OUT_OF_DATA * width or middle < of.t[0] - _OUT_OF_DATA * width:
+        return
+    if middle + bank.core_last[shape] * width < since:
+        return
+    low = np.searchsorted(of.t, middle - REACH * width)
+    gain, amplitude = event(
+        of, bank.table[shape], bank.first[shape], bank.last[shape], bank.peak[shape], low, middle, width
+    )
+    if gain > out[GAIN]:
+        out[GAIN], out[MIDDLE], out[WIDTH], out[SHAPE] = gain, middle, width, shape
+        out[AMPLITUDE] = amplitude
+
+
+@_JIT
+def _refine(of: Curve, bank: Shapes, middle: float, width: float, since: float, out: np.ndarray) -> None:
+    """Try the whole bank about a window, then the best shape in finer steps; write the best."""
+    out[GAIN] = 0.0
+    for factor in (0.75, 1.0, 1.33):
+        for number in (-1, 0, 1):
+            for shape in range(len(bank.table)):
+                _try(of, bank, middle + 0.25 * number * width, width * factor, since, shape, out)
+    if out[GAIN] <= 0.0:
+        return
+    middle, width, best = out[MIDDLE], out[WIDTH], int(out[SHAPE])
+    for factor in _FINE:
+        for number in range(-4, 5):
+            _try(of, bank, middle + 0.08 * number * width, width * factor, since, best, out)
+>>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 
 
 @_JIT
@@ -350,6 +388,30 @@ def search_one(
 
 
 @_JIT
+<<<<<<< HEAD
+=======
+def confirmed(sigma: np.ndarray, k: int) -> float:
+    """Deviation of an epoch as far as the epochs beside it confirm it.
+
+    Two of three epochs in a row with it that deviate the same way by `CONFIRMED` of it confirm it in full, one alone
+    the half of it: two nights in a row may both be bad.
+    """
+    best = 0.0
+    for first in (k - 2, k - 1, k):
+        least = abs(sigma[k])
+        for other in range(first, first + 3):
+            if other != k:
+                same = 0 <= other < sigma.size and sigma[other] * sigma[k] > 0.0
+                least = min(least, abs(sigma[other]) / CONFIRMED if same else 0.0)
+        best = max(best, least)
+    for other in (k - 1, k + 1):
+        if 0 <= other < sigma.size and sigma[other] * sigma[k] > 0.0:
+            best = max(best, 0.5 * min(abs(sigma[k]), abs(sigma[other]) / CONFIRMED))
+    return best
+
+
+@_JIT
+>>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 def _extreme(
     t: np.ndarray,
     sigma: np.ndarray,
@@ -372,9 +434,13 @@ def _extreme(
         if abs(sigma[k]) > best:
             best = abs(sigma[k])
             row[SIGMA], row[SIGMA_EPOCH] = sigma[k], k
+<<<<<<< HEAD
         for other in (k - 1, k + 1):
             if 0 <= other < t.size and sigma[other] * sigma[k] > 0.0:
                 row[PAIR] = max(row[PAIR], min(abs(sigma[k]), abs(sigma[other]) / CONFIRMED))
+=======
+        row[PAIR] = max(row[PAIR], confirmed(sigma, k))
+>>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
     row[FIRST], row[LAST] = low, high
 
 

@@ -1,0 +1,247 @@
+"""The page of a candidate: everything that speaks for or against it, in one file that needs no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from contimg.core.html import document, folded, rows_table
+from contimg.variability.chromatic import predicted_slope, shape_at
+from contimg.variability.series import Floats
+
+SCRIPT = Path(__file__).with_name("candidate_page.js")
+BANDS = 4
+_MODEL_POINTS = 240
+_BAND_HALF = 0.065  # of the frequency, to each side: 1.31 to 1.50 GHz
+_STYLE = """<style>body{max-width:76rem}svg.plot{width:100%;height:auto;max-width:72rem;display:block;background:#fff}
+.plot text{font:11px system-ui,sans-serif;fill:#556}.plot .axis{stroke:#c9ced6;stroke-width:1}
+.plot circle{cursor:pointer}
+.two{display:flex;flex-wrap:wrap;gap:1.2rem}.two>div{flex:1 1 20rem;min-width:0}
+.for li::marker{content:"+ ";color:#14592c}.against li::marker{content:"− ";color:#8c1d18}
+#cut{image-rendering:pixelated;width:15rem;height:15rem;border:1px solid #e7eaef;background:#f4f5f7}
+#strip{display:flex;flex-wrap:wrap;gap:3px}#strip img{width:44px;height:44px;image-rendering:pixelated;cursor:pointer;
+border:2px solid transparent}#strip img.on{border-color:#2457a6}</style>"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a page shows.
+
+    Attributes
+    ----------
+    candidate : mapping
+        Row of the table of candidates.
+    row : ndarray
+        Of the search (`kernel.COLUMNS`).
+    points : DataFrame
+        The source's light curve: `mjd, flux_norm, flux_norm_err` and whatever else it has; `common` (relative, what was
+        taken out) and `sigma` if known.
+    others : mapping of str to DataFrame
+        Curves of neighbours and references, by what they are called: `mjd, flux` relative to their medians.
+    cutouts : mapping of int to str
+        PNG, base64, by number of the point.
+    command : str
+        What makes the page again.
+    made : str
+        When, and with which version.
+    """
+
+    candidate: Mapping[str, Any]
+    row: Floats
+    points: pd.DataFrame
+    others: Mapping[str, pd.DataFrame]
+    cutouts: Mapping[int, str]
+    command: str
+    made: str
+
+
+def arguments(content: Content) -> tuple[list[str], list[str]]:
+    """What speaks for an event, and what for an artefact."""
+    c, points = content.candidate, content.points
+    inside = points["mjd"].between(c["begin_mjd"], c["last_detection_mjd"])
+    pro: list[str] = []
+    con: list[str] = []
+    far = float(c["far"])
+    (pro if far <= 1.0 else con).append(
+        f"chance makes {far:.2g} as significant per 10⁶ source-epochs, {c['far_per_1000_source_years']:.2g} in 1,000 "
+        "source-years"
+    )
+    n = int(inside.sum())
+    (pro if n >= 5 else con).append(f"{n} epochs in the event")
+    _colour(c, pro, con)
+    pro.append(
+        f"an event's shape is likelier than its best rival ({c['rival']}) by {c['statistic']:.1f} in ln L"
+    )
+    for name, other in content.others.items():
+        moved = _moved(other, float(c["begin_mjd"]), float(c["last_detection_mjd"]))
+        if moved is not None:
+            line = f"{name}: {100 * moved[0]:+.1f} ± {100 * moved[1]:.1f} % in these epochs"
+            (con if abs(moved[0]) > 3 * moved[1] and abs(moved[0]) > 0.03 else pro).append(line)
+    if "flux_vis_jy" in points and inside.any() and points["flux_vis_jy"].notna().sum() >= 4:
+        vis = points["flux_vis_jy"] / points["flux_vis_jy"].median()
+        change = (
+            float(vis[inside].median() / vis[~inside].median() - 1.0) if (~inside).any() else float("nan")
+        )
+        peak = float(points["flux_norm"][inside].median() / points["flux_norm"][~inside].median() - 1.0)
+        same = np.sign(change) == np.sign(peak) and abs(change) > 0.5 * abs(peak)
+        (pro if same else con).append(
+            f"the fit to the visibilities sees {100 * change:+.1f} %, the mosaic {100 * peak:+.1f} %"
+        )
+    for name, words in (
+        ("calibrator", "calibrators"),
+        ("pointing_dec_deg", "pointings"),
+        ("software", "versions"),
+    ):
+        if name in points and inside.any():
+            within, outside = set(points[name][inside].astype(str)), set(points[name][~inside].astype(str))
+            alone = not within & outside and bool(outside)
+            named = ", ".join(sorted(within)[:3])
+            (con if alone else pro).append(
+                f"the event's {words} ({named}) are {'not ' if alone else ''}those of other epochs"
+            )
+    if "solar_elongation_deg" in points and inside.any():
+        least = float(points["solar_elongation_deg"][inside].min())
+        (con if least < 15.0 else pro).append(f"the Sun is {least:.0f}° away or more")
+    return pro, con
+
+
+def _colour(c: Mapping[str, Any], pro: list[str], con: list[str]) -> None:
+    sigma, expected = float(c["chromatic_sigma"]), float(c["chromatic_expected"])
+    if not np.isfinite(sigma):
+        return
+    line = f"spectral index in the band: {sigma:+.1f} σ along α ∝ λ², {expected:.1f} expected of such a lens"
+    if sigma > 2.5:
+        pro.append(line)
+    elif expected - sigma > 3.0:
+        con.append(line)
+    else:
+        pro.append(line + ": it does not tell")
+
+
+def _moved(other: pd.DataFrame, begin: float, end: float) -> tuple[float, float] | None:
+    inside = other["mjd"].between(begin, end)
+    if inside.sum() < 2 or (~inside).sum() < 2:
+        return None
+    scatter = 1.4826 * float((other["flux"] - other["flux"].median()).abs().median())
+    error = max(scatter, 1e-3) * np.sqrt(1.0 / inside.sum() + 1.0 / (~inside).sum())
+    return float(other["flux"][inside].mean() - other["flux"][~inside].mean()), float(error)
+
+
+def spectrum(points: pd.DataFrame) -> list[list[float | None]]:
+    """Dynamic spectrum: flux of each epoch in parts of the band over the source's mean spectrum, less 1.
+
+    It is made of the flux and the spectral index of each epoch, (N, BANDS); None where there is no index.
+    """
+    if "band_slope" not in points:
+        return []
+    offset = np.log1p(np.linspace(-_BAND_HALF, _BAND_HALF, BANDS))
+    slope = points["band_slope"].to_numpy(dtype=float)
+    mean = np.nanmedian(slope) if np.isfinite(slope).any() else np.nan
+    flux = points["flux_norm"].to_numpy(dtype=float) / np.nanmedian(points["flux_norm"])
+    table = flux[:, None] * np.exp((slope - mean)[:, None] * offset) - 1.0
+    return [[round(float(v), 4) if np.isfinite(v) else None for v in line] for line in table]
+
+
+def _data(content: Content) -> dict[str, Any]:
+    """Everything that the page's script draws."""
+    points, row = content.points, content.row
+    t = points["mjd"].to_numpy(dtype=float)
+    median = float(np.nanmedian(points["flux_norm"]))
+    grid = np.linspace(t.min(), t.max(), _MODEL_POINTS)
+    grid = np.unique(
+        np.concatenate(
+            [grid, np.linspace(content.candidate["begin_mjd"], content.candidate["last_detection_mjd"], 160)]
+        )
+    )
+    slopes = predicted_slope(row, grid)
+    mean_slope = float(np.nanmedian(points["band_slope"])) if "band_slope" in points else 0.0
+    shown = [
+        "mjd", "flux_norm", "flux_norm_err", "flux_vis_jy", "flux_vis_err_jy", "band_slope", "band_slope_err", "pb",
+        "beam_distance_deg", "pointing_dec_deg", "calibrator", "caltable", "solar_elongation_deg", "hour_ut",
+        "zero_point", "local_rms_jy", "mosaic", "n_tiles", "flags", "software",
+    ]  # fmt: skip
+    return {
+        "points": {name: _values(points[name]) for name in shown if name in points},
+        "model": {
+            "mjd": grid.round(3).tolist(),
+            "flux": (median * (1.0 + shape_at(row, grid))).round(6).tolist(),
+            "slope": (mean_slope + slopes - 0.0).round(4).tolist(),
+        },
+        "others": {
+            name: {"mjd": _values(other["mjd"]), "flux": _values(other["flux"])}
+            for name, other in content.others.items()
+        },
+        "spectrum": spectrum(points),
+        "cutouts": {str(k): png for k, png in content.cutouts.items()},
+        "event": [float(content.candidate["begin_mjd"]), float(content.candidate["last_detection_mjd"])],
+        "first": float(content.candidate["first_detection_mjd"]),
+    }
+
+
+def _values(column: pd.Series) -> list[Any]:
+    if pd.api.types.is_numeric_dtype(column):
+        return [None if not np.isfinite(v) else float(f"{v:.9g}") for v in column.astype(float)]
+    return [str(value) for value in column]
+
+
+def page(content: Content) -> str:
+    """Render the page of a candidate."""
+    c = content.candidate
+    pro, con = arguments(content)
+    data = json.dumps(_data(content), allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+    facts = _facts(c)
+    body = [
+        _STYLE,
+        f"<h1>{escape(str(c['source_id']))}, event {int(c['event'])}: {escape(str(c['type']))}</h1>",
+        f'<p class="verdict {"yes" if float(c["far"]) <= 1 else "no"}">{_headline(c)}</p>',
+        "<h2>Light curve</h2>",
+        "<p class=small>Mosaic (filled) and fit to the visibilities (open), both on one scale; the model of the event; "
+        "below, neighbours and references. Click a point: its cut-out and its circumstances.</p>",
+        '<svg class="plot" id="curve" viewBox="0 0 1100 330"></svg>',
+        '<svg class="plot" id="others" viewBox="0 0 1100 170"></svg>',
+        '<div class="two"><div><h2>The epoch</h2><div id="epoch"></div></div>'
+        '<div><h2>Cut-out</h2><img id="cut" alt="cut-out of the clicked epoch">'
+        '<p class=small id="cutnote"></p><div id="strip"></div></div></div>',
+        "<h2>In the band</h2>",
+        "<p class=small>Dynamic spectrum: flux over the source's mean spectrum, epoch by epoch (from flux and spectral "
+        "index); below, the spectral index with what α ∝ λ² predicts of this event.</p>",
+        '<svg class="plot" id="spectrum" viewBox="0 0 1100 110"></svg>',
+        '<svg class="plot" id="slope" viewBox="0 0 1100 190"></svg>',
+        '<div class="two"><div><h2>For an event</h2><ul class="for">'
+        + "".join(f"<li>{escape(line)}</li>" for line in pro)
+        + '</ul></div><div><h2>For an artefact</h2><ul class="against">'
+        + "".join(f"<li>{escape(line)}</li>" for line in con or ["nothing found"])
+        + "</ul></div></div>",
+        "<h2>Numbers</h2>",
+        folded("All of them", rows_table(("what", "value"), facts)),
+        f"<p>Made again by <code>{escape(content.command)}</code></p>",
+        f"<p class=small>{escape(content.made)}</p>",
+        f'<script type="application/json" id="data">{data}</script>',
+        f"<script>{SCRIPT.read_text()}</script>",
+    ]
+    return document(f"{c['source_id']}: candidate for a scattering event", body)
+
+
+def _headline(c: Mapping[str, Any]) -> str:
+    colour = float(c["chromatic_sigma"])
+    words = "" if not np.isfinite(colour) else f", in the band {colour:+.1f} σ"
+    return escape(
+        f"{c['sigma_max']:.1f} σ on MJD {c['mjd_max']:.2f}; {c['duration_d']:.1f} d wide about MJD "
+        f"{c['middle_mjd']:.1f}{words}; {float(c['far']):.2g} false alarms per 10⁶ source-epochs; {c['status']}"
+    )
+
+
+def _facts(c: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    from contimg.variability.candidates import COLUMNS
+
+    def text(value: Any) -> str:
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    return [(f"{name}: {COLUMNS[name]}", text(c[name])) for name in COLUMNS if name in c]

@@ -1,0 +1,347 @@
+"""What the search found as a table of candidates: one row an event, the most significant first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from contimg.variability import kernel
+from contimg.variability.chromatic import chromaticity
+from contimg.variability.ese_options import EseOptions
+from contimg.variability.lens import bank
+from contimg.variability.match import FLARE, SPIKE, STEP, TREND
+from contimg.variability.nulls import Tail
+from contimg.variability.search import AGAIN, Prior, search
+from contimg.variability.series import Floats, Series
+
+COLUMNS: dict[str, str] = {
+    "source_id": "name of the source",
+    "ra_deg": "right ascension, ICRS, deg",
+    "dec_deg": "declination, ICRS, deg",
+    "n_epochs": "epochs that count",
+    "sigma_max": "largest deviation of an epoch from a baseline without it and its window, over its full error, σ",
+    "mjd_max": "when, MJD UTC",
+    "eta": "weighted variance about the weighted mean over N − 1: 1 for a constant source",
+    "v": "standard deviation over mean",
+    "median_flux_jy": "median flux, Jy",
+    "sigma_deviation": "largest |flux − mean| over the standard deviation of the same series: bounded by √N, see docs",
+    "far": "false alarms as significant as this per 10⁶ source-epochs, two statistics looked at",
+    "chromatic_sigma": "change of the spectral index in the band as α ∝ λ² predicts it, over its error",
+    "type": "lens, converging, grazing, cusp, or deviation where no shape is significant",
+    "first_detection_mjd": "first night on which what was known made a candidate, MJD UTC",
+    "last_detection_mjd": "last epoch of the event, MJD UTC",
+    "status": "active, investigated or dismissed, as people say (contimg vet)",
+    "event": "number of the event of this source, most significant first",
+    "statistic": "gain of log likelihood over noise alone, less that of the best of step, trend, flare, bad epoch",
+    "sigma_confirmed": "largest deviation that an epoch beside it confirms, σ",
+    "far_per_1000_source_years": "the same rate per 1,000 years of this source's epochs",
+    "middle_mjd": "middle of the main feature, MJD UTC",
+    "duration_d": "its full width at half maximum, d",
+    "begin_mjd": "first epoch of the event, MJD UTC",
+    "amplitude": "part of the source behind the lens, for the shape's strength",
+    "shape": "parameters of the shape",
+    "chromatic_expected": "chromatic_sigma expected of a plasma lens",
+    "rival": "best rival and its gain",
+    "walk_rms": "standard deviation of the source's damped random walk, relative",
+    "walk_days": "its time scale, d",
+    "mean_flux_jy": "mean flux, Jy",
+    "std_flux_jy": "standard deviation of the flux, Jy",
+    "last_mjd": "last epoch of the source, MJD UTC",
+}  # fmt: skip
+"""Columns of `variability/ese_candidates.csv` and their meanings."""
+RIVALS = {STEP: "step", TREND: "trend", FLARE: "flare", SPIKE: "one bad epoch"}
+_REPLAYS = 16
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Tails of the shape's statistic and of the confirmed deviation, one each a family of nulls; the worst holds."""
+
+    shape: tuple[Tail, ...]
+    deviation: tuple[Tail, ...]
+
+    def of_shape(self, statistic: float) -> float:
+        """False alarms of the shape per 10⁶ source-epochs."""
+        return max(tail.per_million(statistic) for tail in self.shape)
+
+    def of_deviation(self, pair: float) -> float:
+        """False alarms of the confirmed deviation per 10⁶ source-epochs."""
+        return max(tail.per_million(pair) for tail in self.deviation)
+
+    def per_million(self, statistic: float, pair: float) -> float:
+        """Rate of the more significant of the two, times two for having looked at two."""
+        return 2.0 * min(self.of_shape(statistic), self.of_deviation(pair))
+
+
+def summary(flux_jy: Floats, error_jy: Floats) -> dict[str, float]:
+    """Statistics of a curve that people know: η, V, the observatory's deviation, reduced χ²."""
+    n = len(flux_jy)
+    weight = 1.0 / error_jy**2
+    mean = float(np.mean(flux_jy))
+    chi2 = float(np.sum(weight * (flux_jy - np.average(flux_jy, weights=weight)) ** 2))
+    std = float(np.std(flux_jy, ddof=1)) if n > 1 else 0.0
+    return {
+        "eta": chi2 / max(n - 1, 1),
+        "v": std / mean if mean else float("nan"),
+        "sigma_deviation": float(np.max(np.abs(flux_jy - mean)) / std) if std > 0 else 0.0,
+        "mean_flux_jy": mean,
+        "std_flux_jy": std,
+    }
+
+
+def change_at(series: Series, s: int, epoch: int) -> str | None:
+    """Name what changed within a night of an epoch of a source: pointing, calibrator, software, catalogue; or None."""
+    where = series.of(s)
+    for name, code in series.codes.items():
+        own = code[where]
+        low, high = max(epoch - 2, 0), min(epoch + 1, len(own) - 1)
+        if len(own) and own[low] != own[high] and own[: low + 1][-1] != own[high]:
+            return name.removesuffix("_dec_deg").replace("_digest", "")
+    return None
+
+
+def changed_levels(series: Series, s: int, row: Floats) -> tuple[str, float] | None:
+    """Say whether an event fills just the epochs of one pointing, calibrator, software or catalogue.
+
+    Returns
+    -------
+    (str, float) or None
+        What, and the overlap of the event's epochs with those epochs (intersection over union), where it is above 0.7.
+    """
+    where = series.of(s)
+    t = series.mjd[where]
+    event = (t >= row[kernel.FIRST]) & (t <= row[kernel.LAST])
+    for name, code in series.codes.items():
+        own = code[where]
+        levels = np.unique(own)
+        if not 2 <= len(levels) <= 12:
+            continue
+        edges = np.nonzero(np.diff(own))[0] + 1
+        for piece in np.split(np.arange(len(own)), edges):
+            inside = np.zeros(len(own), dtype=bool)
+            inside[piece] = True
+            overlap = (inside & event).sum() / max((inside | event).sum(), 1)
+            if overlap > 0.7:
+                return name.removesuffix("_dec_deg").replace("_digest", ""), float(overlap)
+    return None
+
+
+def verdict(
+    series: Series, s: int, found: Floats, number: int, rates: Rates, options: EseOptions
+) -> tuple[bool, str, str]:
+    """Judge one event of one source.
+
+    Returns
+    -------
+    candidate : bool
+    type : str
+        Of the event: a shape's, `deviation`, or what explains it better (`step at a change of pointing`, `flare` …).
+    rival : str
+        The best rival and its gain.
+    """
+    row = found[s, number]
+    loud = found[s, number + 1] if number + 1 < found.shape[1] and found[s, number + 1, 0] == -2.0 else row
+    shaped = row[kernel.STATISTIC] >= AGAIN and rates.of_shape(row[kernel.STATISTIC]) <= options.max_far
+    judged = row if shaped else loud
+    gains = judged[kernel.RIVAL : kernel.RIVAL + len(RIVALS)]
+    best = int(np.argmax(gains))
+    rival = f"{RIVALS[best]} {gains[best]:.1f}"
+    level = changed_levels(series, s, judged if judged[kernel.LAST] > 0 else row)
+    if level is not None and np.isfinite(row[kernel.FIRST]):
+        return False, f"while another {level[0]}", rival
+    if gains[best] > 0.0 and best == STEP:
+        change = change_at(series, s, int(judged[kernel.STEP_EPOCH]))
+        # a lens with a caustic at a change is a step at a change, unless it beats the step by far
+        if change is not None and gains[best] > 0.5 * judged[kernel.GAIN]:
+            return False, f"step at a change of {change}", rival
+    if shaped:
+        return True, bank().names[int(row[kernel.SHAPE])], rival
+    if row[kernel.PAIR] >= options.threshold_sigma:
+        if judged[kernel.GAIN] < gains[best]:
+            return False, RIVALS[best], rival
+        return True, "deviation", rival
+    return False, "none", rival
+
+
+def first_detection(
+    series: Series, s: int, row: Floats, prior: Prior, rates: Rates, options: EseOptions, *, threads: int
+) -> float:
+    """Find the first night on which what was known made a candidate of an event: some nights are lived through again.
+
+    Returns
+    -------
+    float
+        MJD of its last epoch; the event's last epoch if no night before tells.
+    """
+    where = series.of(s)
+    t = series.mjd[where]
+    begin = row[kernel.FIRST] - 0.5 * row[kernel.WIDTH]
+    nights = t[(t >= begin) & (t <= row[kernel.LAST] + 1e-6)]
+    if len(nights) < 2:
+        return float(t[-1])
+    tried = nights[np.unique(np.linspace(0, len(nights) - 1, _REPLAYS).astype(int))]
+    then = search(
+        series.until([s] * len(tried), tried), prior, since_mjd=row[kernel.FIRST] - 1e-6, threads=threads
+    )[:, 0]
+    alarm = (then[:, kernel.PAIR] >= options.threshold_sigma) | (
+        (then[:, kernel.STATISTIC] >= AGAIN)
+        & np.array([rates.of_shape(v) <= options.max_far for v in then[:, kernel.STATISTIC]])
+    )
+    return float(tried[np.argmax(alarm)]) if alarm.any() else float(nights[-1])
+
+
+def table(
+    series: Series,
+    original: Series,
+    found: Floats,
+    prior: Prior,
+    rates: Rates,
+    options: EseOptions,
+    *,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Make the table of candidates.
+
+    Parameters
+    ----------
+    series, original : Series
+        Curves as searched, and before common modes were taken out.
+    found : ndarray
+        From `search.search`.
+    prior : Prior
+    rates : Rates
+    options : EseOptions
+    threads : int
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`, most significant first.
+    """
+    rows = []
+    for s in range(len(series)):
+        for number in range(found.shape[1]):
+            row = found[s, number]
+            if row[kernel.STATISTIC] < -0.5:
+                break
+            good, kind, rival = verdict(series, s, found, number, rates, options)
+            if not good:
+                continue
+            first = first_detection(series, s, row, prior, rates, options, threads=threads)
+            rows.append(_row(series, original, s, number, row, kind, rival, rates, first))
+    made = pd.DataFrame(rows, columns=list(COLUMNS))
+    return made.sort_values(
+        ["far", "statistic", "source_id"], ascending=[True, False, True], ignore_index=True
+    )
+
+
+def _row(
+    series: Series,
+    original: Series,
+    s: int,
+    number: int,
+    row: Floats,
+    kind: str,
+    rival: str,
+    rates: Rates,
+    first: float,
+) -> dict[str, Any]:
+    where = series.of(s)
+    t = series.mjd[where]
+    median = float(series.median_jy[s])
+    colour = chromaticity(row, t, series.slope[where], series.slope_error[where])
+    far = rates.per_million(row[kernel.STATISTIC], row[kernel.PAIR])
+    years = max((t[-1] - t[0]) / 365.25, 1e-3)
+    n = len(t)
+    inside = t[(t >= row[kernel.FIRST]) & (t <= row[kernel.LAST])]
+    return {
+        "source_id": series.source_ids[s],
+        "ra_deg": series.ra_deg[s],
+        "dec_deg": series.dec_deg[s],
+        "n_epochs": n,
+        "sigma_max": abs(row[kernel.SIGMA]),
+        "mjd_max": t[int(row[kernel.SIGMA_EPOCH])],
+        "median_flux_jy": median,
+        **summary((original.flux[where] + 1.0) * median, original.error[where] * median),
+        "far": far,
+        "chromatic_sigma": colour.sigma,
+        "type": kind,
+        "first_detection_mjd": first,
+        "last_detection_mjd": inside[-1] if len(inside) else t[-1],
+        "status": "active",
+        "event": number + 1,
+        "statistic": row[kernel.STATISTIC],
+        "sigma_confirmed": row[kernel.PAIR],
+        "far_per_1000_source_years": far * 1e-6 * n / years * 1000.0,
+        "middle_mjd": row[kernel.MIDDLE],
+        "duration_d": row[kernel.WIDTH],
+        "begin_mjd": inside[0] if len(inside) else t[0],
+        "amplitude": row[kernel.AMPLITUDE],
+        "shape": bank().parameters[int(row[kernel.SHAPE])],
+        "chromatic_expected": colour.expected,
+        "rival": rival,
+        "walk_rms": float(np.sqrt(row[kernel.A2])),
+        "walk_days": 1.0 / row[kernel.RATE] if row[kernel.RATE] > 0 else float("nan"),
+        "last_mjd": t[-1],
+    }
+
+
+def answer(
+    candidates: pd.DataFrame,
+    options: EseOptions,
+    *,
+    products_db: str,
+    source_id: str | None,
+    catalogue_mjy: Mapping[str, float],
+) -> dict[str, Any]:
+    """Give the candidates in the observatory's fields.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        From `table`.
+    options : EseOptions
+    products_db : str
+        Where the light curves came from.
+    source_id : str or None
+        The one source asked for.
+    catalogue_mjy : mapping
+        Flux of the reference catalogue by source, mJy.
+    """
+    listed = [
+        {
+            "source_id": row["source_id"],
+            "ra_deg": _plain(row["ra_deg"]),
+            "dec_deg": _plain(row["dec_deg"]),
+            "significance": round(float(row["sigma_max"]), 3),
+            "nvss_flux_mjy": catalogue_mjy.get(row["source_id"]),
+            "mean_flux_mjy": 1e3 * row["mean_flux_jy"],
+            "std_flux_mjy": 1e3 * row["std_flux_jy"],
+            "chi2_nu": row["eta"],
+            "n_obs": int(row["n_epochs"]),
+            "last_mjd": row["last_mjd"],
+        }
+        for row in candidates.to_dict("records")
+    ]
+    return {
+        "products_db": products_db,
+        "min_sigma": options.threshold_sigma,
+        "source_id": source_id,
+        "recompute": options.recompute,
+        "candidates_found": len(listed),
+        "candidates": listed,
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if not np.isfinite(value) else float(value)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table of candidates; a source's name stays text."""
+    return pd.read_csv(path, comment="#", dtype={"source_id": str, "type": str, "status": str, "shape": str})
