@@ -363,9 +363,14 @@ def main() -> None:
         },
     }
     print(json.dumps(results), file=sys.stderr, flush=True)
+    standard = arguments.size == "standard"
+    if standard:
+        stored = {"shape": asdict(shape), "deviation": asdict(deviation)}
+        stored["log_prior"] = null.priors[20.0].log_prior.round(4).tolist()
+        TAILS.write_text(json.dumps(stored) + "\n")
     heads = list(headline(size, known, arguments.threads))
     print([asdict(head) for head in heads], file=sys.stderr, flush=True)
-    points = []
+    points: list[Recall] = []
     for kind in TYPES:
         for snr in SNRS:
             for duration_d in DURATIONS_D:
@@ -374,13 +379,10 @@ def main() -> None:
                     for depth in DEPTHS
                 ]
             print(kind, snr, file=sys.stderr, flush=True)
-    results["headline"], results["points"] = [asdict(h) for h in heads], [asdict(p) for p in points]
-    if arguments.size == "standard":
-        stored = {"shape": asdict(shape), "deviation": asdict(deviation)}
-        stored["log_prior"] = null.priors[20.0].log_prior.round(4).tolist()
-        TAILS.write_text(json.dumps(stored) + "\n")
-        RESULTS.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
-        PAGE.write_text(page(results, points, heads))
+        results["headline"], results["points"] = [asdict(h) for h in heads], [asdict(p) for p in points]
+        if standard:
+            RESULTS.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
+            PAGE.write_text(page(results, points, heads))
     print(page(results, points, heads))
 
 

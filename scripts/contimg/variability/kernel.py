@@ -34,11 +34,8 @@ COLUMNS = (
 _JIT = numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
 _PER_WIDTH = 5.0
 _ALONE = 4.0
-<<<<<<< HEAD
-_FINE = (0.67, 0.82, 1.0, 1.22, 1.5)
-=======
+_MOST_LEFT_OUT = 0.6
 _FINE = (0.7, 0.83, 1.0, 1.2, 1.43)
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 _OUT_OF_DATA = 0.3
 
 
@@ -179,27 +176,6 @@ def _windows(
 
 
 @_JIT
-<<<<<<< HEAD
-def _refine(of: Curve, bank: Shapes, middle: float, width: float, since: float, out: np.ndarray) -> None:
-    """Try the whole bank about a window; write gain, middle, width, shape and amplitude of the best."""
-    out[GAIN] = 0.0
-    for factor in _FINE:
-        tried = width * factor
-        for number in range(-6, 7):
-            at = middle + number * width / 8.0
-            if at > of.t[-1] + _OUT_OF_DATA * tried or at < of.t[0] - _OUT_OF_DATA * tried:
-                continue
-            low = np.searchsorted(of.t, at - REACH * tried)
-            for shape in range(len(bank.table)):
-                if at + bank.core_last[shape] * tried < since:
-                    continue
-                gain, amplitude = event(
-                    of, bank.table[shape], bank.first[shape], bank.last[shape], bank.peak[shape], low, at, tried
-                )  # fmt: skip
-                if gain > out[GAIN]:
-                    out[GAIN], out[MIDDLE], out[WIDTH], out[SHAPE] = gain, at, tried, shape
-                    out[AMPLITUDE] = amplitude
-=======
 def _try(
     of: Curve, bank: Shapes, middle: float, width: float, since: float, shape: int, out: np.ndarray
 ) -> None:
@@ -231,7 +207,6 @@ def _refine(of: Curve, bank: Shapes, middle: float, width: float, since: float, 
     for factor in _FINE:
         for number in range(-4, 5):
             _try(of, bank, middle + 0.08 * number * width, width * factor, since, best, out)
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 
 
 @_JIT
@@ -246,15 +221,24 @@ def _value(bank: Shapes, shape: int, x: float) -> float:
 
 
 @_JIT
-def _leave_out(t: np.ndarray, masked: np.ndarray, bank: Shapes, row: np.ndarray) -> None:
-    """Leave the epochs of an event, where its shape is above CORE of its peak, out of the noise."""
+def _leave_out(t: np.ndarray, masked: np.ndarray, bank: Shapes, row: np.ndarray, hidden: np.ndarray) -> None:
+    """Leave the epochs of an event, where its shape is above CORE of its peak, out of the noise, beside those masked.
+
+    Writes `hidden`, and the event's first and last time to its row. What fills most of the curve cannot be left out:
+    the rest would tell no noise.
+    """
     shape = int(row[SHAPE])
     low = row[MIDDLE] + bank.core_first[shape] * row[WIDTH]
     high = row[MIDDLE] + bank.core_last[shape] * row[WIDTH]
     margin = 0.1 * (high - low)
+    row[FIRST], row[LAST] = max(low - margin, t[0]), min(high + margin, t[-1])
+    count = 0
     for n in range(t.size):
-        if low - margin <= t[n] <= high + margin:
-            masked[n] = np.inf
+        inside = row[FIRST] <= t[n] <= row[LAST]
+        hidden[n] = np.inf if inside else masked[n]
+        count += 1 if inside else 0
+    if count > _MOST_LEFT_OUT * t.size:
+        hidden[:] = masked
 
 
 @_JIT
@@ -351,14 +335,14 @@ def search_one(
         for k in range(n_windows):
             row[:] = 0.0
             row[MIDDLE], row[WIDTH], row[SHAPE] = windows[k, 0], windows[k, 1], windows[k, 2]
-            hidden[:] = masked
-            _leave_out(t, hidden, bank, row)
+            _leave_out(t, masked, bank, row, hidden)
             grid_likelihood(t, y, variance + hidden, unit, likelihood)
             row[JITTER2], row[A2], row[RATE] = posterior_noise(likelihood, log_prior, unit)
             of = curve(t, y, variance + row[JITTER2], row[A2], row[RATE])
             _refine(of, bank, row[MIDDLE], row[WIDTH], since, row)
             if row[GAIN] <= 0.0:
                 continue
+            _leave_out(t, masked, bank, row, v)  # for its first and last time
             row[STEP_EPOCH] = rivals(of, row[MIDDLE], row[WIDTH], row[RIVAL : RIVAL + N_RIVALS])
             row[STATISTIC] = row[GAIN] - max(0.0, np.max(row[RIVAL : RIVAL + N_RIVALS]))
             if row[STATISTIC] > out[number, STATISTIC]:
@@ -369,10 +353,10 @@ def search_one(
         window = best if best[STATISTIC] >= again else loud
         hidden[:] = masked
         if window[GAIN] > 0.0:
-            _leave_out(t, hidden, bank, window)
+            _leave_out(t, masked, bank, window, hidden)
         v[:] = error * error + window[JITTER2]
         _deviations(t, y, v, variance - error * error + hidden, window[A2], window[RATE], near_d, sigma)
-        _extreme(t, sigma, hidden, masked, best, since, number)
+        _extreme(t, sigma, masked, window, best, since, number)
         if best[STATISTIC] < again:
             if number + 1 < EVENTS:
                 out[number + 1, :] = loud
@@ -388,8 +372,6 @@ def search_one(
 
 
 @_JIT
-<<<<<<< HEAD
-=======
 def confirmed(sigma: np.ndarray, k: int) -> float:
     """Deviation of an epoch as far as the epochs beside it confirm it.
 
@@ -411,12 +393,11 @@ def confirmed(sigma: np.ndarray, k: int) -> float:
 
 
 @_JIT
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 def _extreme(
     t: np.ndarray,
     sigma: np.ndarray,
-    hidden: np.ndarray,
     masked: np.ndarray,
+    window: np.ndarray,
     row: np.ndarray,
     since: float,
     number: int,
@@ -424,24 +405,14 @@ def _extreme(
     """Write the largest deviation: of the whole curve for the first event, else of the event's epochs."""
     own = number > 0
     best = -1.0
-    low, high = np.inf, -np.inf
     for k in range(t.size):
-        new = hidden[k] == np.inf and masked[k] != np.inf
-        if new:
-            low, high = min(low, t[k]), max(high, t[k])
+        new = window[FIRST] <= t[k] <= window[LAST]
         if t[k] < since or masked[k] == np.inf or (own and not new):
             continue
         if abs(sigma[k]) > best:
             best = abs(sigma[k])
             row[SIGMA], row[SIGMA_EPOCH] = sigma[k], k
-<<<<<<< HEAD
-        for other in (k - 1, k + 1):
-            if 0 <= other < t.size and sigma[other] * sigma[k] > 0.0:
-                row[PAIR] = max(row[PAIR], min(abs(sigma[k]), abs(sigma[other]) / CONFIRMED))
-=======
         row[PAIR] = max(row[PAIR], confirmed(sigma, k))
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
-    row[FIRST], row[LAST] = low, high
 
 
 @_JIT
