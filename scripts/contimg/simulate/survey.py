@@ -32,6 +32,8 @@ class SurveyOptions:
     Attributes
     ----------
     seed, n_sources, days : int
+    width_deg : float
+        Sources lie within this of right ascension 0.
     snr : float
         Signal to noise of one epoch.
     red : bool
@@ -48,6 +50,7 @@ class SurveyOptions:
     seed: int = 1
     n_sources: int = 1000
     days: int = 365
+    width_deg: float = 360.0
     snr: float = 20.0
     red: bool = True
     red_rms: float = 0.02
@@ -137,7 +140,7 @@ def simulate(
     """
     rng = np.random.default_rng([options.seed, 17])
     n, days = options.n_sources, options.days
-    ra = np.sort(rng.uniform(0.0, 360.0, n))
+    ra = np.sort(rng.uniform(0.0, options.width_deg, n))
     dec = 55.0 + rng.uniform(-1.4, 1.4, n)
     night = first_mjd + np.arange(days) * 0.99727
     transit = night[None, :] + ra[:, None] / 360.0 + rng.normal(0.0, 0.001, (n, days))

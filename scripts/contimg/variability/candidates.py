@@ -14,10 +14,11 @@ from contimg.variability import kernel
 from contimg.variability.chromatic import chromaticity
 from contimg.variability.ese_options import EseOptions
 from contimg.variability.lens import bank
-from contimg.variability.match import FLARE, SPIKE, STEP, TREND
+from contimg.variability.match import FLARE, SPIKE, STEP, TREND, curve
 from contimg.variability.nulls import Tail
 from contimg.variability.search import AGAIN, Prior, search
 from contimg.variability.series import Floats, Series
+from contimg.variability.whiten import whiten
 
 COLUMNS: dict[str, str] = {
     "source_id": "name of the source",
@@ -56,6 +57,7 @@ COLUMNS: dict[str, str] = {
 """Columns of `variability/ese_candidates.csv` and their meanings."""
 RIVALS = {STEP: "step", TREND: "trend", FLARE: "flare", SPIKE: "one bad epoch"}
 _REPLAYS = 16
+_MOST_LEVELS = 12
 
 
 @dataclass(frozen=True)
@@ -105,30 +107,43 @@ def change_at(series: Series, s: int, epoch: int) -> str | None:
     return None
 
 
-def changed_levels(series: Series, s: int, row: Floats) -> tuple[str, float] | None:
-    """Say whether an event fills just the epochs of one pointing, calibrator, software or catalogue.
+def changed_levels(series: Series, s: int, row: Floats) -> tuple[str, float]:
+    """Find how well an offset of one pointing, calibrator, software or catalogue explains a source.
+
+    Parameters
+    ----------
+    series : Series
+    s : int
+        Number of the source.
+    row : ndarray
+        Of the search: its noise is used.
 
     Returns
     -------
-    (str, float) or None
-        What, and the overlap of the event's epochs with those epochs (intersection over union), where it is above 0.7.
+    (str, float)
+        What, and its gain of log likelihood: of an offset of all epochs of one value, or of one unbroken run of them.
     """
     where = series.of(s)
-    t = series.mjd[where]
-    event = (t >= row[kernel.FIRST]) & (t <= row[kernel.LAST])
+    t, v = series.mjd[where], series.error[where] ** 2 + row[kernel.JITTER2]
+    of = curve(t, series.flux[where], v, row[kernel.A2], row[kernel.RATE])
+    best, out = ("", 0.0), np.empty(len(t))
     for name, code in series.codes.items():
         own = code[where]
         levels = np.unique(own)
-        if not 2 <= len(levels) <= 12:
+        if not 2 <= len(levels) <= _MOST_LEVELS:
             continue
-        edges = np.nonzero(np.diff(own))[0] + 1
-        for piece in np.split(np.arange(len(own)), edges):
-            inside = np.zeros(len(own), dtype=bool)
-            inside[piece] = True
-            overlap = (inside & event).sum() / max((inside | event).sum(), 1)
-            if overlap > 0.7:
-                return name.removesuffix("_dec_deg").replace("_digest", ""), float(overlap)
-    return None
+        pieces = [own == level for level in levels]
+        edges = np.append(np.nonzero(np.diff(own))[0] + 1, len(own))
+        for first, last in zip(np.append(0, edges), edges, strict=False):
+            pieces.append((np.arange(len(own)) >= first) & (np.arange(len(own)) < last))
+        for piece in pieces:
+            whiten(piece.astype(float), row[kernel.A2], of.phi, of.w, of.isd, out)
+            nc = float(out @ of.cw)
+            number, weight = float(out @ of.dw) - nc * of.cd / of.cc, float(out @ out) - nc * nc / of.cc
+            gain = 0.5 * number * number / weight if weight > 1e-3 * float(out @ out) else 0.0
+            if gain > best[1]:
+                best = (name.removesuffix("_dec_deg").replace("_digest", ""), gain)
+    return best
 
 
 def verdict(
@@ -151,14 +166,13 @@ def verdict(
     gains = judged[kernel.RIVAL : kernel.RIVAL + len(RIVALS)]
     best = int(np.argmax(gains))
     rival = f"{RIVALS[best]} {gains[best]:.1f}"
-    level = changed_levels(series, s, judged if judged[kernel.LAST] > 0 else row)
-    if level is not None and np.isfinite(row[kernel.FIRST]):
-        return False, f"while another {level[0]}", rival
-    if gains[best] > 0.0 and best == STEP:
-        change = change_at(series, s, int(judged[kernel.STEP_EPOCH]))
-        # a lens with a caustic at a change is a step at a change, unless it beats the step by far
-        if change is not None and gains[best] > 0.5 * judged[kernel.GAIN]:
-            return False, f"step at a change of {change}", rival
+    # a change of the instrument is a rival as the others are: an event is believed if it is likelier by as much
+    level, offset = changed_levels(series, s, judged)
+    if offset > gains[best] and judged[kernel.GAIN] - offset < AGAIN and offset > 0.5 * AGAIN:
+        return False, f"offset of one {level}", f"{level} {offset:.1f}"
+    change = change_at(series, s, int(judged[kernel.STEP_EPOCH])) if best == STEP else None
+    if change is not None and judged[kernel.GAIN] - gains[best] < AGAIN and gains[best] > 0.5 * AGAIN:
+        return False, f"step at a change of {change}", rival
     if shaped:
         return True, bank().names[int(row[kernel.SHAPE])], rival
     if row[kernel.PAIR] >= options.threshold_sigma:

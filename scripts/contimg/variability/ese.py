@@ -127,7 +127,7 @@ def run(series: Series, options: EseOptions, *, earlier: Scores | None = None, t
     kept = None if options.recompute else earlier
     prior = learn(series, base=shipped().log_prior, threads=threads) if kept is None else kept.prior
     series, original = series.chosen(chosen), original.chosen(chosen)
-    since = np.array([_known_until(series, s, kept) for s in range(len(series))])
+    since = np.array([_known_until(original, s, kept) for s in range(len(series))])
     found = search(series, prior, since_mjd=since, threads=threads)
     if kept is not None:
         for s in np.nonzero(np.isfinite(since))[0]:
@@ -142,9 +142,11 @@ def run(series: Series, options: EseOptions, *, earlier: Scores | None = None, t
 
 
 def _weighted_mean(series: Series, s: int, n: int | None = None) -> float:
+    """Mean flux of a source's first epochs, Jy."""
     where = series.of(s)
     flux, error = series.flux[where][:n], series.error[where][:n]
-    return float(np.average(flux, weights=1.0 / error**2)) if len(flux) else 0.0
+    mean = float(np.average(flux, weights=1.0 / error**2)) if len(flux) else 0.0
+    return (1.0 + mean) * float(series.median_jy[s])
 
 
 def _known_until(series: Series, s: int, earlier: Scores | None) -> float:
@@ -157,7 +159,8 @@ def _known_until(series: Series, s: int, earlier: Scores | None) -> float:
     if n < 4 or where.stop - where.start < n or abs(series.mjd[where.start + n - 1] - last) > 1e-6:
         return -np.inf
     # zero points of old nights move a little with each new one: a tenth of an epoch's error is no other curve
-    same = abs(_weighted_mean(series, s, n) - mean) < 0.1 * float(np.median(series.error[where]))
+    allowed = 0.1 * float(np.median(series.error[where]) * series.median_jy[s])
+    same = abs(_weighted_mean(series, s, n) - mean) < allowed
     return last if same else -np.inf
 
 
@@ -195,7 +198,7 @@ def write_scores(path: Path, outcome: Outcome) -> None:
         "source_id": series.source_ids,
         _EPOCHS: n,
         "last_mjd": [series.mjd[end - 1] if end else np.nan for end in series.starts[1:]],
-        "mean": [_weighted_mean(series, s) for s in range(len(series))],
+        "mean": [_weighted_mean(outcome.original, s) for s in range(len(series))],
         **{name: found[:, 0, k] for k, name in enumerate(kernel.COLUMNS)},
     }  # fmt: skip
     made = pa.table(columns)

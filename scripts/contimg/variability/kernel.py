@@ -1,8 +1,8 @@
 """The search of one light curve, and of many one after the other: compiled, and free of Python's lock.
 
 For each source: its noise; a first pass with few shapes over all times and durations; for the windows that gain most,
-the noise again with the window left out, the whole bank in finer steps, and the rivals. What is found is subtracted and
-its window left out of the noise from then on, and the search begins again, so that repeated events are found apart.
+the noise again with the window left out, the whole bank in finer steps, and the rivals. The epochs of what is found
+are left out from then on, and the search begins again, so that repeated events are found apart.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _JIT = numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp
 _PER_WIDTH = 5.0
 _ALONE = 4.0
 _MOST_LEFT_OUT = 0.6
+_FAR = 1.5
 _FINE = (0.7, 0.83, 1.0, 1.2, 1.43)
 _OUT_OF_DATA = 0.3
 
@@ -83,9 +84,7 @@ def tame(flux: np.ndarray, error: np.ndarray, variance: np.ndarray) -> None:
 
 
 @_JIT
-def _coarse(
-    of: Curve, bank: Shapes, widths: np.ndarray, since: float, found: np.ndarray, taken: np.ndarray
-) -> int:
+def _coarse(of: Curve, bank: Shapes, widths: np.ndarray, since: float, found: np.ndarray) -> int:
     """First pass: write (gain, middle, width, shape) of the best shape at each time and duration."""
     count = 0
     begin, end = of.t[0], of.t[-1]
@@ -110,10 +109,6 @@ def _coarse(
                 found[count, 2], found[count, 3] = width, which
                 count += 1
             middle += stride
-    for k in range(count):
-        for other in range(len(taken)):
-            if abs(found[k, 1] - taken[other, 0]) < 0.7 * max(found[k, 2], taken[other, 1]):
-                found[k, 0] = 0.0
     return count
 
 
@@ -150,7 +145,6 @@ def _windows(
     widths: np.ndarray,
     since: float,
     found: np.ndarray,
-    taken: np.ndarray,
     chosen: np.ndarray,
     windows: np.ndarray,
 ) -> int:
@@ -164,7 +158,7 @@ def _windows(
         if quiet == 1 and a2 <= quiet_a2:
             break
         walk2 = min(a2, quiet_a2) if quiet == 1 else a2
-        count = _coarse(curve(t, y, v, walk2, rate), bank, widths, since, found, taken)
+        count = _coarse(curve(t, y, v, walk2, rate), bank, widths, since, found)
         for k in range(_best_windows(found, count, chosen)):
             windows[n] = found[chosen[k], 1:4]
             known = False
@@ -310,14 +304,14 @@ def search_one(
         −2, what made the largest gain of all but had a better rival: it tells what a deviation is.
     """
     n = t.size
-    y, variance = flux.copy(), error * error
+    y, variance = flux, error * error
     tame(flux, error, variance)
     unit = np.median(error)
     likelihood, masked = np.empty(N_NODES), np.zeros(n)
     room = 0
     for width in widths:
         room += int((t[-1] - t[0] + 2.0 * (_OUT_OF_DATA + REACH) * width) / width * _PER_WIDTH) + 2
-    found, chosen, taken = np.empty((room, 4)), np.empty(WINDOWS, dtype=np.int64), np.empty((0, 2))
+    found, chosen = np.empty((room, 4)), np.empty(WINDOWS, dtype=np.int64)
     windows = np.empty((2 * WINDOWS + 1, 3))
     row, loud = np.empty(out.shape[1]), np.empty(out.shape[1])
     hidden, v, sigma = np.empty(n), np.empty(n), np.empty(n)
@@ -330,7 +324,7 @@ def search_one(
             out[0, JITTER2], out[0, A2], out[0, RATE] = jitter2, a2, rate
         loud[:] = 0.0
         n_windows = _windows(
-            t, y, variance + jitter2, a2, quiet_a2, rate, bank, widths, since, found, taken, chosen, windows
+            t, y, variance + jitter2, a2, quiet_a2, rate, bank, widths, since, found, chosen, windows
         )
         for k in range(n_windows):
             row[:] = 0.0
@@ -362,13 +356,12 @@ def search_one(
                 out[number + 1, :] = loud
                 out[number + 1, STATISTIC] = -2.0
             break
-        masked[:] = hidden
+        shape = int(best[SHAPE])
+        low = best[MIDDLE] + max(bank.first[shape], -_FAR) * best[WIDTH]
+        high = best[MIDDLE] + min(bank.last[shape], _FAR) * best[WIDTH]
         for k in range(n):
-            y[k] -= best[AMPLITUDE] * _value(bank, int(best[SHAPE]), (t[k] - best[MIDDLE]) / best[WIDTH])
-        longer = np.empty((len(taken) + 1, 2))
-        longer[: len(taken)] = taken
-        longer[len(taken), 0], longer[len(taken), 1] = best[MIDDLE], best[WIDTH]
-        taken = longer
+            if low <= t[k] <= high:
+                masked[k], variance[k] = np.inf, np.inf
 
 
 @_JIT
