@@ -20,13 +20,9 @@ from contimg.variability.whiten import factor, whiten
 MOST = 1.2
 """Most that a shape is multiplied by: 1 where all of the source is lensed, and a margin for its error."""
 CORE = 0.3
-<<<<<<< HEAD
-"""A template counts an epoch where it is above this part of its peak; it needs two of them."""
-=======
 """A template counts an epoch where it is above this part of its peak; it needs `FEWEST` of them."""
 FEWEST = 3
 """Two bad nights in a row are not rare enough: by shape, an event has three."""
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 STEP, TREND, FLARE, SPIKE = 0, 1, 2, 3
 N_RIVALS = 4
 
@@ -129,11 +125,7 @@ def event(
         den += out * out
         nc += out * of.cw[n]
         n += 1
-<<<<<<< HEAD
-    if core < 2:
-=======
     if core < FEWEST:
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
         return 0.0, 0.0
     return solve(num, den, nc, of, MOST)
 

@@ -83,22 +83,15 @@ def posterior_noise(log_like: np.ndarray, log_prior: np.ndarray, unit: float) ->
     return jitter2 / total, a2 if a2 > 1e-8 else 0.0, 1.0 / tau
 
 
-<<<<<<< HEAD
-def learn_prior(log_likelihoods: Array, rounds: int = 30) -> Array:
-=======
 def learn_prior(log_likelihoods: Array, base: Array | None = None, rounds: int = 30) -> Array:
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
     """Learn how often each node of noise occurs.
 
     Parameters
     ----------
     log_likelihoods : ndarray, (sources, N_NODES)
         From `grid_likelihood`.
-<<<<<<< HEAD
-=======
     base : ndarray, (N_NODES,), optional
         Log of what is believed before, which counts as much as one source a node; by default all nodes alike.
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
     rounds : int
         Of expectation and maximisation.
 
@@ -109,16 +102,6 @@ def learn_prior(log_likelihoods: Array, base: Array | None = None, rounds: int =
         is not denied.
     """
     even = np.full(N_NODES, 1.0 / N_NODES)
-<<<<<<< HEAD
-    if not len(log_likelihoods):
-        return np.log(even)
-    weights = np.exp(log_likelihoods - log_likelihoods.max(axis=1, keepdims=True))
-    prior = even
-    for _ in range(rounds):
-        share = weights * prior
-        share /= share.sum(axis=1, keepdims=True)
-        prior = (share.sum(axis=0) + 1.0 * N_NODES * even) / (len(share) + N_NODES)
-=======
     before = even if base is None else np.exp(base)
     if not len(log_likelihoods):
         return np.log(before)
@@ -128,5 +111,4 @@ def learn_prior(log_likelihoods: Array, base: Array | None = None, rounds: int =
         share = weights * prior
         share /= share.sum(axis=1, keepdims=True)
         prior = (share.sum(axis=0) + N_NODES * before) / (len(share) + N_NODES)
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
     return np.log((1.0 - _FLOOR) * prior + _FLOOR * even)

@@ -62,13 +62,8 @@ def durations() -> Floats:
     return SHORTEST_D * (LONGEST_D / SHORTEST_D) ** (np.arange(steps + 1) / steps)
 
 
-<<<<<<< HEAD
-def learn(series: Series, *, threads: int = 1) -> Prior:
-    """Learn the population's noise from the curves, or from some thousand of them."""
-=======
 def learn(series: Series, *, base: Floats | None = None, threads: int = 1) -> Prior:
     """Learn the population's noise from the curves, or from some thousand of them; `base` is what few of them go by."""
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
     n = len(series)
     some = series if n <= _LEARN_FROM else series.chosen(np.linspace(0, n - 1, _LEARN_FROM).astype(np.int64))
     found = np.zeros((len(some), N_NODES))
@@ -79,11 +74,7 @@ def learn(series: Series, *, base: Floats | None = None, threads: int = 1) -> Pr
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(0, len(some), _BATCH)))
-<<<<<<< HEAD
-    log_prior = learn_prior(found[np.diff(some.starts) >= 4])
-=======
     log_prior = learn_prior(found[np.diff(some.starts) >= 4], base)
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
     amplitude2 = np.array(
         [a * a for _ in JITTER for a in AMPLITUDE for _ in (TIMESCALE_D if a else TIMESCALE_D[:1])]
     )

@@ -66,16 +66,10 @@ class Series:
         """Epochs of a source."""
         return slice(int(self.starts[s]), int(self.starts[s + 1]))
 
-<<<<<<< HEAD
-    def with_flux(self, flux: Floats) -> Series:
-        """Give the same curves with other fluxes."""
-        return replace(self, flux=np.ascontiguousarray(flux, dtype=np.float64))
-=======
     def with_flux(self, flux: Floats, error: Floats | None = None) -> Series:
         """Give the same curves with other fluxes, and other errors where given."""
         changed = replace(self, flux=np.ascontiguousarray(flux, dtype=np.float64))
         return changed if error is None else replace(changed, error=np.ascontiguousarray(error))
->>>>>>> d3a89a8 (Scattering events: rule, commands, pages, notices, vetting, nulls (in work))
 
     def chosen(self, sources: Sequence[int] | Ints, keep: NDArray[np.bool_] | None = None) -> Series:
         """Give some of the sources, in the order given, and of their epochs those that `keep` (E,) has."""

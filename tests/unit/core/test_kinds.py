@@ -66,7 +66,7 @@ def test_every_output_of_a_rule_is_a_kind_its_sidecar_or_known_beside_them():
     # tables and pages that a verdict or a night brings along, and the registries
     beside = re.compile(
         r"qa/\{date\}(/injection)?(/\{\w+\})?\.(sources\.parquet|html|json|parquet)|state/\w+\.sqlite3"
-        r"|variability/(sources|epochs)\.parquet|variability/index\.html"
+        r"|variability/(sources|epochs|ese_scores)\.parquet|variability/(index\.html|candidates|notices\.json)"
     )
     for name, text in texts.items():
         outputs = re.search(r"    output:\n((?:        .*\n)+)", text)
