@@ -26,6 +26,7 @@ from contimg.photometry.options import PhotometryOptions
 from contimg.qa.options import QaOptions
 from contimg.sky.options import CatalogOptions
 from contimg.telescope.options import BeamOptions
+from contimg.variability.ese_options import EseOptions
 from contimg.variability.options import VariabilityOptions
 
 SECTIONS = (
@@ -42,6 +43,7 @@ SECTIONS = (
     RegistryOptions,
     RetentionOptions,
     ServiceOptions,
+    EseOptions,
     VariabilityOptions,
 )
 CALIBRATORS = "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n" + "\n".join(
