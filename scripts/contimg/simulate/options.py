@@ -403,6 +403,25 @@ PRESETS: dict[str, SimOptions] = {
     ),
 }
 
+PRESETS["realistic"] = dataclasses.replace(
+    PRESETS["demo"],
+    field_extended_fraction=0.1,
+    field_size_arcsec=20.0,
+    background_min_jy=0.003,
+    a_team=True,
+    sefd_scatter=0.1,
+    gain_amplitude_scatter=0.15,
+    delay_scatter_ns=6.0,
+    band_ripple=0.1,
+    band_slope_db=-4.0,
+    band_slope_scatter_db=1.0,
+    band_edge_db=6.0,
+    digitiser_scatter=0.15,
+    screen_deg=3.0,
+    refraction_arcsec=1.0,
+    refraction_stretch=0.3,
+)
+
 
 def preset(name: str) -> SimOptions:
     """Return the options of a preset; raises ConfigError if there is none of that name."""

@@ -26,7 +26,7 @@ from contimg.simulate import (
     simulate,
     sky,
 )
-from contimg.simulate.options import Jump, from_dict, parse_jump, to_dict
+from contimg.simulate.options import Jump, from_dict, parse_jump, preset, to_dict
 from contimg.simulate.stations import reference_location
 
 BASE = SimOptions(
@@ -283,6 +283,29 @@ def test_spectra_may_curve():
     source = Source("S", 0.0, 0.0, 2.0, -0.5, curvature=-0.3)
     at = sky.spectrum([source], np.array([1.4e9, 14e9]))[0]
     np.testing.assert_allclose(at, [2.0, 2.0 * 10.0**-0.8], rtol=1e-12)
+
+
+def test_the_realistic_night_is_the_demo_night_with_more_in_it():
+    realistic, demo = preset("realistic"), preset("demo")
+    same = (
+        "start",
+        "transit_of",
+        "dec_deg",
+        "antennas",
+        "n_tiles",
+        "faults",
+        "seed",
+        "sources",
+        "rfi_lines_mhz",
+    )
+    assert all(getattr(realistic, name) == getattr(demo, name) for name in same)
+    plain = night.prepare(demo, Path()).sources
+    more = night.prepare(dataclasses.replace(realistic, background_min_jy=0.04), Path()).sources
+    assert {s.name for s in plain} < {s.name for s in more}
+    antenna = gains.draw(realistic, "103", 6e4)
+    shape = 20 * np.log10(gains.band_shape(antenna, 0, signal.subband_freq_hz(realistic, 15)))
+    # sb15 is the lowest: its outermost end is 6 dB down
+    assert shape[-1] < shape[0] - 3
 
 
 def test_all_of_it_survives_json():
