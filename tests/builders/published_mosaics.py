@@ -5,6 +5,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from contimg.core import names
+from contimg.core.digests import fingerprint
 from contimg.core.products import status, write_json
 from contimg.qa import verdict as qa
 
@@ -62,5 +63,6 @@ def plant_mosaic(tree, path=f"mosaics/{DATE}/0830+55", *, flux_jy=1.0, verdict=N
     )
     gates = [qa.judge("rms", 1.1, qa.Limits(None, 3.0))]
     judged = qa.record(path, "mosaic", gates, rejected=verdict)
+    judged["digests"] = {path: fingerprint(tree / path)}
     write_json(tree / names.mosaic_verdict(path, found.name), judged)
     return judged

@@ -1,26 +1,26 @@
 """`contimg mosaic`: wait for a calibrator's transit, make its mosaic, publish it and say where it is.
 
 Exit status: 0 published (the directory is printed); 2 wrong arguments or configuration; 3 the data did not come in
-time; 4 the mosaic is rejected or failed a gate; 5 the run failed; 130 or 143 interrupted (SIGINT, SIGTERM).
+time; 4 the mosaic is rejected, failed a gate or was withdrawn; 5 the run failed, whatever was published before; 129,
+130 or 143 ended by SIGHUP, SIGINT or SIGTERM: nothing is left running.
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
-import subprocess
+import os
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import yaml
 
+from contimg.cli.numbers import number
 from contimg.config.load import catalogued, load
 from contimg.config.model import Config
 from contimg.core import names
-from contimg.core.errors import InputError, SystemFault
+from contimg.core.errors import SystemFault
 from contimg.core.products import read_json, remove, write_json
 from contimg.core.provenance import REPOSITORY
 from contimg.index.build import build_index
@@ -37,13 +37,10 @@ from contimg.night.readiness import (
     transit_on,
     wait,
 )
+from contimg.run import child
 from contimg.sky.calibrators import Calibrator, read_calibrators
 
-TIMED_OUT, REJECTED, FAILED, INTERRUPTED, TERMINATED = 3, 4, 5, 130, 143
-
-
-class _Terminated(Exception):
-    """SIGTERM came."""
+TIMED_OUT, REJECTED, FAILED = 3, 4, 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,23 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transit-date", metavar="UTC", help="date of the transit (default: the next one)")
     parser.add_argument(
         "--timespan-minutes",
-        type=float,
+        type=number(0, 1440),
         metavar="MIN",
         help="full width round it (default: mosaic.width_minutes)",
     )
     parser.add_argument(
-        "--poll-interval", type=float, default=30.0, metavar="S", help="seconds between looks (30)"
+        "--poll-interval", type=number(0, 86400), default=30.0, metavar="S", help="seconds between looks (30)"
     )
     parser.add_argument(
         "--max-wait-hours",
-        type=float,
+        type=number(0, 1e5),
         default=24.0,
         metavar="H",
         help="longest wait, from the end of the transit's window or, if later, from the start of this command (24)",
     )
     parser.add_argument(
         "--settle-minutes",
-        type=float,
+        type=number(0, 1e9),
         default=10.0,
         metavar="MIN",
         help="incomplete data are taken as they are when the window is over and nothing changed for this long (10)",
@@ -83,9 +80,6 @@ def run(args: argparse.Namespace) -> int:
     """Wait, make, publish; every way to end has its status and its line."""
     from contimg.config.files import read_configuration
 
-    for name in ("poll_interval", "max_wait_hours", "settle_minutes"):
-        if getattr(args, name) < 0:
-            raise InputError(f"--{name.replace('_', '-')}: found {getattr(args, name):g}; write 0 or more")
     values = read_configuration(args.configfile, args.config)
     values |= {
         "calibrator": args.calibrator,
@@ -103,22 +97,12 @@ def run(args: argparse.Namespace) -> int:
     )
     request = config.products / "state" / "requests" / f"{calibrator.name}.json"
     wanted = _wanted(config, calibrator, args.transit_date, request, args.max_wait_hours)
-    # a shell's background jobs ignore SIGINT, and so would the run that is started below
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-    }
     try:
-        return _carry_out(args, config, wanted, request)
-    except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from here")
-        return INTERRUPTED
-    except _Terminated:
-        _say("terminated; the same command goes on from here")
-        return TERMINATED
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with child.signals_raise():
+            return _carry_out(args, config, wanted, request)
+    except child.Ended as ended:
+        _say(f"ended by {ended}; the same command goes on from here")
+        return 128 + ended.number
 
 
 def _wanted(
@@ -157,33 +141,58 @@ def _carry_out(args: argparse.Namespace, config: Config, wanted: Wanted, request
         _say(f"gave up after {args.max_wait_hours:g} h: {error}")
         return TIMED_OUT
     state = config.products / "state"
+    notify, variables = config.notify.handed_on()
+    config = config.model_copy(update={"notify": notify})
+    os.environ.update(variables)
     settings = request.with_suffix(".yaml")
     settings.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     windows = plan(config, cache=state / "index").windows.values()
-    window = min(windows, key=lambda window: abs(window.mid_mjd - wanted.mjd))
+    window = min(windows, key=lambda window: abs(window.mid_mjd - wanted.mjd), default=None)
+    if window is None:
+        _say("the mosaic cannot be made any more: its data are retired and an image of it is lost")
+        return FAILED
     status = _snakemake(["--cores", str(args.cores), "publish", "--configfile", str(settings)])
     receipt = config.products / names.receipt(window.path.split("/")[2], window.name)
-    if not receipt.is_file():
+    known = read_json(receipt) if receipt.is_file() else None
+    if status != 0 or known is None:
+        why = "" if known is None or known["reason"] is None else f" ({window.path}: {known['reason']})"
         _say(
-            f"the run ended with {status} and left no {receipt.name}; its log says why, the same command tries again"
+            f"the run ended with {status}{why}; its log says why. Nothing is said of what was published before; "
+            f"`contimg retry --products {config.products}` where it was an error, then the same command tries again"
         )
         return FAILED
-    return _told(read_json(receipt), window.path, config.products, request)
+    return _told(known, window.path, config.products, request)
 
 
 def _told(receipt: dict[str, object], mosaic: str, products: Path, request: Path) -> int:
     """Say what became of a mosaic, and return the status that says it."""
     reason = receipt["reason"]
     if reason is None:
+        reason = _not_current(products, mosaic)
+    if reason is None:
         remove(request)
         print(products / str(receipt["published"]))
         return 0
     if frame.ERROR_PREFIX in str(reason):
-        _say(f"{mosaic}: {reason}; `contimg retry`, then the same command tries again")
+        _say(f"{mosaic}: {reason}; `contimg retry --products {products}`, then the same command tries again")
         return FAILED
     remove(request)
     _say(f"{mosaic} is not published: {reason}")
     return REJECTED
+
+
+def _not_current(products: Path, mosaic: str) -> str | None:
+    """Why what was published of a mosaic is not what it is now; None if it is."""
+    from contimg.publish.versions import damaged, digests, published_versions
+
+    versions = published_versions(products / names.publication(mosaic))
+    pixels = digests(products / mosaic)
+    same = [version for version in versions if version.manifest["sources"] == pixels]
+    kept = [version for version in same if version.withdrawn is None]
+    if not kept:
+        return f"it is withdrawn: {same[-1].withdrawn}" if same else f"{frame.ERROR_PREFIX}it changed since"
+    broken = damaged(kept[-1])
+    return f"{frame.ERROR_PREFIX}its publication is damaged: {broken[0]}" if broken else None
 
 
 def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
@@ -216,19 +225,7 @@ def _snakemake(arguments: list[str]) -> int:
     """Run the workflow in the clone; an interrupt is passed on, and the run ends before this returns."""
     if not (REPOSITORY / "Snakefile").is_file():
         raise SystemFault(f"{REPOSITORY}: found no Snakefile; contimg must run from a clone of the pipeline")
-    child = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *arguments], cwd=REPOSITORY, stdout=sys.stderr
-    )
-    try:
-        return child.wait()
-    except (KeyboardInterrupt, _Terminated):
-        child.send_signal(signal.SIGINT)
-        child.wait()
-        raise
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+    return child.run_to_end([sys.executable, "-m", "snakemake", *arguments], REPOSITORY)
 
 
 def _now_mjd() -> float:

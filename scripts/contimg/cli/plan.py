@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from contimg.cli.numbers import count
 from contimg.plan.facts import make, summary
 
 
@@ -15,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("target", nargs="?", default="all", help="what the run would be asked for (all)")
     parser.add_argument(
-        "--cores", type=int, default=os.cpu_count() or 1, help="of this machine (default: all of them)"
+        "--cores",
+        type=count(1, 10**6),
+        default=os.cpu_count() or 1,
+        help="of this machine (default: all of them)",
     )
     take_configuration(parser)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from contimg.cli.numbers import number
 from contimg.core.errors import InputError
 from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.questions import (
@@ -36,11 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--at", required=True, metavar="UTC|MJD", help="such as 2025-10-30T13:00:00 or 60978.54"
     )
-    tables.add_argument("--dec", required=True, type=float, metavar="DEG", help="pointing declination")
-    tables.add_argument("--hours", type=float, help="how far away (default: calibration.valid_hours)")
+    tables.add_argument(
+        "--dec", required=True, type=number(-90, 90), metavar="DEG", help="pointing declination"
+    )
+    tables.add_argument(
+        "--hours", type=number(0, 1e6), help="how far away (default: calibration.valid_hours)"
+    )
     tiles = asked.add_parser("tiles", help="tile images with an rms above a limit, noisiest first")
     tiles.add_argument("--date", metavar="UTC", help="of this UTC date only")
-    tiles.add_argument("--rms-above", required=True, type=float, metavar="MJY", help="mJy/beam")
+    tiles.add_argument("--rms-above", required=True, type=number(0, 1e12), metavar="MJY", help="mJy/beam")
     products = asked.add_parser("products", help="what was made of a calibrator and with its caltables")
     products.add_argument("--calibrator", required=True, metavar="NAME")
     sources = asked.add_parser("sources", help="listed sources round a place, nearest first")

@@ -53,9 +53,18 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "backup":
             kept = files.backup(path, keep=keep)
             print(f"{path.name}: {f'kept as {kept.name}' if kept else 'the newest backup is the same'}")
-        elif args.source is None or args.source.name.startswith(f"{path.stem}."):
+        elif args.source is None or path.name == _kind(args.source):
             print(f"{path.name}: restored from {files.restore(path, args.source, keep=keep).name}")
     return 0
+
+
+def _kind(source: Path) -> str:
+    """Which registry a backup is of, whatever it is called."""
+    from contimg.registry import files
+
+    files.require_there(source)
+    files.require_sound(source)
+    return files.kind_of(source)
 
 
 def _check(tree: Path, registries: list[Path]) -> int:

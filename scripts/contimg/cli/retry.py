@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from contimg.config.load import load
-from contimg.core.errors import InputError
+from contimg.core.errors import ContimgError, InputError
 from contimg.core.kinds import KINDS
 from contimg.core.products import read_json, remove
 from contimg.jobs import frame, treelock
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def _clear(tree: Path, products: list[str]) -> int:
     failed = with_errors(tree)
     named = {str(path.relative_to(tree)): product for product, paths in failed.items() for path in paths}
-    given = [product.rstrip("/") for product in products]
+    given = [_below(product, tree) for product in products]
     chosen = [named.get(product, product) for product in given]
     unknown = sorted(set(chosen) - failed.keys() - set(frame.killed(tree)))
     if unknown:
@@ -63,13 +64,22 @@ def _clear(tree: Path, products: list[str]) -> int:
     return 0
 
 
+def _below(product: str, tree: Path) -> str:
+    """A product's path below its tree, however it was given."""
+    path = Path(os.path.abspath(product))
+    return str(path.relative_to(tree)) if path.is_relative_to(tree) else product.rstrip("/")
+
+
 def with_errors(tree: Path) -> dict[str, list[Path]]:
     """Products of a tree that are rejected for an error, each with the paths to remove."""
     found: dict[str, list[Path]] = {}
     for kind in KINDS:
         for sidecar in sorted(tree.glob(kind.glob)):
-            reason = read_json(sidecar)["reason"]
-            if not (reason and reason.startswith(frame.ERROR_PREFIX)):
+            try:
+                reason = read_json(sidecar)["reason"]
+            except (ContimgError, LookupError, TypeError):
+                continue  # `contimg query` lists what cannot be read
+            if not (isinstance(reason, str) and reason.startswith(frame.ERROR_PREFIX)):
                 continue
             if kind.sidecar == "beside":
                 product = sidecar.with_suffix(Path(kind.path).suffix)

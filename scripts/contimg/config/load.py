@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def check_disk(config: Config) -> None:
     ConfigError
         When a directory or file is missing, or the products would lie where raw files are searched.
     """
+    for name, path in (
+        ("incoming", config.incoming),
+        ("products", config.products),
+        ("scratch", config.scratch),
+        ("retention.archive", config.retention.archive),
+        ("calibrators", config.calibrators),
+        ("catalog", config.catalog),
+    ):
+        _path(name, path)
     _directory("incoming", config.incoming, "write the directory that holds the raw files")
     if config.products == config.incoming or config.incoming in config.products.parents:
         raise ConfigError(
@@ -94,6 +104,19 @@ def _own_sources(path: Path) -> None:
         read_own(path)
     except InputError as error:
         raise ConfigError(f"photometry.sources: {error}") from None
+
+
+_ODD_IN_PATHS = re.compile(r"[{}\[\]*?\"'`\\$;|<>\x00-\x1f\x7f]")
+
+
+def _path(name: str, path: Path | None) -> None:
+    """Refuse what Snakemake, a shell, CASA or WSClean would take for something else than a path, before they do."""
+    odd = _ODD_IN_PATHS.search(str(path)) if path is not None else None
+    if odd is not None:
+        raise ConfigError(
+            f"{name}: found {str(path)!r}, with {odd[0]!r} in it, which a wildcard or a shell is made of; write a path "
+            "without braces, brackets, quotes, *, ?, $, ; and control characters"
+        )
 
 
 def _directory(name: str, path: Path, write: str) -> None:

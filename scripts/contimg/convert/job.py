@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contimg.convert.options import FlaggingOptions
-from contimg.core.digests import fingerprint
+from contimg.core.digests import fingerprint, whole
 from contimg.core.products import building, reject_directory, status, write_json
 from contimg.index.tile import Slot, raw_paths
 
@@ -41,6 +41,7 @@ def convert(
         parameters={"flagging": flagging.model_dump(mode="json")},
         metrics=metrics,
         contents=fingerprint(ms),
+        whole=whole(ms),
     )
     write_json(sidecar, record)
     return record

@@ -3,8 +3,8 @@
 A fingerprint is the first 16 hex digits of a SHA-256 over a file's size, its first and last 64 KiB and 16 blocks
 of 4 KiB spread evenly between: 0.2 MB of a raw file of 140 MB, so that convert still reads each raw byte once. It
 tells another observation, a truncated or rewritten file and every other header apart; it is blind to a few
-bytes that change in place between the blocks. Small files are read whole. Times of change play no part: a copy
-has the fingerprint of its original.
+bytes that change in place between the blocks, which `whole` reads too (`contimg verify --whole`). Small files are read
+in full. Times of change play no part: a copy has the fingerprint of its original.
 
 Of casacore's files for arrays (`table.f0i`) the arrays count and not the bytes: between the arrays lies whatever was in
 memory, so that two equal tables have different files.
@@ -82,6 +82,22 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def whole(path: Path) -> str:
+    """SHA-256 of every byte below a directory, with the files' names; of what a fingerprint counts as content.
+
+    Casacore's files for arrays are left to the fingerprint, which reads all their values.
+    """
+    total = hashlib.sha256()
+    for entry in sorted(path.rglob("*")):
+        if (
+            entry.is_file()
+            and entry.name not in _NOT_CONTENT
+            and not _ARRAYS_OF_A_TABLE.fullmatch(entry.name)
+        ):
+            total.update(f"{entry.relative_to(path).as_posix()} {sha256(entry)}\n".encode())
+    return total.hexdigest()
 
 
 def fingerprints(paths: Iterable[str]) -> dict[str, str]:

@@ -23,6 +23,22 @@ SIDEREAL_DAY = 0.9972695663290843  # mean solar days in one rotation of the Eart
 STRIP_STEP_DEG = 0.1
 
 
+_ENDS_LIKE_A_FILE = re.compile(
+    r"\.(ms|json|html|fits|png|csv|vot|parquet|sqlite3|part|withdrawn)$", re.IGNORECASE
+)
+
+
+def unusable(name: str) -> str | None:
+    """Why a name that people give cannot be part of a product's path; None if it can."""
+    if not name.strip(".") or ".." in name or name.startswith((".", "-")):
+        return "a path would take it for something else"
+    if re.search(rf"{DATE_PATTERN}$", name) or TILE_RE.match(name):
+        return "it is, or ends like, a date: other products are called so"
+    if ".part." in name or _ENDS_LIKE_A_FILE.search(name):
+        return "it ends like a file, or like a product in the making"
+    return None
+
+
 def utc(mjd: float) -> datetime:
     """Calendar UTC of an MJD, to the microsecond."""
     return _MJD_EPOCH + timedelta(days=mjd)

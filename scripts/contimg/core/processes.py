@@ -80,13 +80,36 @@ def kill_tree(pid: int) -> None:
         time.sleep(0.02)
 
 
-def start_module(name: str, argument: str, *, inherited: Sequence[int] = ()) -> subprocess.Popen[bytes]:
-    """Start ``python -m name argument``, with one thread, nothing to read, and some of our descriptors."""
+def session(number: int) -> list[int]:
+    """Living processes of a session, which is known by the process that began it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        fields = _stat(int(entry.name)) if entry.name.isdigit() else None
+        if fields is not None and fields[0] not in "ZX" and int(fields[3]) == number:
+            found.append(int(entry.name))
+    return found
+
+
+def kill_session(number: int) -> None:
+    """Kill what is left of a session that we began, and wait until it is gone; see `kill_tree`."""
+    for one in session(number):
+        kill_tree(one)
+
+
+def start_module(
+    name: str, argument: str, *, inherited: Sequence[int] = (), pipes: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m name argument``, with one thread, nothing to read, and some of our descriptors.
+
+    With `pipes` we write what it reads and read what it writes; what else it says is lost.
+    """
     root = str(Path(contimg.__file__).resolve().parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-m", name, argument],
         pass_fds=tuple(inherited),
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+        stdout=subprocess.PIPE if pipes else None,
+        stderr=subprocess.DEVNULL if pipes else None,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contimg.core import room
-from contimg.core.digests import fingerprint, fingerprints
+from contimg.core.digests import fingerprint, fingerprints, whole
 from contimg.core.errors import DiskFull, InputError
 from contimg.core.kinds import STATUS
 from contimg.core.provenance import CONFIGURATION_VARIABLE, digest, versions
@@ -128,7 +128,7 @@ def _seal(part: Path) -> None:
     """Add the fingerprint of what is in a directory to its status.json, if it has one."""
     sidecar = part / "status.json"
     if sidecar.is_file():
-        write_json(sidecar, {**read_json(sidecar), "contents": fingerprint(part)})
+        write_json(sidecar, {**read_json(sidecar), "contents": fingerprint(part), "whole": whole(part)})
 
 
 def _glob_escape(name: str) -> str:
@@ -155,7 +155,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; an unreadable one is an InputError that names it."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a readable JSON file ({error}); delete it and run again"
         ) from error

@@ -128,6 +128,9 @@ def file_name(value: Any) -> Any:
     written = name(value)
     if not _FILE_NAME.fullmatch(written):
         raise ValueError("not a file name of letters, digits and . _ + - that begins with a letter or digit")
+    why = names.unusable(written)
+    if why is not None:
+        raise ValueError(why)
     if _WINDOW_NAME.fullmatch(written):
         raise ValueError("that is the form of a sidereal window's name")
     return written

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -59,7 +60,7 @@ def given_up(key: str) -> str | None:
         return None
     return (
         f"{ERROR_PREFIX}its job was killed {kills} times (memory, wall time or a lost node?); give it more, "
-        f"then `contimg retry {key}`"
+        f"then `contimg retry --products {shlex.quote(str(Path.cwd()))} {shlex.quote(key)}`"
     )
 
 

@@ -18,7 +18,20 @@ from pathlib import Path
 
 from contimg.core.errors import SystemFault
 
-_held: list[int] = []  # keeps the descriptors, and so the locks, for the life of the process
+
+class _Lock:
+    """What was locked, until it is closed."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        self._descriptors = descriptors
+
+    def close(self) -> None:
+        """Give it back."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+_held: list[_Lock] = []  # keeps the locks for the life of the process
 _PATIENCE_S = 1.0
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _NOT_FOR_DIRECTORIES = {errno.EBADF, *_NO_LOCKS}  # NFS locks what is open for writing only
@@ -62,7 +75,7 @@ def hold(path: Path) -> None:
             os.close(folder)
     os.ftruncate(file, 0)
     os.pwrite(file, f"pid {os.getpid()} on {socket.gethostname()} since {_now()}\n".encode(), 0)
-    _held.extend(taken)
+    _held.append(_Lock(taken))
 
 
 def _taken(descriptor: int, path: Path, *, folder: bool) -> bool:
@@ -74,7 +87,7 @@ def _taken(descriptor: int, path: Path, *, folder: bool) -> bool:
         except BlockingIOError:
             if time.monotonic() > end:
                 return False
-            time.sleep(0.02)
+            time.sleep(0.001)
         except OSError as error:
             if folder and error.errno in _NOT_FOR_DIRECTORIES:
                 return True  # the file's lock decides
@@ -91,7 +104,7 @@ def _taken(descriptor: int, path: Path, *, folder: bool) -> bool:
 def release() -> None:
     """Give back what this process holds, before it ends."""
     while _held:
-        os.close(_held.pop())
+        _held.pop().close()
 
 
 @contextlib.contextmanager
@@ -103,7 +116,7 @@ def held(path: Path) -> Iterator[None]:
         yield
     finally:
         while len(_held) > before:
-            os.close(_held.pop())
+            _held.pop().close()
 
 
 def holder(path: Path) -> str | None:

@@ -8,7 +8,7 @@ one file that the jobs of a cluster read instead of searching directories again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -341,10 +341,25 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
     index = build_index(
         Path(config.incoming), **reach, min_subbands=config.min_subbands, exclude=config.exclude, cache=cache
     )
-    index, gone = merge(index, records(config.products, **reach), config.products, exclude=config.exclude)
+    retired = records(config.products, **reach)
+    _require_known(config, {entry.tile for entry in index.left_out} | retired.keys())
+    index, gone = merge(index, retired, config.products, exclude=config.exclude)
     night = arrange(config, index, calibrators, gone)
     parts = ("transits", "candidates", "windows", "injected")
     return replace(night, **settle(config.products, gone, **{name: getattr(night, name) for name in parts}))
+
+
+def _require_known(config: Config, left_out: Set[str]) -> None:
+    """Refuse tiles to leave out that are not there: a slip of the pen would leave the bad one in."""
+    if config.calibrator is not None:
+        return
+    unknown = [
+        tile for tile in config.exclude if _in_range(names.tile_mjd(tile), config) and tile not in left_out
+    ]
+    if unknown:
+        raise ConfigError(
+            f"exclude: found {', '.join(unknown)}, which is no tile of `incoming`; `contimg tiles` lists them by name"
+        )
 
 
 def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: Retired = NOTHING) -> Night:

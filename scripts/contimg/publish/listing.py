@@ -7,7 +7,7 @@ from typing import Any
 
 from contimg.core.products import building, write_json
 from contimg.publish import obscore
-from contimg.publish.versions import Version, published_versions
+from contimg.publish.versions import Version, latest, published_versions
 
 INDEX = "index.json"
 OBSCORE_CSV = "obscore.csv"
@@ -42,11 +42,6 @@ def write_listing(folder: Path) -> dict[str, Any]:
     }
     write_json(folder / INDEX, index)
     return index
-
-
-def latest(known: list[Version]) -> Version | None:
-    """The newest version that is not withdrawn."""
-    return next((version for version in reversed(known) if version.withdrawn is None), None)
 
 
 def _is_product(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Publication: a copy of what passed, numbered, read-only, with a manifest; never written over.
 
-`published/{date}/{name}/v1/` appears by one rename, complete. A mosaic that is published again with the same pixels is
-the same version; with others it becomes the next one, and both stay listed. A withdrawn version leaves
+`published/{date}/{name}/v1/` appears by one rename, complete. A mosaic whose pixels are those of the current
+version is that version; with others it becomes the next one, and both stay listed. A withdrawn version leaves
 `v1.withdrawn.json`, which says why; its files move to `state/withdrawn/`, and the same pixels are not published again.
 `docs/publish.md` tells users.
 """
@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from contimg.core import names, provenance
-from contimg.core.digests import sha256
+from contimg.core.digests import fingerprint, sha256
 from contimg.core.errors import InputError, Rejected
 from contimg.core.products import building, read_json, write_json
+from contimg.jobs.frame import ERROR_PREFIX
 
 MANIFEST = "manifest.json"
 STATUS = "status.json"
@@ -94,22 +95,56 @@ def publish(
     Raises
     ------
     Rejected
-        The same pixels were published and withdrawn.
+        The same pixels were published and withdrawn; or tiles of the current version are missing for an error.
+    InputError
+        The mosaic is not what QA judged.
     """
     folder = tree / names.publication(product)
+    _require_as_judged(tree / product, product, verdict)
     sources = digests(tree / product)
     known = published_versions(folder)
     for version in reversed(known):
-        if version.manifest["sources"] == sources:
-            if version.withdrawn is not None:
-                raise Rejected(f"version {version.number} is the same and was withdrawn: {version.withdrawn}")
-            return version
+        if version.withdrawn is not None and version.manifest["sources"] == sources:
+            raise Rejected(f"version {version.number} is the same and was withdrawn: {version.withdrawn}")
+    current = latest(known)
+    if current is not None and current.manifest["sources"] == sources and not damaged(current):
+        return current
+    if current is not None:
+        _require_no_less(tree / product, current)
     number = known[-1].number + 1 if known else 1
     final = folder / f"v{number}"
     with building(final, seal=False) as part:
         part.mkdir()
         _fill(part, tree / product, product, number, verdict, configuration, sources)
+        _require_as_judged(tree / product, product, verdict)  # now that all was read
     return Version(number, final, read_json(final / MANIFEST))
+
+
+def latest(known: Sequence[Version]) -> Version | None:
+    """The current version: the newest that is not withdrawn. Old pixels that come again get a new number."""
+    return next((version for version in reversed(known) if version.withdrawn is None), None)
+
+
+def _require_as_judged(directory: Path, product: str, verdict: Mapping[str, Any]) -> None:
+    """Raise where a product is not what QA judged."""
+    if fingerprint(directory) != verdict["digests"].get(product):
+        raise InputError(
+            f"{product}: its files are not those that QA judged; look who changed them, delete the verdict, and run "
+            "again"
+        )
+
+
+def _require_no_less(directory: Path, current: Version) -> None:
+    """Raise where a mosaic lacks tiles for an error that the published version has: it never supersedes that."""
+    had = {
+        entry["tile"] for entry in current.manifest["provenance"].get("tiles", ()) if entry["status"] == "ok"
+    }
+    for entry in read_json(directory / STATUS).get("tiles", ()):
+        if entry["status"] != "ok" and entry["tile"] in had and ERROR_PREFIX in str(entry["reason"]):
+            raise Rejected(
+                f"{ERROR_PREFIX}tile {entry['tile']} is missing ({entry['reason']}), which version {current.number} "
+                "has: that stays; `contimg retry`, then run again"
+            )
 
 
 def _fill(
@@ -218,4 +253,5 @@ def withdraw(folder: Path, number: int, reason: str, *, tree: Path) -> Path:
         kept.parent.mkdir(parents=True, exist_ok=True)
         version.path.chmod(0o755)  # a directory that changes its parent is written
         os.rename(version.path, kept)
+        kept.chmod(0o555)
     return record

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,27 +60,9 @@ def build(
         counts = {"products": 0, "caltables": 0, "verdicts": 0, "sources": 0, "unreadable": 0}
         metric_names: dict[str, int] = {}
         for batch in _batches(sidecars):
-            of_products: Rows = {}
-            of_caltables: Rows = {}
-            for sidecar in batch:
-                if sidecar.content is None:
-                    counts["unreadable"] += 1
-                    add_row(of_products, "unreadable", (sidecar.product.path, sidecar.problem))
-                    continue
-                counts["products"] += 1
-                product_rows(sidecar, counts["products"], of_products, metric_names)
-                if sidecar.product.kind == "caltable":
-                    counts["caltables"] += 1
-                caltable_rows(sidecar, counts["caltables"], of_caltables)
-            both[0].insert(of_products)
-            both[1].insert(of_caltables)
+            _insert(both, [_entry(sidecar, counts, metric_names) for sidecar in batch], counts)
         for some in _batches(records):
-            told: Rows = {}
-            for record in some:
-                counts["unreadable"] += bool(record.problem)
-                counts["verdicts"] += record.verdict is not None
-                record_rows(record, counts["verdicts"], told)
-            both[0].insert(told)
+            _insert(both, [_told(record, counts) for record in some], counts)
         for listed in _batches(sources):
             counts["sources"] += len(listed)
             both[0].insert({"sky_source": listed} if listed else {})
@@ -88,10 +71,94 @@ def build(
     return counts
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """The rows that one sidecar gives in each registry, and names of metrics that it is the first to have."""
+
+    path: str
+    kind: str = "unreadable"
+    products: Rows = field(default_factory=dict)
+    caltables: Rows = field(default_factory=dict)
+    names: Rows = field(default_factory=dict)
+
+
+_ODD = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, sqlite3.Error)
+"""What JSON that is no sidecar, or no value of SQLite, ends in; the sidecar is listed as unreadable and says so."""
+
+
+def _unreadable(path: str, problem: str, counts: dict[str, int]) -> _Entry:
+    counts["unreadable"] += 1
+    return _Entry(path, products={"unreadable": [(path, problem.encode(errors="replace").decode())]})
+
+
+def _odd(path: str, error: BaseException, counts: dict[str, int]) -> _Entry:
+    return _unreadable(
+        path, f"not what is expected of it: {type(error).__name__}: {str(error)[:200]}", counts
+    )
+
+
+def _entry(sidecar: Sidecar, counts: dict[str, int], metric_names: dict[str, int]) -> _Entry:
+    path, of_products, of_caltables, fresh = sidecar.product.path, Rows(), Rows(), Rows()
+    if sidecar.content is None:
+        return _unreadable(path, sidecar.problem, counts)
+    try:
+        for name, _ in numbers(sidecar.content.get("metrics", {})):
+            if name not in metric_names:
+                name.encode()  # raises where SQLite would
+                metric_names[name] = len(metric_names) + 1
+                add_row(fresh, "metric_name", (metric_names[name], name))
+        number, of_kind = counts["products"] + 1, counts["caltables"] + (sidecar.product.kind == "caltable")
+        product_rows(sidecar, number, of_products, metric_names)
+        caltable_rows(sidecar, of_kind, of_caltables)
+    except _ODD as error:
+        odd = _odd(path, error, counts)
+        return replace(odd, names=fresh)
+    counts["products"], counts["caltables"] = number, of_kind
+    return _Entry(path, "products", of_products, of_caltables, fresh)
+
+
+def _told(record: Record, counts: dict[str, int]) -> _Entry:
+    rows = Rows()
+    try:
+        record_rows(record, counts["verdicts"] + 1, rows)
+    except _ODD as error:
+        return _odd(record.path, error, counts)
+    counts["unreadable"] += bool(record.problem)
+    counts["verdicts"] += record.verdict is not None
+    return _Entry(record.path, "verdicts" if record.verdict is not None else "publications", rows)
+
+
+def _insert(both: tuple[_Database, _Database], entries: Sequence[_Entry], counts: dict[str, int]) -> None:
+    """Insert entries together; where one of them is refused, one by one, so that the others are there."""
+    both[0].insert(_joined(entry.names for entry in entries))
+    try:
+        with both[0].all_or_nothing(), both[1].all_or_nothing():
+            both[0].insert(_joined(entry.products for entry in entries))
+            both[1].insert(_joined(entry.caltables for entry in entries))
+    except _ODD:
+        for entry in entries:
+            try:
+                with both[0].all_or_nothing(), both[1].all_or_nothing():
+                    both[0].insert(entry.products)
+                    both[1].insert(entry.caltables)
+            except _ODD as error:
+                if entry.kind in counts:
+                    counts[entry.kind] -= 1  # its number stays unused
+                both[0].insert(_odd(entry.path, error, counts).products)
+
+
+def _joined(some: Iterable[Rows]) -> Rows:
+    rows = Rows()
+    for one in some:
+        for table, values in one.items():
+            rows.setdefault(table, []).extend(values)
+    return rows
+
+
 def product_rows(sidecar: Sidecar, number: int, rows: Rows, metric_names: dict[str, int]) -> None:
     """Add the rows of products.sqlite3 that a sidecar gives, the product being row `number`.
 
-    `metric_names` numbers the metrics in order of their first appearance; new ones are added to it.
+    `metric_names` numbers the metrics in order of their first appearance.
     """
     product, content = sidecar.product, sidecar.content or {}
     metrics, software = content.get("metrics", {}), content.get("versions", {})
@@ -123,9 +190,6 @@ def product_rows(sidecar: Sidecar, number: int, rows: Rows, metric_names: dict[s
         ),
     )
     for name, value in numbers(metrics):
-        if name not in metric_names:
-            metric_names[name] = len(metric_names) + 1
-            add_row(rows, "metric_name", (metric_names[name], name))
         add_row(rows, "metric_value", (number, metric_names[name], value))
     for path in inside:
         add_row(rows, "source", (number, path, None))
@@ -227,7 +291,7 @@ class _Database:
     def __init__(self, path: Path, schema: str) -> None:
         self._schema = schema
         self.connection = sqlite3.connect(path, isolation_level=None)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "foreign_keys=OFF", "cache_size=-65536"):
+        for pragma in ("journal_mode=MEMORY", "synchronous=OFF", "foreign_keys=OFF", "cache_size=-65536"):
             self.connection.execute(f"PRAGMA {pragma}")
         self.connection.executescript(_sql(schema))
         self.connection.execute("CREATE TEMP TABLE pointing (path TEXT PRIMARY KEY, mjd, dec_deg, strip_deg)")
@@ -239,8 +303,20 @@ class _Database:
             places = ",".join("?" * len(values[0]))
             self.connection.executemany(f"INSERT INTO {table} VALUES ({places})", values)
 
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What is inserted in the block is undone if it raises."""
+        self.connection.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK TO one")
+            raise
+        finally:
+            self.connection.execute("RELEASE one")
+
     def finish(self) -> None:
-        """Resolve references, make indices and views, check, and leave the file in WAL mode."""
+        """Resolve references, make indices and views, and leave a file that any tool opens where nobody may write."""
         execute = self.connection.execute
         execute("COMMIT")
         if self._schema == "cal_registry":
@@ -252,7 +328,7 @@ class _Database:
         self.connection.executescript(_sql(f"{self._schema}_index"))
         execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
         execute("ANALYZE")
-        execute("PRAGMA journal_mode=WAL")
+        execute("PRAGMA journal_mode=DELETE")  # as the file's header has it; nothing is kept beside it
 
 
 def _sql(name: str) -> str:

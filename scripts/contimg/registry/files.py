@@ -6,12 +6,14 @@ A registry is never changed where it lies. Its successor is built beside it and 
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -42,12 +44,25 @@ def rebuild(tree: Path, *, keep: int) -> dict[str, int]:
         From `contimg.registry.build.build`.
     """
     first, second = (tree / "state" / name for name in NAMES)
-    with building(first) as one, building(second) as other:
+    with _alone(tree / "state"), building(first) as one, building(second) as other:
         counts = build(read_tree(tree), one, other, read_records(tree), read_sources(tree))
         for part, final in ((one, first), (other, second)):
             require_sound(part)
             _make_way(part, final, keep=keep)
     return counts
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One build at a time: two would take each other's parts for leftovers of the dead. Who comes later waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "registry.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks: the tree's own lock says so
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def backup(final: Path, *, keep: int) -> Path | None:
@@ -79,9 +94,13 @@ def restore(final: Path, source: Path | None, *, keep: int) -> Path:
         )
     chosen = known[-1] if source is None else source
     require_there(chosen)
-    with building(final) as part:
+    with _alone(final.parent), building(final) as part:
         shutil.copyfile(chosen, part)
         require_sound(part)
+        if kind_of(part) != final.name:
+            raise InputError(
+                f"{chosen}: a {kind_of(part)}, expected a {final.name}; give one of its own backups"
+            )
         _make_way(part, final, keep=keep)
     return chosen
 
@@ -110,6 +129,13 @@ def problems(path: Path) -> list[str]:
     if version != str(SCHEMA_VERSION):
         found.append(f"schema version {version}, expected {SCHEMA_VERSION}: build it anew")
     return found
+
+
+def kind_of(path: Path) -> str:
+    """Which registry a file is, by its tables: one of `NAMES`."""
+    with closing(open_readonly(path)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return PRODUCTS if "product" in tables else CALTABLES
 
 
 def require_sound(path: Path) -> None:

@@ -79,9 +79,11 @@ def _published(name: str, folder: Path) -> Record:
 
     try:
         known = published_versions(folder)
+        return Record(name, versions=tuple(entry(version, known) for version in known))
     except InputError as error:
         return Record(name, problem=str(error))
-    return Record(name, versions=tuple(entry(version, known) for version in known))
+    except (AttributeError, LookupError, TypeError) as error:
+        return Record(name, problem=f"a manifest is not what is expected: {type(error).__name__}: {error}")
 
 
 def _judged(name: str, path: Path) -> Record:

@@ -1,21 +1,27 @@
-"""Tell somebody that a run has ended: by webhook, by mail, by a command. None of them can fail the run."""
+"""Tell somebody that a run has ended: by webhook, by mail, by a command. None of them can fail the run.
+
+Addresses with a token in them are secrets: no line that is said or written has them, nor any part of them.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import re
 import shlex
 import smtplib
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
 
-from contimg.config.notify import NotifyOptions
+from contimg.config.notify import NotifyOptions, secret
 
 _SHOWN = 200
+_SHORT = 4  # parts of an address that are shorter tell nothing
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Message:
 
 
 def send(message: Message, options: NotifyOptions) -> list[str]:
-    """Send a message every way that is configured.
+    """Send a message every way that is configured, each in `timeout_s` at most, whatever the other end does.
 
     Returns
     -------
@@ -59,8 +65,17 @@ def send(message: Message, options: NotifyOptions) -> list[str]:
         ways["email"] = _mail
     if options.command:
         ways["command"] = _command
-    failed = []
-    for way, deliver in ways.items():
+    lines = (_delivered(way, deliver, message, options) for way, deliver in ways.items())
+    return [line for line in lines if line is not None]
+
+
+def _delivered(
+    way: str, deliver: Callable[[Message, NotifyOptions], None], message: Message, options: NotifyOptions
+) -> str | None:
+    """Deliver in a thread of its own: a server that answers byte by byte passes every timeout of a socket."""
+    failed: list[str] = []
+
+    def work() -> None:
         try:
             deliver(message, options)
         except (
@@ -70,14 +85,33 @@ def send(message: Message, options: NotifyOptions) -> list[str]:
             http.client.HTTPException,
             subprocess.SubprocessError,
         ) as e:
-            failed.append(f"notify.{way}: not delivered: {type(e).__name__}: {str(e)[:_SHOWN]}")
-    return failed
+            failed.append(f"{type(e).__name__}: {_without_secrets(str(e), options)[:_SHOWN]}")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(options.timeout_s)
+    if thread.is_alive():
+        failed.append(f"no end after {options.timeout_s:g} s (timeout_s)")
+    return f"notify.{way}: not delivered: {failed[0]}" if failed else None
+
+
+def _without_secrets(text: str, options: NotifyOptions) -> str:
+    """A text without the addresses that are configured, and without what they consist of."""
+    for configured in (options.webhook, options.command):
+        try:
+            known = secret(configured)
+        except (OSError, ValueError):
+            continue
+        for part in sorted({known, *re.split(r"[/:?&=@\s'\"]+", known)}, key=len, reverse=True):
+            if len(part) >= _SHORT and part not in ("http", "https"):
+                text = text.replace(part, "***")
+    return text
 
 
 def _post(message: Message, options: NotifyOptions) -> None:
-    address = os.path.expandvars(options.webhook or "")
+    address = secret(options.webhook)
     if not address.startswith(("http://", "https://")):
-        raise ValueError(f"found {options.webhook!r}, expected an http or https address")
+        raise ValueError("expected an http or https address (its value is not shown)")
     body = json.dumps(asdict(message)).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
     with urllib.request.urlopen(request, timeout=options.timeout_s):
@@ -95,13 +129,16 @@ def _mail(message: Message, options: NotifyOptions) -> None:
 
 
 def _command(message: Message, options: NotifyOptions) -> None:
-    subprocess.run(
-        shlex.split(options.command or ""),
+    done = subprocess.run(
+        shlex.split(secret(options.command)),
         input=message.text + "\n",
         text=True,
         env={**os.environ, "CONTIMG_STATUS": message.status, "CONTIMG_REPORT": message.report},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        check=True,
+        check=False,
         timeout=options.timeout_s,
     )
+    if done.returncode:
+        said = (done.stderr or "").strip().splitlines()
+        raise subprocess.SubprocessError(f"exit status {done.returncode}{': ' + said[-1] if said else ''}")

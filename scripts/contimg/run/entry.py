@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -86,7 +87,8 @@ class Run:
         self._tell("failed" if found else "ok")
         if found:
             raise SystemFault(
-                f"{len(found)} product(s) ended with an error; `contimg retry PRODUCT` tries again"
+                f"{len(found)} product(s) ended with an error; `contimg retry --products "
+                f"{shlex.quote(str(self.config.products))}` lets the next run try them again"
             )
 
     def failed(self) -> None:
@@ -205,6 +207,12 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
     try:
         if main:
             config = load(values).resolved(Path.cwd())
+            lack = room.lacking(config.products)
+            if lack is not None or not os.access(room.there(config.products), os.W_OK):
+                raise SystemFault(
+                    f"products: {lack or f'{config.products}: you cannot write there'}; make room, or write another "
+                    "directory"
+                )
             before = retired.state(config.products)
             night = plan(config, cache=config.products / "state" / "index")
             unknown = trees.register(config.incoming, config.products)

@@ -13,7 +13,7 @@ from typing import Any
 
 from contimg.config.model import Config
 from contimg.core import names
-from contimg.core.digests import fingerprint
+from contimg.core.apart import Fingerprints
 from contimg.core.errors import ContimgError
 from contimg.core.products import read_json
 from contimg.index.tile import Tile
@@ -47,9 +47,12 @@ class Needed:
         The run, planned from the files that are there now.
     config : Config
         Of the run, with absolute paths.
+    fingerprints : Fingerprints
+        Takes those of what is there.
     """
 
-    def __init__(self, night: Night, config: Config) -> None:
+    def __init__(self, night: Night, config: Config, fingerprints: Fingerprints) -> None:
+        self._fingerprints = fingerprints
         self._night, self._config, self._tree = night, config, Path(config.products)
         self._settings = config.model_dump(mode="json")
         self._mosaics = self._holders()
@@ -92,7 +95,7 @@ class Needed:
     def _mark(self, path: str) -> str | None:
         """Fingerprint of what lies at a path of the tree, or at an absolute one."""
         if path not in self._marks:
-            self._marks[path] = fingerprint(self._tree / path)
+            self._marks[path] = self._fingerprints.of(self._tree / path)
         return self._marks[path]
 
     def _sidecar(self, path: str, product: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from contimg.config.model import Config
 from contimg.core import names
+from contimg.core.apart import fingerprints
 from contimg.core.digests import sha256
 from contimg.core.errors import InputError, SystemFault
 from contimg.core.products import flush, flush_tree, read_json, remove, write_json
@@ -64,7 +65,12 @@ def items(night: Night, config: Config, now_mjd: float) -> Iterator[Item]:
     now_mjd : float
         MJD UTC.
     """
-    tree, options, needed = Path(config.products), config.retention, Needed(night, config)
+    with fingerprints() as marks:
+        yield from _items(night, config, now_mjd, Needed(night, config, marks))
+
+
+def _items(night: Night, config: Config, now_mjd: float, needed: Needed) -> Iterator[Item]:
+    tree, options = Path(config.products), config.retention
     wanted_by = trees.others(Path(config.incoming), tree)
     for name in night.selected:
         tile = night.tiles[name]

@@ -112,7 +112,13 @@ class Watch:
         far = ", ".join(f"{done} of {total} {words}" for words, (done, total) in said.items())
         gone = self._clock() - self._began
         left = self.seconds_left()
-        rest = "all done" if not self._left else "" if left is None else f"about {duration(left)} left"
+        rest = (
+            "all jobs have ended"
+            if not self._left
+            else ""
+            if left is None
+            else f"about {duration(left)} left"
+        )
         return f"{far}; {duration(gone)} gone{', ' if rest else ''}{rest}"
 
     def seconds_left(self) -> float | None:

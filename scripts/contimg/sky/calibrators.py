@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from contimg.core import names
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import ConfigError, InputError
 from contimg.sky.components import parse_components
@@ -242,6 +243,9 @@ def _calibrator(path: Path, number: int, row: dict[str, str]) -> Calibrator:
             f"{path}, line {number}: the name {row['name']!r} becomes part of file names; use letters, "
             "digits, +, - and . only"
         )
+    why = names.unusable(row["name"])
+    if why is not None:
+        raise InputError(f"{path}, line {number}: the name {row['name']!r} becomes part of file names: {why}")
     if not row["origin"]:
         raise InputError(
             f"{path}, line {number}: origin is empty; say where the flux of {row['name']} comes from"

@@ -1,17 +1,21 @@
 import io
 import os
 import shlex
+import shutil
 
 import pytest
 from casacore import tables
 
+from builders.published_mosaics import DATE, plant_mosaic
 from contimg.cli.main import main
 from contimg.cli.rerun import recipe
 from contimg.config.model import Config
+from contimg.core.apart import fingerprints
 from contimg.core.digests import BLOCK, BLOCKS, EDGE, fingerprint
 from contimg.core.errors import InputError
 from contimg.core.products import building, keep_configuration, read_json, status, write_json
 from contimg.core.provenance import CONFIGURATION_VARIABLE
+from contimg.publish.versions import publish
 
 BIG = 2 * EDGE + 40 * BLOCKS * BLOCK
 
@@ -159,3 +163,69 @@ def test_the_recipe_tells_other_versions_and_a_lost_configuration(product, tmp_p
 def test_what_is_no_product_is_refused(tmp_path, capsys):
     assert main(["verify", str(tmp_path / "nothing")]) == 2
     assert "expected a product with its sidecar" in capsys.readouterr().err
+
+
+def test_a_published_version_is_held_against_its_manifest(tmp_path, capsys):
+    (tmp_path / "state").mkdir()
+    publish(f"mosaics/{DATE}/0830+55", plant_mosaic(tmp_path), "", tree=tmp_path)
+    version = tmp_path / "published" / DATE / "0830+55" / "v1"
+    version.chmod(0o755)
+    assert main(["verify", str(version)]) == 0
+    number = len(list(version.iterdir()))
+    assert f"as it was, with its {number} files (every byte)" in capsys.readouterr().out
+    (version / "extra.txt").write_text("x")
+    picture = next(version.glob("*.png"))
+    picture.chmod(0o644)
+    picture.write_bytes(b"Picture")
+    (version / "config.yaml").unlink()
+    assert main(["verify", str(version)]) == 1
+    said = capsys.readouterr().out
+    for words in (
+        f"added: {version / 'extra.txt'}",
+        f"changed: {picture}",
+        f"gone: {version / 'config.yaml'}",
+    ):
+        assert words in said
+
+
+def test_a_stripe_between_the_samples_is_found_by_reading_all(product, capsys, tmp_path):
+    with building(tmp_path / "images/2025-10-30/u") as part:
+        part.mkdir()
+        (part / "u.fits").write_bytes(os.urandom(BIG))
+        write_json(part / "status.json", status())
+    with (tmp_path / "images/2025-10-30/u/u.fits").open("r+b") as stream:
+        stream.seek(EDGE + BLOCK)
+        stream.write(bytes(BLOCK))
+    assert main(["verify", str(tmp_path / "images/2025-10-30/u")]) == 0
+    assert "by samples of large files; --whole reads all" in capsys.readouterr().out
+    assert main(["verify", "--whole", str(tmp_path / "images/2025-10-30/u")]) == 1
+    assert main(["verify", "--whole", str(product)]) == 0
+
+
+def test_a_table_that_kills_its_reader_is_changed_and_the_next_is_still_read(tmp_path, monkeypatch):
+    good, deadly = table_that_held(tmp_path / "good", [1.0], [2.0]), tmp_path / "deadly"
+    shutil.copytree(good, deadly)
+    with fingerprints() as marks:
+        assert marks.of(good) == fingerprint(good)
+        marks._child.kill()  # as casacore's own end would, in the middle of a table
+        assert marks.of(deadly).startswith("unreadable: reading it ended with")
+        assert marks.of(good) == fingerprint(good)
+        assert marks.of(tmp_path / "none") is None
+
+
+def test_no_flipped_byte_of_a_tables_arrays_ends_us(tmp_path):
+    table = table_that_held(tmp_path / "table", [1.0, 2.0], [4.0, 5.0, 6.0])
+    before = fingerprint(table)
+    arrays = table / "table.f0i"
+    size = arrays.stat().st_size
+    changed = []
+    with fingerprints() as marks:
+        for place in range(0, size, max(1, size // 12)):
+            data = bytearray(arrays.read_bytes())
+            data[place] ^= 1
+            keep = arrays.read_bytes()
+            arrays.write_bytes(bytes(data))
+            changed.append(marks.of(table) != before)
+            arrays.write_bytes(keep)
+        assert marks.of(table) == before
+    assert any(changed)

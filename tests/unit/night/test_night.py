@@ -8,7 +8,7 @@ from contimg.core.errors import ConfigError
 from contimg.core.names import tile_mjd
 from contimg.index.tile import Index, LeftOut
 from contimg.night.manifest import freeze, thaw
-from contimg.night.night import arrange
+from contimg.night.night import arrange, plan
 from contimg.sky.calibrators import Calibrator
 
 SOURCE = Calibrator("0834+555", 128.7287, 55.5725, 8.8, -0.4, "test")
@@ -141,3 +141,14 @@ def test_every_tile_and_mosaic_of_a_run_has_a_verdict_of_its_own():
     assert set(planned.verdicts_of("2025-10-30")) | {"qa/2025-10-30.html"} <= set(wanted)
     round_transit = night(strip_of_tiles(count=60), calibrator="0834+555", transit_date="2025-10-30")
     assert list(round_transit.mosaic_verdicts) == ["qa/2025-10-30/0834+555_2025-10-30.json"]
+
+
+def test_a_tile_to_leave_out_that_is_not_there_is_a_slip_of_the_pen(tmp_path):
+    config = Config.model_validate(
+        {"incoming": str(tmp_path), "products": str(tmp_path / "p"), "exclude": ["2025-10-30T13:00:01"]}
+    ).resolved(tmp_path)
+    with pytest.raises(
+        ConfigError, match="exclude: found 2025-10-30T13:00:01, which is no tile of `incoming`"
+    ):
+        plan(config)
+    assert plan(config.model_copy(update={"start": "2025-11-01T00:00:00"})).selected == ()

@@ -16,7 +16,7 @@ from builders.published_mosaics import DATE, TILES, grid_header, plant_mosaic
 from contimg.cli.main import main
 from contimg.core import names
 from contimg.core.errors import InputError, Rejected
-from contimg.core.products import read_json
+from contimg.core.products import read_json, write_json
 from contimg.publish.coverage import coverage
 from contimg.publish.job import ListPublished, PublishMosaic
 from contimg.publish.listing import write_listing
@@ -240,3 +240,71 @@ def test_a_version_carries_its_catalogue(tree):
     (row,) = pd.read_parquet(version.path / f"{STEM}.sources.parquet").to_dict("records")
     assert row["flux_jy"] == pytest.approx(1.0)
     assert row["cal_err_jy"] == pytest.approx(0.1)
+
+
+def test_what_is_published_is_what_qa_judged(tree):
+    verdict = plant_mosaic(tree)
+    with fits.open(tree / PATH / "0830+55.fits", mode="update") as hdus:
+        hdus[0].data[40, 60] = 7.0
+    with pytest.raises(InputError, match="its files are not those that QA judged"):
+        publish(PATH, verdict, "", tree=tree)
+    assert published_versions(tree / FOLDER) == []
+
+
+def test_old_pixels_that_come_again_become_the_current_version(tree):
+    """A, B, A: what the newest receipt names is what the lists call current."""
+    for flux_jy in (1.0, 2.0, 1.0):
+        last = published(tree, flux_jy=flux_jy)
+    index = write_listing(tree / "published" / DATE)
+    states = {entry["version"]: entry["state"] for entry in index["products"]["0830+55"]}
+    assert states == {1: "superseded", 2: "superseded", last.number: "current"}
+
+
+def test_a_damaged_version_is_not_taken_for_the_publication(tree):
+    first = published(tree)
+    path = first.path / f"{STEM}.fits"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert published(tree).number == 2
+
+
+def lose_tile(tree, reason):
+    """The mosaic once more, without its second tile; returns the verdict on it."""
+    verdict = plant_mosaic(tree, flux_jy=1.5)
+    state = read_json(tree / PATH / "status.json")
+    state["tiles"][1] |= {"status": "rejected", "reason": reason}
+    write_json(tree / PATH / "status.json", state)
+    return verdict
+
+
+def test_a_mosaic_that_lacks_tiles_for_an_error_never_supersedes_one_that_had_them(tree):
+    published(tree)
+    verdict = lose_tile(tree, "error: its job was killed 3 times")
+    with pytest.raises(Rejected, match=rf"^error: tile {TILES[1]} is missing .* version 1 has: that stays"):
+        publish(PATH, verdict, "", tree=tree)
+    assert publish(PATH, lose_tile(tree, "no solution"), "", tree=tree).number == 2  # a result
+
+
+def test_the_same_command_finishes_a_withdrawal_wherever_it_was_interrupted(tree, capsys, monkeypatch):
+    command = ["withdraw", PATH, "--products", str(tree), "--reason", "wrong gains"]
+    published(tree)
+    write_listing(tree / "published" / DATE)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    for what in ("contimg.publish.versions.os.rename", "contimg.publish.listing.write_listing"):
+        with monkeypatch.context() as patch:
+            patch.setattr(what, killed)
+            with pytest.raises(Killed):
+                main(command)
+    assert main(command) == 0
+    assert "version 1 is withdrawn" in capsys.readouterr().out
+    assert not (tree / FOLDER / "v1").exists()
+    index = read_json(tree / "published" / DATE / "index.json")
+    assert [entry["state"] for entry in index["products"]["0830+55"]] == ["withdrawn"]
+    assert main(command) == 2
+    assert "every version is withdrawn already" in capsys.readouterr().err

@@ -1,5 +1,7 @@
+import fcntl
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -241,7 +243,7 @@ def test_the_oldest_backups_go(tree):
 
 def test_a_reader_of_the_old_registry_is_not_disturbed(tree):
     with closing(sqlite3.connect(tree / "state" / PRODUCTS)) as reader:
-        assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert reader.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         cursor = reader.execute("SELECT path FROM product ORDER BY path")
         first = cursor.fetchone()
         shutil.rmtree(tree / "images")
@@ -359,3 +361,91 @@ def test_check_tells_a_stale_registry(tree, capsys):
     assert "products.sqlite3: differs from the sidecars" in capsys.readouterr().out
     assert main(["registry", "build", "--products", str(tree)]) == 0
     assert main(command) == 0
+
+
+ODD = {
+    "half": "{half",
+    "not UTF-8": b'{"status": "ok", "reason": null, "x": "\xff"}',
+    "a list": "[]",
+    "only a status": '{"status": "ok", "reason": null}',
+    "metrics null": '{"status": "ok", "reason": null, "metrics": null}',
+    "metrics a list": '{"status": "ok", "reason": null, "metrics": [1]}',
+    "a reason that is a number": '{"status": "rejected", "reason": 5}',
+    "a huge number": '{"status": "ok", "reason": null, "metrics": {"x": 1' + 400 * "0" + "}}",
+    "a number of 70 bits": f'{{"status": "ok", "reason": null, "caltables": [], "metrics": {{"mjd_start": {2**70}}}}}',
+    "half a character": '{"status": "rejected", "reason": "\\ud800"}',
+    "a deep nest": '{"status": "ok", "reason": null, "metrics": ' + 100000 * '{"a":' + "1" + 100000 * "}" + "}",
+    "a pointing in words": '{"status": "ok", "reason": null, "metrics": {"pointing": "x"}}',
+    "an rms that is a table": '{"status": "ok", "reason": null, "metrics": {"rms_jy": {"a": 1}}}',
+    "tiles null": '{"status": "ok", "reason": null, "tiles": null}',
+    "tiles without status": '{"status": "ok", "reason": null, "tiles": [{"tile": "x"}]}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_any_json_is_passed_and_everything_else_is_there(tree, text):
+    rebuild(tree, keep=1)
+    with closing(open_readonly(tree / "state" / PRODUCTS)) as before:
+        paths = {row[0] for row in before.execute("SELECT path FROM product")}
+    odd = tree / names.image_dir(TILES[0])
+    (odd / "status.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    rebuild(tree, keep=1)
+    assert problems(tree / "state" / PRODUCTS) == []
+    with closing(open_readonly(tree / "state" / PRODUCTS)) as after:
+        there = {row[0] for row in after.execute("SELECT path FROM product")}
+        unreadable = {row[0] for row in after.execute("SELECT path FROM unreadable")}
+    assert there | unreadable == paths
+    assert paths - there <= {f"images/{DAY}/{TILES[0]}"}
+
+
+@pytest.mark.parametrize("text", ["{half", "[]", '{"sources": {}}', "{}"])
+def test_an_odd_manifest_or_verdict_is_listed(tree, text):
+    folder = tree / "published" / DAY / "odd" / "v1"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(text)
+    (tree / "qa" / DAY).mkdir(parents=True, exist_ok=True)
+    (tree / "qa" / DAY / "odd.json").write_text(text)
+    (tree / "qa" / DAY / "gates.json").write_text('{"verdict": "pass", "gates": null}')
+    rebuild(tree, keep=1)
+    with closing(open_readonly(tree / "state" / PRODUCTS)) as built:
+        found = {row[0] for row in built.execute("SELECT path FROM unreadable")}
+    assert found == {f"published/{DAY}/odd", f"qa/{DAY}/odd.json", f"qa/{DAY}/gates.json"}
+
+
+def test_anybodys_tools_open_a_registry_where_nobody_may_write(tree):
+    rebuild(tree, keep=1)
+    path = tree / "state" / PRODUCTS
+    assert path.read_bytes()[18:20] == b"\x01\x01"  # the header's versions of writing and reading: 2 is WAL
+    with closing(sqlite3.connect(path)) as plain:
+        assert plain.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert plain.execute("SELECT count(*) FROM product").fetchone()[0] > 0
+    assert [one.name for one in path.parent.glob(f"{PRODUCTS}-*")] == []
+
+
+def test_a_registry_is_restored_from_its_own_backups_only(tree, capsys):
+    rebuild(tree, keep=3)
+    other = backup(tree / "state" / CALTABLES, keep=3)
+    with pytest.raises(InputError, match=f"a {CALTABLES}, expected a {PRODUCTS}"):
+        restore(tree / "state" / PRODUCTS, other, keep=3)
+    renamed = tree / "mine.sqlite3"
+    shutil.copy(other, renamed)
+    command = ["registry", "restore", "--products", str(tree), "--from", str(renamed)]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"{CALTABLES}: restored from mine.sqlite3\n"
+    renamed.chmod(0o644)
+    renamed.write_text("no registry")
+    assert main(command) == 2
+
+
+def test_one_build_at_a_time(tree):
+    folder = tree / "state"
+    rebuild(tree, keep=1)
+    lock = (folder / "registry.lock").open("r+")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    build = threading.Thread(target=rebuild, args=(tree,), kwargs={"keep": 1})
+    build.start()
+    build.join(0.3)
+    assert build.is_alive()
+    lock.close()
+    build.join(30)
+    assert not build.is_alive()

@@ -3,10 +3,12 @@ import json
 import socketserver
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 
+from contimg.config.model import Config
 from contimg.config.notify import NotifyOptions
 from contimg.report.notify import Message, send
 
@@ -117,3 +119,88 @@ def test_when_says_of_which_ends_somebody_is_told(when, status, told):
         options = NotifyOptions(webhook=f"http://127.0.0.1:{port}/", when=when)
         assert send(Message(status, "n", "t", {}, "r"), options) == []
     assert len(received) == told
+
+
+def drip(first):
+    """A handler that answers a byte now and then, each before a socket's timeout."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            try:
+                self.request.sendall(first)
+                for _ in range(100):
+                    self.request.sendall(b"a")
+                    time.sleep(0.05)
+            except OSError:
+                return
+
+    return Handler
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "first"),
+    [("webhook", "http://127.0.0.1:{}/x", b"HTTP/1.1 200 OK\r\nX: "), ("smtp", "127.0.0.1:{}", b"220-")],
+)
+def test_a_server_that_answers_byte_by_byte_is_not_waited_for(key, value, first):
+    with serving(drip(first)) as port:
+        options = {key: value.format(port), "timeout_s": 0.3}
+        options |= {"email": ("a@b.c",)} if key == "smtp" else {}
+        began = time.monotonic()
+        (line,) = send(MESSAGE, NotifyOptions(**options))
+    assert "no end after 0.3 s (timeout_s)" in line
+    # the server's own end is waited for by this test, not by the run
+    assert time.monotonic() - began < 0.3 + 100 * 0.05 + 2
+
+
+def test_a_command_that_leaves_a_child_is_not_waited_for():
+    began = time.monotonic()
+    (line,) = send(MESSAGE, NotifyOptions(command="sh -c 'sleep 5 & exit 0'", timeout_s=0.3))
+    assert line.startswith("notify.command: not delivered")
+    assert time.monotonic() - began < 3
+
+
+SECRET = "T0/B0/SECRETSECRET"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"https://hooks.invalid:{SECRET}/x",
+        f"{SECRET}",
+        f"ftp://{SECRET}/x",
+        f"http://hooks.invalid/{SECRET} x",
+    ],
+)
+def test_no_part_of_a_secret_is_said(address, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOOK", address)
+    (tmp_path / "hook").write_text(address + "\n")
+    for named in (address, "$HOOK", "${HOOK}", f"@{tmp_path / 'hook'}"):
+        (line,) = send(MESSAGE, NotifyOptions(webhook=named, timeout_s=5))
+        assert "SECRETSECRET" not in line
+    (line,) = send(MESSAGE, NotifyOptions(command=f"{sys.executable} -c 'raise ValueError(1)' {SECRET}"))
+    assert "SECRETSECRET" not in line
+
+
+def test_what_is_not_set_or_was_not_kept_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("NOSUCH", raising=False)
+    (line,) = send(MESSAGE, NotifyOptions(webhook="$NOSUCH"))
+    assert "$NOSUCH is not set in the environment" in line
+    kept = NotifyOptions.model_validate(NotifyOptions(webhook="https://x.invalid/y").model_dump(mode="json"))
+    (line,) = send(MESSAGE, kept)
+    assert "write $NAME or @/path" in line
+
+
+def test_a_secret_is_written_nowhere_and_handed_on_by_the_environment():
+    config = Config.model_validate(
+        {"notify": {"webhook": f"https://x.invalid/{SECRET}", "command": f"tell {SECRET}"}}
+    )
+    assert "SECRETSECRET" not in json.dumps(config.model_dump(mode="json"))
+    assert "SECRETSECRET" not in str(config.model_dump())
+    named, variables = config.notify.handed_on()
+    assert variables == {
+        "CONTIMG_NOTIFY_WEBHOOK": f"https://x.invalid/{SECRET}", "CONTIMG_NOTIFY_COMMAND": f"tell {SECRET}"
+    }  # fmt: skip
+    assert named.model_dump()["webhook"] == "$CONTIMG_NOTIFY_WEBHOOK"
+    by_name = NotifyOptions(webhook="@/etc/contimg/hook")
+    assert by_name.model_dump()["webhook"] == "@/etc/contimg/hook"
+    assert by_name.handed_on() == (by_name, {})

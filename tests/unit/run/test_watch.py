@@ -70,7 +70,7 @@ def test_it_speaks_now_and_then_and_at_the_end(watched):
         watched.watch.ended(job)
     assert len(watched.said) == 2
     assert watched.said[-1].startswith("4 of 4 tiles converted, 4 of 4 tiles imaged")
-    assert watched.said[-1].endswith("all done")
+    assert watched.said[-1].endswith("all jobs have ended")
 
 
 def test_a_run_whose_jobs_may_fill_the_disk_is_stopped_once(watched):

@@ -1,0 +1,33 @@
+"""Numbers of the command line: finite, and in bounds that mean something."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A type for argparse: a finite number from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"found {text!r}; write a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def count(low: int, high: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        if not (text.lstrip("+-").isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"found {text!r}; write a whole number from {low} to {high}")
+        return int(text)
+
+    return read
