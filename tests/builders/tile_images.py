@@ -97,6 +97,7 @@ def write_tile(
     begin = Time(start, scale="utc")
     header["BMAJ"], header["BMIN"] = beam.major_arcsec / 3600, beam.minor_arcsec / 3600
     header["BPA"], header["BUNIT"], header["RESTFRQ"] = beam.pa_deg, "Jy/beam", 1.4e9
+    header["FREQMIN"], header["FREQMAX"] = 1.31e9, 1.5e9
     header["DATE-OBS"], header["TELESCOP"] = begin.isot, "OVRO_MMA"
     header["DATE-END"] = Time(begin.mjd + TILE_MINUTES / 1440, format="mjd", scale="utc").isot
     planes = {"image": image, "pb": power, "rms": rms_jy / used, "pbcor": image / used}

@@ -67,6 +67,12 @@ def make_header(
     header["BEAMMODE"] = (options.beam, "common: all convolved to it; native: average")
     header["RESTFRQ"] = (freq_hz, "[Hz] effective frequency")
     header["FREQ"] = (freq_hz, "[Hz] effective frequency")
+    bands = [tile.band_hz for tile in tiles if tile.band_hz is not None]
+    if bands:
+        header["FREQMIN"] = (min(low for low, _ in bands), "[Hz] lower edge of the band")
+        header["FREQMAX"] = (max(high for _, high in bands), "[Hz] upper edge of the band")
+    header["STOKES"] = ("I", "")
+    header["EXPTIME"] = (round(86400.0 * float((ends - starts).sum()), 3), "[s] observed, all tiles")
     header["TIMESYS"] = ("UTC", "")
     header["DATE-OBS"] = (isot(float(starts.min())), "start of the earliest tile")
     header["DATE-END"] = (isot(float(ends.max())), "end of the latest tile")

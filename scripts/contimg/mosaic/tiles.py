@@ -29,7 +29,7 @@ class TileImage:
     """A tile that may go into a mosaic, as its headers describe it (no pixels).
 
     ``wcs`` is celestial and ICRS, ``shape`` is (rows, columns), ``freq_hz`` the effective frequency, the
-    times are MJD UTC of the first integration's start and the last one's end.
+    times are MJD UTC of the first integration's start and the last one's end, ``band_hz`` the edges of its band.
     """
 
     name: str
@@ -41,6 +41,7 @@ class TileImage:
     start_mjd: float
     end_mjd: float
     telescope: str
+    band_hz: tuple[float, float] | None = None
 
     def plane_path(self, plane: str) -> Path:
         """Path of one FITS file of the tile: image, pb or rms."""
@@ -152,6 +153,7 @@ def _read_tile(path: Path) -> TileImage:
         start_mjd=start_mjd,
         end_mjd=end_mjd,
         telescope=str(header.get("TELESCOP", "")),
+        band_hz=(float(header["FREQMIN"]), float(header["FREQMAX"])) if "FREQMIN" in header else None,
     )
 
 

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from reproject import reproject_interp
 from reproject.mosaicking import reproject_and_coadd
 
-from builders.tile_images import Beam, fit_source, header_beam, write_strip, write_tile
+from builders.tile_images import TILE_MINUTES, Beam, fit_source, header_beam, write_strip, write_tile
 from contimg.core.errors import ConfigError, Rejected
 from contimg.mosaic import coadd
 from contimg.mosaic import tiles as mosaic_tiles
@@ -389,6 +389,8 @@ def test_the_header_says_what_the_mosaic_is(tmp_path):
         assert header["MJD-AVG"] == pytest.approx((header["MJD-END"] + header["MJD-OBS"]) / 2, abs=1e-6)
         assert header["RESTFRQ"] == pytest.approx(1.4e9)
         assert header["TELESCOP"] == "OVRO_MMA"
+        assert (header["STOKES"], header["FREQMIN"], header["FREQMAX"]) == ("I", 1.31e9, 1.5e9)
+        assert header["EXPTIME"] == pytest.approx(header["NTILES"] * TILE_MINUTES * 60, abs=0.01)
         assert header["ORIGIN"] == "contimg 0.1"
         assert header["SIDECAR"] == "mosaics/2025-10-30/0000+55/status.json"
         assert "run: night 1" in list(header["HISTORY"])
