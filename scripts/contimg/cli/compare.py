@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         picture, *_ = sorted(directory.glob("*.png"))
         print(f"  {verdict.line()}")
         print(f"  picture  {picture}")
-        print(f"  FITS     {picture.with_suffix('.fits')}")
+        planes = (picture.with_suffix(end) for end in (".fits", ".pbcor.fits"))
+        print(f"  FITS     {next(plane for plane in planes if plane.is_file())}")
         print(f"  summary  {directory / 'status.json'}")
     return 1 if wrong else 0

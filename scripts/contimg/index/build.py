@@ -22,6 +22,8 @@ from contimg.index.subband import RawName, SubbandHeader, parse_name
 from contimg.index.tile import Index, LeftOut, Tile
 
 _LOG = logging.getLogger(__name__)
+LOST_AND_FOUND = "lost+found"
+"""At the top of a file system, only for root to list: nothing of ours is in it."""
 _MJD_EPOCH_JD = 2400000.5
 
 
@@ -87,7 +89,7 @@ def _search(root: str) -> Iterator[tuple[os.DirEntry[str], RawName]]:
                     name = parse_name(entry.name)
                     if name is not None:
                         yield entry, name
-                    elif "." not in entry.name[:1] and entry.is_dir():
+                    elif "." not in entry.name[:1] and entry.name != LOST_AND_FOUND and entry.is_dir():
                         folders.append(entry.path)
         except FileNotFoundError as error:
             if folder == root:

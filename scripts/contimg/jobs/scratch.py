@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _PREFIX = "contimg-job"
 _IN_MEMORY = {"tmpfs", "ramfs"}
 _LOOK_AGAIN_S = 5.0
-_LONGEST_S = 5.0
+_LONGEST_S = 2.0
 
 
 @dataclass(frozen=True)

@@ -619,3 +619,10 @@ def test_the_real_sky_is_two_tiles():
         np.testing.assert_allclose(steps, 3 * 24414.0625, rtol=1e-9)
     # 3C286 (RA 202.7845 deg) was made to transit in the middle of the first tile.
     assert found.tiles[0].ra_icrs_deg == pytest.approx(202.7845, abs=0.01)
+
+
+def test_what_only_root_may_list_at_the_top_of_a_disk_stops_nothing(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "2025-10-30T13:00:00_sb00.hdf5").write_text("nothing of ours")
+    index = build_index(tmp_path, start_mjd=None, end_mjd=None, min_subbands=1)
+    assert (index.tiles, index.left_out) == ((), ())
