@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # Made by tools/envs.py from requirements.lock. Do not edit. Snakemake runs it in the new environment.
 set -euo pipefail
+export PYTHONNOUSERSITE=1  # what the user has in ~/.local is not this environment's
 lock=$(mktemp)
-trap 'rm -f "$lock"' EXIT
+build=$(mktemp)
+trap 'rm -f "$lock" "$build"' EXIT
+cat >"$build" <<'LOCK'
+setuptools==84.2.1 \
+    --hash=sha256:3ff8b3b5492a0aa66960f4419365a86b84e013070d4313e4d4a6894f5d64d6bc \
+    --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2
+LOCK
 cat >"$lock" <<'LOCK'
 annotated-types==0.8.0 \
     --hash=sha256:13b2beaad985e05e2d6407ee4c4f35590b11f8d693a258a561055cac8f64cab7 \
@@ -50,6 +57,22 @@ astropy-iers-data==0.2026.11.2.0.34.55 \
 attrs==26.1.0 \
     --hash=sha256:c647aa4a12dfbad9333ca4e71fe62ddc36f4e63b2d260a37a8b83d2f043ac309 \
     --hash=sha256:d03ceb89cb322a8fd706d4fb91940737b6642aa36998fe130a9bc96c985eff32
+celerite2==0.3.3 \
+    --hash=sha256:10451cc2d0a51588fc5fe42ab6f7bbbf9369c77013a67c0d3000eaffdcf52804 \
+    --hash=sha256:151aa79ed968c41105858d9e06914dbf37e9e77661ac056c68203dacaab97cd7 \
+    --hash=sha256:41a0e96946eebf2ac7373534d7b8b0c57a0cd21dbb597018233e780f9e1708c4 \
+    --hash=sha256:592440f017a75fffedf518840ecaece9e57ece7be3d53a17ae6869c96951cf5d \
+    --hash=sha256:61bbcd1bfefa25711d8013bb1610ebfe7f94d2a6efce71292771ad64634f45d8 \
+    --hash=sha256:794208355023c742f1b95e5478535eace1ca2e698cbdfd4757b541e23742384f \
+    --hash=sha256:7cdd0f1abafad933cc858b6d25d8a23e7de90a425cda31c5ea48e4d0659bad80 \
+    --hash=sha256:81037873b7bae3f566c1e04deef5076db6473c9c19013ef815ccc0cf27fec157 \
+    --hash=sha256:9d13c4216c455dfa35e4ef5421370d241b79371aa157a29ecc50b9bcbc4186c8 \
+    --hash=sha256:a8219b291715fdc7c5c326d5c7a1508fb148577c4cde4da3ef5b50d323aee3ea \
+    --hash=sha256:d01127a97a4d1075b1f9323bea108fdab72d16614c7c6b9dca5c69650660daec \
+    --hash=sha256:d0672edc16bed7dfc6965db85dfa12c47d3d336631c79fb10d3e67c14d15f4fd \
+    --hash=sha256:d69a07345d634305eec1669cf4068642231d9a61925b2d0003a6c6e38360a6a2 \
+    --hash=sha256:ec0919e12dcade861907df75e5d1e73bef85385bafcd05cb342e1af682c30f16 \
+    --hash=sha256:f3d624e3d8ac2c3a27cfbf0db240f13eae84682d129bd31f299d60f6912dc975
 certifi==2026.10.18 \
     --hash=sha256:73191c47aaa79da394e8fee2dbc2ec827432cab56311122c9e47abf79e390f62 \
     --hash=sha256:b9995d97b64d0431a5af837d8ca8cd6238104d1f319f04bd93ea43124d6c861e
@@ -322,6 +345,9 @@ dask==2026.8.0 \
 dask-image==2026.5.0 \
     --hash=sha256:acf86cd7f0f1e97804198d30b7cc931efd29f9dec86c65ec004b50405c3f5227 \
     --hash=sha256:ed6b462277e691b2c12b0890ba801a0f9a00cc1894b0aa71b195a7a1419b2b00
+docstring-parser==0.18.0 \
+    --hash=sha256:292510982205c12b1248696f44959db3cdd1740237a968ea1e2e7a900eeb2015 \
+    --hash=sha256:b3fcbed555c47d8479be0796ef7e19c2670d428d72e96da63f3a40122860374b
 docutils==0.22.4 \
     --hash=sha256:4db53b1fde9abecbb74d91230d32ab626d94f6badfc575d6db9194a49df29968 \
     --hash=sha256:d0013f540772d1420576855455d050a2180186c91c15779301ac2ccb3eeb68de
@@ -331,6 +357,62 @@ donfig==0.8.1.post1 \
 dpath==2.2.0 \
     --hash=sha256:34f7e630dc55ea3f219e555726f5da4b4b25f2200319c8e6902c394258dd6a3e \
     --hash=sha256:b330a375ded0a0d2ed404440f6c6a715deae5313af40bbb01c8a41d891900576
+ducc0==0.42.0 \
+    --hash=sha256:004dfc41e53faad136a3661f6b5547a3dcf7a4e53e0f54711500dcf8d4d251fc \
+    --hash=sha256:065c3173f7c59e3e2e3d03a8612befb68a24231d2b68d621620e31e1771976c2 \
+    --hash=sha256:139a5e766f6aca6e94d5cae35b2354803b07a67b9d6ce7837691a03dbbbe331d \
+    --hash=sha256:2582193bf03864a57db9a85ce43267e94f87ab3792871f954f470dca07c8fcdf \
+    --hash=sha256:25e9ff8560c1deceb9a9e74da92508e973dfefe6bfe45a2958e42d405f4f4c93 \
+    --hash=sha256:26168fc91337ab011f4370006bc84b2ff03bda9118482d90f33317deac280922 \
+    --hash=sha256:262d31f4db22d34ff94d6c38cbad17770885dab88826bd32ef4b69f1ddde5c70 \
+    --hash=sha256:28eb9806ffdd8d2869f1a0772c461775c12e82f408032afdafc760a4792089d0 \
+    --hash=sha256:2f57b03bbd055ddf4d88e1904c953565930af1c6e817876af67390c3e8657cbf \
+    --hash=sha256:409a4c9d33d005c778aaa87c83fd4b96f7150e5fdac501c3f1724aa347df12d5 \
+    --hash=sha256:49a5bf0926f35c7aacf6d36569cc8a957f96341d0bc5ff05eea1a61790d37ba1 \
+    --hash=sha256:4d7b867e7d6a58a8845f69509579c0ca3123a45d14a65ae4454c84f065b039c4 \
+    --hash=sha256:4db62d575646cd4ad3d8b372043ed9ea40f22ef5cdb60ee5406b6e498e4a5a53 \
+    --hash=sha256:4e11c59b53a43355b053aebb2a62ee16eebeed026575f7d216cf09d437ce52ef \
+    --hash=sha256:5279c4ee2deea52cd5ff409f606426ea46ab1abc0793a4648ca2f26f00ab8c8b \
+    --hash=sha256:591d0e29a7012f55a07dc1301a2347a78523d27b28540daf7368853127b54430 \
+    --hash=sha256:5f99fd99965796c9ff339d9b90a4b82f75942d6fd3176d2d5344086b09603d06 \
+    --hash=sha256:6109b5b419f6da2c8f8b925ddf8788d1e1d9e4ee56eea36fb7c7aeaad7829282 \
+    --hash=sha256:6f0b1908243766b57cda07eae6ce8223ee636aada7d27626b0ac64b9dd562287 \
+    --hash=sha256:747c2e2245d322511d62b0f5e828707593a307a024374be3598fc1230a39a6e8 \
+    --hash=sha256:74e029656d92b69e5fcb339a4417acf0b741a6dba52fe4fb077c0d4cd7ec859f \
+    --hash=sha256:790f7a0cc1205de185557aeb4a29a4336e2ce9c600edf6f37f1d37e2545186e2 \
+    --hash=sha256:8406f9ff61030533fe96fce89bf0e48beb58b69d39cdd54f83472b339049ad1b \
+    --hash=sha256:880cb4653d7788d0f19693a1cc2601bfd5e0008541eba3d63bd3915e0634026a \
+    --hash=sha256:88333752f3bc03b1b463fc80130e660a92892dae12d369b15a8642d92605ef30 \
+    --hash=sha256:8ce1dd32a2bb62dc17ff66a34dd22a797c9579bee5c9a28192c55a29698ba7c3 \
+    --hash=sha256:8e7bc70fb940179be6b3ce5672ca09c54e0db8ca5d17bbc41c9cfb6a8a1e3e40 \
+    --hash=sha256:97a4a8b2207bb073f2384362ddc2d98ae38cac05c9230ef89737d22c79dcb211 \
+    --hash=sha256:9ac49689597260acac422bd6dae1b691e93e3bd32a71adfee77548e219b55da8 \
+    --hash=sha256:9ebe7f8409a8e0ca131dd9371b60a98d0db65a140a8a0517d37c69206923275b \
+    --hash=sha256:9f489e2a837586a0894f8a290ef7057b6437b83d89d985137bb6433fd8385f1d \
+    --hash=sha256:a3545e8bc4e5e415b2239d37b3d861406a98cee2c6bab1b2148739d5101a2b64 \
+    --hash=sha256:a550bca79406366e665b6f9c8299a9fbec50be9b913b7151a94bedb1fb978166 \
+    --hash=sha256:a68f88a1ffbe4622aa81cf6e62c6062fb63309c495ea60f5c449bbb0e4ee140e \
+    --hash=sha256:a6ac6073d573d384ce8801dc545d5973e03885e8bfc11960ec8528ad85f841c6 \
+    --hash=sha256:ab594ccab4a6e13c1ee7247a44722f6d946027650851b76bbd8fb9e2529f95f2 \
+    --hash=sha256:ae7a5cf8da9a97f181f00ab0f5bf3db0b2afc292c88dc20665cbcdcb204e8136 \
+    --hash=sha256:b69849c351c928373e45388acf397850c066322d58f1e13bce316ec3fe16f27d \
+    --hash=sha256:b9be9aa72f3c217361fe5c44d00505f493055745dfa959a7d6667bdeb131bba5 \
+    --hash=sha256:bd4580511a0a02ca4082ad6265ad5892651b7ce8ee63a05d60f5429311e67297 \
+    --hash=sha256:be8a17f4fa457ac81987f1ec110b198a46e253fe98446ed568f012c10863695a \
+    --hash=sha256:c116714fe148599e8b32c933d10c7946cdd6b34172972bc0bb5b3a10fff5ccac \
+    --hash=sha256:c1a39f80eabf2f36eb43b14074c3945990531cba772fdd6f28dacbc762fa3678 \
+    --hash=sha256:c66e201c38c9c9e9cffa14f5795e417754fffee0535800df2db2027b2c2e3134 \
+    --hash=sha256:cf0ca0d6eab3190818a4e852390d9762e290e28fc7567589b2fe959e29d63156 \
+    --hash=sha256:dc441ed2a7acecc8a844212cf770d61a5cf39ae6840d1ec8e49702e4e69dafa7 \
+    --hash=sha256:df22eca1b1988c461b52d90f0711cb87cfe4658ececb7b55dd3e6e4a3eafdb38 \
+    --hash=sha256:e0ca52e6363413aa7137157d68fd096d51f55a61b2e2ce2e6807059894ace272 \
+    --hash=sha256:e33ae8bc83dca9c57e022202c4e8dcb56251b57aea14d6d17ad269aa9f2c8c94 \
+    --hash=sha256:e7a5f78a10d182afd87607907088f7666afff8f28b2e697a337e1b24bf198b46 \
+    --hash=sha256:ec5e36236ee4106252e6b977dadf80cf46aff45b954c3f92380f3a22f5dbef24 \
+    --hash=sha256:f213ddeeb7ed6b5fdcff5657d589867bb4c71052e13dd436bdd91d55dead8ce6 \
+    --hash=sha256:f4aade804b055b71d38670814344b5d219de83a8dfa5b20e34073400bb0f1a0d \
+    --hash=sha256:f892474cdced956a63699dd85aeaec4c03f0d3d48f3922caaf99b6b7557f86d3 \
+    --hash=sha256:fc76b0ecc2f9cd10662500bd62da0217af9eda6e755b050bf77bb19480a6de4b
 fastjsonschema==2.22.3 \
     --hash=sha256:8330c91b027dcf941efcb7b1f0998515ff95d177ea15bbabdfe8671965620901 \
     --hash=sha256:f670b443830b75aca3f00b75949efa20f4b2a80302ec7a21505c28dd54cffd43
@@ -1602,6 +1684,20 @@ python-casacore==3.8.1 \
 python-dateutil==4.0.0 \
     --hash=sha256:a5e246f79eb80475e691bf93862cead98decd8a498cf53ba0516fcdc0f50dc1c \
     --hash=sha256:d7295ff14fdc0f92f662100bfb6c551d160ca090f2939f1ec5b9794265c03f06
+pyuvdata==3.2.4 \
+    --hash=sha256:184c64b69b5282623d962119acf3444fff4261617420aaff5339d29aee4cd590 \
+    --hash=sha256:3cf9b4b0f140a92f452b190c2fdb37ea8b76bb5ebe21be89388f060608a6d743 \
+    --hash=sha256:44bdb3ac9068432acbfc4bfffc91a32e64b436242b0ee10599d490e9cca794af \
+    --hash=sha256:5ad66445d95a8023dbdc3a3bead37400eedc37a260a2e83ac00846af101745c2 \
+    --hash=sha256:8665f8cbe9b3afe90191af10e33db0e9f35d770c943898823d898a1b095eae23 \
+    --hash=sha256:bde07eacd0bf7ecf6a98990061f42f60145a394ae86075f944fb13646a242030 \
+    --hash=sha256:db812bd4a496f1442967e191af68ebaed878552c139880a5184cd735d580cc7f \
+    --hash=sha256:dbf0a36981866b5a3ed573513fac7a19ec4444a8641fdb1ba6b9db7b69149d02 \
+    --hash=sha256:e265397a20e10c08a939681b22ee0f86dfe912a83d840f95e1dabd27316c06e0 \
+    --hash=sha256:e5a12b8edc96222b20f42a2a8f9f023deda46d9aea8a78f960ba9ead94ed557f \
+    --hash=sha256:eb1ba434dbc552d7a96b4af97b490a0779b702afd5d4c5d0aad8fb90fadb7e8e \
+    --hash=sha256:efeb571baa8d028dfed4ab8bfcfd68670e0a457b4552d3b3f0671549b7a0a108 \
+    --hash=sha256:f7be6a6b1821b067ad41cef8d9eabc69dc4ee8498659561ca6a7ac8cd4165fd3
 pyyaml==6.0.3 \
     --hash=sha256:00c4bdeba853cc34e7dd471f16b4114f4162dc03e6b7afcc2128711f0eca823c \
     --hash=sha256:0150219816b6a1fa26fb4699fb7daa9caf09eb1999f3b70fb6e786805e80375a \
@@ -1679,6 +1775,13 @@ pyyaml==6.0.3 \
 radio-beam==0.3.10 \
     --hash=sha256:59a575defd656d815640f3ef481926be42e6630a1e6fab4a8f5ce63394e1dfb3 \
     --hash=sha256:d2214fb5f404016e8adcdf91fc3a2f556bd779ea4f9f38b872b0be712b47276a
+radler==1.2.0 \
+    --hash=sha256:0b37fbcc0c6664d0aafe96ca58fb2aab021a9c7f3ba004fd97ed501ac253f8b2 \
+    --hash=sha256:2bd41095508d9e895937f5e9f3b3115e8d06299d2f43203949b2c269a246c185 \
+    --hash=sha256:4b81a8345f8a8a33917e0f6f8a09c1ac1521d835f3b3d729b22ec59c6f3facee \
+    --hash=sha256:8153527f7120bd312bdab6cf3bc05ae27063d108119d46e0dd8a1243b81c1cd7 \
+    --hash=sha256:85a8ce7b354afefe56bcdc719017f8e9c56c9a2e4ce6e06b3994181d30132855 \
+    --hash=sha256:cc7b5d9c73062cd30a882f8161e1805b8a9ec2e4c71cc23da73445256215747d
 referencing==0.37.0 \
     --hash=sha256:381329a9f99628c9069361716891d34ad94af76e461dcb0335825aecc7692231 \
     --hash=sha256:44aefc3142c5b842538163acb373e24cce6632bd54bdb01b21ad5863489f50d8
@@ -1886,6 +1989,9 @@ scipy==1.17.1 \
 setuptools==84.2.1 \
     --hash=sha256:3ff8b3b5492a0aa66960f4419365a86b84e013070d4313e4d4a6894f5d64d6bc \
     --hash=sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2
+setuptools-scm==10.2.1 \
+    --hash=sha256:4fa7dd82cf8c800df59c9a288c90299b1657ff1ecfc3f5cc00287c5dbf5e27a9 \
+    --hash=sha256:b7c82f4102d389ee57dc66ccdb4f9b4bca3c40ba83b43f1f63d68ccd72db2580
 slicerator==1.1.0 \
     --hash=sha256:167668d48c6d3a5ba0bd3d54b2688e81ee267dc20aef299e547d711e6f3c441a \
     --hash=sha256:44010a7f5cd87680c07213b5cabe81d1fb71252962943e5373ee7d14605d6046
@@ -1898,6 +2004,12 @@ smmap==5.0.3 \
 snakemake==9.27.1 \
     --hash=sha256:cb8b9045c68d2d561520a92d78c8acb0e7383cd7958adde1efb68d97a0601a92 \
     --hash=sha256:f772714bb4133f836f0b5c3124ed70ef954c223aa034d6fcaf0282a4bbb98a5e
+snakemake-executor-plugin-slurm==2.8.0 \
+    --hash=sha256:97d931284b1452b6a7afd2f1b6d2002c278ce7a5e8f6a982dc77688817d30399 \
+    --hash=sha256:9b7fdb89261cee00a499d592f408d985ff64ae89916ece768d0506eb848ab58c
+snakemake-executor-plugin-slurm-jobstep==0.6.1 \
+    --hash=sha256:0ed2feaa88d1d64f35dc66b4990f131d3f151733edece90d5e952dec0e8f7feb \
+    --hash=sha256:120e122ee1317257bd9608a2a458527ad9fe4520aa1a86109e9ce2ac322321ef
 snakemake-interface-common==1.23.0 \
     --hash=sha256:43bb10102d07149f27787dfc65a7342b86ff772973e7f9ca4940c89cb412a11e \
     --hash=sha256:6ed14531a461417659364a0dd0acc51b786af4e26fc15cc5e00ff3d9fcaffacc
@@ -2011,6 +2123,9 @@ tzdata==2026.6 \
 urllib3==2.8.0 \
     --hash=sha256:0cf3cae568d36aa9576b28dfb35f11328f1cb974ca7647d9475ebb86c75ac6e3 \
     --hash=sha256:63bf2ead4c879426ebf22ef2a781eeb4aa3b4ae798a0435506f8687fd5bb9b63
+vcs-versioning==2.2.2 \
+    --hash=sha256:4ac4ded78720cdb4d0291ae58ace87e1e9201912e1023f3029c6cce5c9152cfb \
+    --hash=sha256:fe7fb216f8780a5516e7864a9333aacb1b70015b087a9be3918da76ef2760808
 wrapt==2.5.2 \
     --hash=sha256:01ace38a377198e0b981b027a46cbdb5502d0123bd39c1a0f60a83a5eab7698e \
     --hash=sha256:035cd71e2aadfc0ad366ab4785b49e62093370885ea4b527b61b308b7a92ff14 \
@@ -2123,4 +2238,9 @@ zipp==4.1.2 ; python_full_version < '3.12' \
     --hash=sha256:b30cb6cd253122169c47de245ca24a86bac2a5d3802ba15bf7ba6414eb9e144d \
     --hash=sha256:cf474b90b07ea932637e17c6b9479de2b2882900b0d311bdaf4f5c000a15a97f
 LOCK
-python -m pip --disable-pip-version-check --no-input install --no-deps --require-hashes --only-binary :all: -r "$lock"
+pip() {
+    python -m pip --disable-pip-version-check --no-input install --no-deps --require-hashes --only-binary :all: "$@"
+}
+# One package has no wheel (connection-pool, which Snakemake needs): it is built with the lock's own setuptools.
+pip -r "$build"
+pip --no-build-isolation --use-pep517 --no-binary connection-pool -r "$lock"

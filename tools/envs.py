@@ -11,6 +11,7 @@ with .venv/bin/python.
 """
 
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -19,29 +20,12 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0", "extra": ""}
-ARRAYS = [
-    "numpy",
-    "scipy",
-    "numba",
-    "pandas",
-    "pyarrow",
-    "h5py",
-    "matplotlib",
-    "threadpoolctl",
-    "psutil",
-    "pydantic",
-    "pyyaml",
-]
-SKY = ["python-casacore", "astropy", "reproject", "radio-beam"]
+CASA = {"casatools", "casatasks", "casadata", "casaconfig", "six"}
+ENGINE = {"snakemake", "snakemake-executor-plugin-slurm", "snakemake-interface-logger-plugins"}
+# What each family leaves out of the dependencies of `contimg[pipeline]`, which pyproject.toml declares.
 FAMILIES = {
-    "pipeline": (
-        "conversion, flagging, mosaics and what follows them",
-        [*ARRAYS, *SKY, "aoflagger", "mocpy", "astropy-healpix", "snakemake"],
-    ),
-    "casa": (
-        "calibration and imaging, which call CASA",
-        [*ARRAYS, *SKY, "aoflagger", "casatools", "casatasks", "casadata", "six"],
-    ),
+    "pipeline": ("conversion, flagging, mosaics and what follows them", CASA),
+    "casa": ("calibration and imaging, which call CASA", ENGINE),
 }
 
 YAML = """\
@@ -49,7 +33,6 @@ YAML = """\
 # What pip adds is in {family}.post-deploy.sh. WSClean comes from the machine; without it CASA tclean images.
 channels:
   - conda-forge
-  - nodefaults
 dependencies:
   - python =3.11
   - pip =={pip}
@@ -58,13 +41,31 @@ SCRIPT = """\
 #!/usr/bin/env bash
 # Made by tools/envs.py from requirements.lock. Do not edit. Snakemake runs it in the new environment.
 set -euo pipefail
+export PYTHONNOUSERSITE=1  # what the user has in ~/.local is not this environment's
 lock=$(mktemp)
-trap 'rm -f "$lock"' EXIT
+build=$(mktemp)
+trap 'rm -f "$lock" "$build"' EXIT
+cat >"$build" <<'LOCK'
+{build}
+LOCK
 cat >"$lock" <<'LOCK'
 {lock}
 LOCK
-python -m pip --disable-pip-version-check --no-input install --no-deps --require-hashes --only-binary :all: -r "$lock"
+pip() {{
+    python -m pip --disable-pip-version-check --no-input install --no-deps --require-hashes --only-binary :all: "$@"
+}}
+# One package has no wheel (connection-pool, which Snakemake needs): it is built with the lock's own setuptools.
+pip -r "$build"
+pip --no-build-isolation --use-pep517 --no-binary connection-pool -r "$lock"
 """
+
+
+def roots(left_out: set[str]) -> list[str]:
+    """What `contimg` and its extra `pipeline` depend on, but for some."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["pipeline"]]
+    wanted = [requirement for requirement in map(Requirement, lines) if requirement.name not in left_out]
+    return sorted({each.name for each in wanted if each.marker is None or each.marker.evaluate(PYTHON)})
 
 
 def locked() -> dict[str, str]:
@@ -79,9 +80,9 @@ def locked() -> dict[str, str]:
     return entries
 
 
-def closure(roots: list[str], lock: dict[str, str]) -> list[str]:
-    """The roots and all that they need, by the metadata of what is installed, sorted."""
-    found, todo = set(), [canonicalize_name(name) for name in roots]
+def closure(names: list[str], lock: dict[str, str]) -> list[str]:
+    """Packages and all that they need, by the metadata of what is installed, sorted."""
+    found, todo = set(), [canonicalize_name(name) for name in names]
     while todo:
         name = todo.pop()
         if name in found or name not in lock:
@@ -99,13 +100,14 @@ def rendered() -> dict[Path, str]:
     lock = locked()
     pip = Requirement(lock["pip"].split("\\")[0]).specifier
     files = {}
-    for family, (what, roots) in FAMILIES.items():
+    for family, (what, left_out) in FAMILIES.items():
         base = ROOT / "envs" / family
         files[base.with_suffix(".yaml")] = YAML.format(
             what=what, family=family, pip=str(pip).removeprefix("==")
         )
-        entries = "\n".join(lock[name] for name in closure(roots, lock))
-        files[base.with_suffix(".post-deploy.sh")] = SCRIPT.format(lock=entries)
+        entries = "\n".join(lock[name] for name in closure(roots(left_out), lock))
+        build = "\n".join(lock[name] for name in ("setuptools", "wheel") if name in lock)
+        files[base.with_suffix(".post-deploy.sh")] = SCRIPT.format(lock=entries, build=build)
     return files
 
 

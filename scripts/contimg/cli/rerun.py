@@ -39,6 +39,10 @@ def recipe(product: Path) -> list[str]:
         f"{shlex.quote(str(REPOSITORY / 'Snakefile'))} --cores 2 --force --configfile {shlex.quote(str(config))} "
         f"-- {shlex.quote(target)}"
     )
+    lines.append(
+        f"# with the environments of the rules instead of .venv: the same command with --sdm conda --conda-prefix "
+        f"{shlex.quote(str(REPOSITORY / '.conda'))}"
+    )
     lines += [
         f"# {name}: made with {version}, here {now.get(name, 'not installed')}"
         for name, version in then.items()

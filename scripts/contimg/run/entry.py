@@ -72,6 +72,7 @@ class Run:
         manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
         freeze(manifest, self.config, self.night)
         os.environ[MANIFEST_VARIABLE] = str(manifest)
+        os.environ["PYTHONNOUSERSITE"] = "1"  # jobs in environments of their own see no packages of ~/.local
         os.environ[provenance.CONFIGURATION_VARIABLE] = products.keep_configuration(
             self.config.model_dump(mode="json"), root
         )
