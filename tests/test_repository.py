@@ -229,6 +229,7 @@ def test_every_working_rule_starts_again_as_a_cluster_needs_it():
 
 
 LIBRARY = ROOT / "scripts" / "contimg"
+STAGES = ("publish", "variability", "photometry", "mosaic", "qa", "beam", "calibrate", "convert", "image")
 HEAVY = ("casacore", "casatasks", "casatools", "numba", "matplotlib", "scipy")
 LIGHT = ("contimg.cli.main", "contimg.night.night", "contimg.config.load")
 MOST_LINES = 460
@@ -249,7 +250,7 @@ def test_the_map_of_contributing_is_the_tree_on_disk():
 def test_a_rules_script_takes_its_job_from_its_stage():
     for path in sorted((ROOT / "scripts").glob("*_*.py")):
         jobs = re.findall(
-            r"^from contimg\.(\w+)\.(?:job|build|page|facts)\b", path.read_text(), flags=re.MULTILINE
+            r"^from contimg\.(\w+)\.(?:\w*job|build|page|facts)\b", path.read_text(), flags=re.MULTILINE
         )
         assert jobs or "contimg.registry" in path.read_text(), path.name
 
@@ -274,3 +275,23 @@ def test_what_every_run_imports_is_light(module):
         text=True,
     )
     assert said.stdout.split() == []
+
+
+def test_every_package_has_a_page_and_a_folder_of_tests():
+    aside = {"api", "client"}  # docs/service.md is theirs too
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} | aside
+    tests = {path.name for path in (ROOT / "tests" / "unit").iterdir()}
+    assert [name for name in packages() if name not in pages] == []
+    assert [name for name in packages() if name not in tests] == []
+
+
+def test_every_stage_has_its_options_and_its_job():
+    there = [stage for stage in STAGES if stage in packages()]
+    without = {"publish": {"options.py"}, "beam": {"options.py"}}  # what they do is not configured
+    missing = [
+        f"{stage}/{name}"
+        for stage in there
+        for name in ("options.py", "job.py")
+        if not (LIBRARY / stage / name).is_file() and name not in without.get(stage, set())
+    ]
+    assert missing == []
