@@ -29,7 +29,7 @@ from contimg.variability import kernel, search
 from contimg.variability.candidates import Rates, first_detection
 from contimg.variability.ese_options import EseOptions
 from contimg.variability.modes import common_modes
-from contimg.variability.nulls import fit_tail
+from contimg.variability.nulls import Tail, fit_tail
 from contimg.variability.series import Floats, Series
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,14 +45,19 @@ OPTIONS = EseOptions()
 
 @dataclass(frozen=True)
 class Size:
-    """How much is simulated: null epochs, events of each point, and of the headline."""
+    """How much is simulated: null epochs, events of each point and of the goals, and how many of those are replayed."""
 
     null_epochs: int
     events: int
     headline: int
+    replayed: int
 
 
-SIZES = {"standard": Size(3_050_000, 16, 120), "quick": Size(100_000, 8, 16)}
+SIZES = {
+    "standard": Size(3_050_000, 16, 120, 120),
+    "half": Size(3_050_000, 8, 48, 12),
+    "quick": Size(100_000, 8, 16, 8),
+}
 
 
 def series_of(options: SurveyOptions, events: list[Event | None]) -> Series:
@@ -176,7 +181,7 @@ def recall(
     known: tuple[Nulls, Rates],
     *,
     red: bool = True,
-    alerts: bool = False,
+    alerts: int = 0,
     threads: int = 1,
 ) -> Recall:
     """Simulate events and search for them."""
@@ -201,7 +206,7 @@ def recall(
         assert event is not None
         is_found, by_shape, row = found_event(found[s], event, OPTIONS, rates)
         total, shaped = total + is_found, shaped + by_shape
-        if by_shape and alerts:
+        if by_shape and len(fractions) < alerts:
             begin, end = event.span_mjd()
             first = first_detection(series, s, row, prior, rates, OPTIONS, threads=threads)
             fractions.append((first - begin) / (end - begin))
@@ -245,7 +250,7 @@ def headline(size: Size, known: tuple[Nulls, Rates], threads: int) -> Iterator[R
     for kind, depth, duration_d, snr, red in wanted:
         print(kind, depth, duration_d, snr, red, file=sys.stderr, flush=True)
         yield recall(
-            kind, depth, duration_d, snr, size.headline, known, red=red, alerts=True, threads=threads
+            kind, depth, duration_d, snr, size.headline, known, red=red, alerts=size.replayed, threads=threads
         )
 
 
@@ -315,11 +320,12 @@ def page(results: dict, points: list[Recall], heads: list[Recall]) -> str:
             lines.append(f"| {kind} | {snr:.0f} | " + " | ".join(cells) + " |")
     without = [p for p in points if p.kind in WITHOUT_U and p.depth == 0.3 and p.snr == 20.0]
     found, of = sum(p.found for p in without), max(sum(p.events for p in without), 1)
-    lines += [
-        "",
-        f"Types without a U ({', '.join(WITHOUT_U)}) of 30 % at 20 σ: {_share(found, of)} found.",
-        "",
-    ]
+    if without:
+        lines += [
+            "",
+            f"Types without a U ({', '.join(WITHOUT_U)}) of 30 % at 20 σ: {_share(found, of)} found.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -335,22 +341,13 @@ def _upper(count: int) -> float:
     return float(chi2.ppf(0.95, 2 * (count + 1)) / 2.0)
 
 
-def main() -> None:
-    """Measure, write tails, results and page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", choices=tuple(SIZES), default="standard")
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    size = SIZES[arguments.size]
-    null = nulls(size, arguments.threads)
+def measured_nulls(size: Size, threads: int, *, keep: bool) -> tuple[Nulls, Rates, dict]:
+    """Measure the false alarms; with `keep`, write the tails that the search ships and the results."""
+    null = nulls(size, threads)
     shape, deviation = fit_tail(null.shape, null.epochs), fit_tail(null.pair, null.epochs)
     rates = Rates((shape,), (deviation,))
-    known = (null, rates)
     results = {
         "made": f"{datetime.now(UTC):%Y-%m-%d}",
-        "size": arguments.size,
         "null_epochs": null.epochs,
         "null_curves": null.curves,
         "alarms": null.alarms(rates, OPTIONS),
@@ -362,14 +359,41 @@ def main() -> None:
             "deviation": np.sort(null.pair)[::-1][:20].tolist(),
         },
     }
-    print(json.dumps(results), file=sys.stderr, flush=True)
-    standard = arguments.size == "standard"
-    if standard:
+    if keep:
         stored = {"shape": asdict(shape), "deviation": asdict(deviation)}
         stored["log_prior"] = null.priors[20.0].log_prior.round(4).tolist()
         TAILS.write_text(json.dumps(stored) + "\n")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    return null, rates, results
+
+
+def main() -> None:
+    """Measure, write tails, results and page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=tuple(SIZES), default="standard")
+    parser.add_argument("--stage", choices=("all", "nulls", "recall"), default="all")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
+    if arguments.stage == "recall":
+        results = json.loads(RESULTS.read_text())
+        stored = json.loads(TAILS.read_text())
+        rates = Rates((Tail(**stored["shape"]),), (Tail(**stored["deviation"]),))
+        null = Nulls(results["null_epochs"], results["null_curves"], *(np.zeros(0),) * 3, {})
+        for snr in SNRS:
+            null.priors[snr] = search.learn(series_of(SurveyOptions(seed=90, n_sources=400, snr=snr), []))
+    else:
+        null, rates, results = measured_nulls(size, arguments.threads, keep=arguments.size != "quick")
+        if arguments.stage == "nulls":
+            return
+    known, standard = (null, rates), arguments.size != "quick"
     heads = list(headline(size, known, arguments.threads))
-    print([asdict(head) for head in heads], file=sys.stderr, flush=True)
+    results["headline"] = [asdict(head) for head in heads]
+    if standard:
+        RESULTS.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
+        PAGE.write_text(page(results, [], heads))
     points: list[Recall] = []
     for kind in TYPES:
         for snr in SNRS:
@@ -379,7 +403,7 @@ def main() -> None:
                     for depth in DEPTHS
                 ]
             print(kind, snr, file=sys.stderr, flush=True)
-        results["headline"], results["points"] = [asdict(h) for h in heads], [asdict(p) for p in points]
+        results["points"] = [asdict(p) for p in points]
         if standard:
             RESULTS.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
             PAGE.write_text(page(results, points, heads))

@@ -82,6 +82,11 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
                 for tile, reason in zip(rejected["tile"], rejected["reason"], strict=True)
             ),
         ]
+    lines += ["", "## Scattering events"]
+    lines += [
+        "Recall and false alarms of the search for extreme scattering events, measured by the same command:"
+    ]
+    lines += ["[ese_truth.md](ese_truth.md)."]
     return "\n".join([*lines, *(["", "## What failed", ""] + notes if notes else [])]) + "\n"
 
 

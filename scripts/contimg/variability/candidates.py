@@ -57,6 +57,8 @@ COLUMNS: dict[str, str] = {
 """Columns of `variability/ese_candidates.csv` and their meanings."""
 RIVALS = {STEP: "step", TREND: "trend", FLARE: "flare", SPIKE: "one bad epoch"}
 _REPLAYS = 16
+LEAST = 1e-3
+"""Least rate that is quoted, per 10⁶ source-epochs: millions of nulls tell nothing of one in 10⁹."""
 _MOST_LEVELS = 12
 
 
@@ -76,8 +78,8 @@ class Rates:
         return max(tail.per_million(pair) for tail in self.deviation)
 
     def per_million(self, statistic: float, pair: float) -> float:
-        """Rate of the more significant of the two, times two for having looked at two."""
-        return 2.0 * min(self.of_shape(statistic), self.of_deviation(pair))
+        """Rate of the more significant of the two, times two for having looked at two; at least `LEAST`."""
+        return max(2.0 * min(self.of_shape(statistic), self.of_deviation(pair)), LEAST)
 
 
 def summary(flux_jy: Floats, error_jy: Floats) -> dict[str, float]:

@@ -21,13 +21,20 @@ def find(tree: Path, mosaic: str) -> Path | None:
 
 
 def around(mjd: Sequence[float], begin: float, end: float, most: int = MOST) -> list[int]:
-    """Which epochs are shown: those of the event, and as many about it, evenly thinned out."""
+    """Which epochs are shown: those of the event first, then as many about it, each evenly thinned out."""
     times = np.asarray(mjd)
     length = max(end - begin, 1.0)
+    inside = np.nonzero((times >= begin) & (times <= end))[0]
     near = np.nonzero((times >= begin - 1.5 * length) & (times <= end + 1.5 * length))[0]
-    if len(near) > most:
-        near = near[np.unique(np.linspace(0, len(near) - 1, most).astype(int))]
-    return [int(k) for k in near]
+    beside = np.setdiff1d(near, inside)
+    shown = np.concatenate([_thinned(inside, most), _thinned(beside, most - min(len(inside), most))])
+    return sorted(int(k) for k in shown)
+
+
+def _thinned(places: np.ndarray, most: int) -> np.ndarray:
+    if len(places) <= most:
+        return places
+    return places[np.unique(np.linspace(0, len(places) - 1, most).astype(int))] if most else places[:0]
 
 
 def cutouts(
