@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from contimg.calibrate.average import CalibratorData
 
+MAX_FLUX_BIAS = 0.01
+"""Expected; a solution averaged over a subband has as much with a S/N ratio of 14."""
+
 
 def antenna_snr(data: CalibratorData) -> float:
     """Expected S/N ratio of one antenna's complex gain in one channel and hand over the transit.
@@ -39,6 +42,21 @@ def choose_width(snr: float, wanted: float, subbands: Sequence[slice]) -> int:
     whole = math.gcd(*(span.stop - span.start for span in subbands))
     widths = [width for width in range(1, whole + 1) if whole % width == 0]
     return next((width for width in widths if snr * math.sqrt(width) >= wanted), whole)
+
+
+def flux_bias(snr: float) -> float:
+    """By what part fluxes are too small with solutions of this S/N ratio: 1/s² by them, and by weights that follow."""
+    return 2.0 / snr**2 if snr > 0 else math.inf
+
+
+def too_noisy(bias: float) -> str | None:
+    """Why a transit of that bias is not good; None: it is small enough."""
+    if bias <= MAX_FLUX_BIAS:
+        return None
+    return (
+        f"the calibrator is too faint: noisy amplitudes would make fluxes {100 * bias:.1f} % too small, even on "
+        f"channels averaged over a subband (limit {100 * MAX_FLUX_BIAS:.0f} %)"
+    )
 
 
 def interpolate(

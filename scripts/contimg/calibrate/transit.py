@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from contimg.calibrate import depart
+from contimg.calibrate import channels, depart
 from contimg.calibrate.average import CalibratorData, average
 from contimg.calibrate.field import Field, find_neighbours
 from contimg.calibrate.model import DriftModel
@@ -188,6 +188,10 @@ def solve_transit(
         restore_names(table, cal_ms)
     n_channels = depart.flag_channels(out_dir / "BP", options.max_channel_departure)
     verdict = judge(data, meta, out_dir, options, refant.index)
+    width = solver.channels_averaged(data)
+    bias = channels.flux_bias(channels.antenna_snr(data) * width**0.5)
+    reasons = [reason for reason in (verdict.reason, channels.too_noisy(bias)) if reason]
+    verdict = replace(verdict, reason="; ".join(reasons) or None)
     title = f"{calibrator.name} in {meta.tile}: {'ok' if verdict.reason is None else verdict.reason}"
     plot_solutions(out_dir, phases, out_dir / "solutions.png", title=f"{title}; reference {refant.name}")
     return status(
@@ -208,7 +212,8 @@ def solve_transit(
             },
             "identity": identity,
             "n_time_bins": data.meta.n_times,
-            "bandpass_channels": solver.channels_averaged(data),
+            "bandpass_channels": width,
+            "expected_flux_bias": round(bias, 6) if np.isfinite(bias) else None,
             "departed": {"antennas": departed.reasons, "n_channels": n_channels},
             **verdict.metrics,
         },

@@ -21,6 +21,14 @@ def test_channels_are_averaged_as_far_as_the_signal_asks_for_and_not_beyond_a_su
     assert channels.choose_width(snr, 45.0, SUBBANDS) == width
 
 
+def test_a_transit_is_refused_where_noise_would_make_fluxes_wrong_by_a_per_cent():
+    # 1.0 Jy, 28 antennas: s = 6.9 in a channel, 39 on a channel of 48
+    assert channels.flux_bias(39.0) == pytest.approx(0.0013, rel=0.02)
+    assert channels.too_noisy(channels.flux_bias(39.0)) is None
+    assert "fluxes 2.0 % too small" in channels.too_noisy(channels.flux_bias(10.0))
+    assert channels.too_noisy(channels.flux_bias(0.0)) is not None
+
+
 def test_lines_within_subbands_come_back_exactly_and_steps_stay():
     place = np.arange(24.0)
     true = np.where(place < 12, 1 + 0.1j * place, 3 - 0.05 * place).astype(complex)
@@ -86,6 +94,10 @@ def test_weak_calibrators_bias_fluxes_by_noise_unless_channels_are_averaged(weak
     averaged = solve(truth, tmp_path / "averaged")
     assert single["metrics"]["bandpass_channels"] == 1
     assert averaged["metrics"]["bandpass_channels"] == 8
+    assert "too faint" in single["reason"]
+    assert averaged["metrics"]["expected_flux_bias"] == pytest.approx(
+        single["metrics"]["expected_flux_bias"] / 8, rel=0.01
+    )
     # s² = 11 baselines x 12 integrations x 7.9² / (2 x 13²) x |g|⁴, some 5²: fluxes are low by 1 / s² from the
     # solutions, less where strong antennas weigh most; an eighth of it on eight channels. The scale is known to
     # 13 / 7.9 / sqrt(66 x 12 x 64 x 2), 0.5 %.
