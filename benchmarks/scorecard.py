@@ -17,7 +17,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchlib import report, rivals, scorecard, skies, tile
+from benchlib import lightcurve_year, report, rivals, scorecard, skies, tile
 from benchlib.cost import Cost, measure
 
 from contimg.simulate.night import simulate
@@ -62,6 +62,8 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         "standard error: by drawing sources with replacement, of shares the binomial one.",
         "",
         *scorecard.table(scorecard.together(list(parts.values()))),
+        "",
+        *lightcurve_year.section(),
         "",
         "## Night by night",
     ]

@@ -12,7 +12,8 @@ rule lightcurves:
         page="variability/index.html",
     params:
         variability=CONFIG.variability.model_dump(mode="json"),
-        others=lambda wildcards, input: other_photometry(CONFIG.products, input),
+        # of `wildcards` alone: what follows from input is not compared with the last run's
+        others=lambda wildcards: other_photometry(CONFIG.products, NIGHT.photometry()),
         gave_up=lambda wildcards, output: frame.given_up(output.curves),
     log:
         "logs/lightcurves/all.log",

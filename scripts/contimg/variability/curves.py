@@ -27,7 +27,7 @@ from contimg.photometry.table import Column
 
 INDEX = "_index.parquet"
 RECENT = "recent.parquet"
-GROUP_ROWS = 8192
+GROUP_ROWS = 2048
 """Rows of a row group, about: as many whole sources as fit, at least one."""
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _F32, _INT = pa.float32(), pa.int32()
@@ -111,11 +111,11 @@ class Block:
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Rows as a DataFrame, text as strings."""
-    words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-    for name in words:
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, table[name].cast(pa.string()))
-    return table.to_pandas()
+    plain = [
+        pa.field(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(plain)).to_pandas(ignore_metadata=True)
 
 
 def block_of(table: pa.Table) -> Block:

@@ -125,7 +125,9 @@ def survey(tree: Path, paths: Sequence[str], pool: Executor) -> Survey:
     return Survey(pd.DataFrame(rows, columns=columns), sources.sort_values("source_id", ignore_index=True))
 
 
-def references(sources: pd.DataFrame, snr: float, most: int) -> npt.NDArray[np.bool_]:
+def references(
+    sources: pd.DataFrame, snr: float, most: int, most_rows: int = 2_500_000
+) -> npt.NDArray[np.bool_]:
     """Which sources set the scale: bright, mostly clean, at most so many in each piece of sky.
 
     Parameters
@@ -136,6 +138,8 @@ def references(sources: pd.DataFrame, snr: float, most: int) -> npt.NDArray[np.b
         Least mean signal to noise.
     most : int
         In half an hour of right ascension and 3° of declination: the brightest, counted in epochs too.
+    most_rows : int
+        With more measurements than this in all, fewer are taken in each piece, 10 at least: they are held in memory.
     """
     fit = (sources["snr"] >= snr) & (sources["clean"] >= 0.5)
     piece = np.floor(sources["ra_deg"] / 7.5).astype(int) * 100 + np.floor(sources["dec_deg"] / 3.0).astype(
@@ -143,5 +147,7 @@ def references(sources: pd.DataFrame, snr: float, most: int) -> npt.NDArray[np.b
     )
     worth = (sources["snr"] * np.sqrt(sources["rows"])).where(fit, -1.0)
     rank = worth.groupby(piece).rank(ascending=False, method="first")
+    by_rank = sources["rows"].where(fit, 0).groupby(rank).sum().cumsum()
+    most = min(most, max(int((by_rank <= most_rows).sum()), 10))
     chosen: npt.NDArray[np.bool_] = (fit & (rank <= most)).to_numpy()
     return chosen

@@ -29,7 +29,7 @@ from contimg.variability.spill import Spill, block_edges
 
 log = logging.getLogger(__name__)
 
-_SAMPLE_ROWS = 2_000_000
+_SAMPLE_ROWS = 500_000
 """Rows of sources that are no reference that the error model is fitted to, about."""
 _OF_SOURCE = ("source_id", "ra_deg", "dec_deg")
 _SPILLED = [column.name for column in photometry.COLUMNS if column.name not in (*_OF_SOURCE, "mosaic")]

@@ -48,7 +48,7 @@ class Spill:
         self.folder, self.edges = folder, edges
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._runs: list[pa.MemoryMappedFile] = []
+        self._runs: list[Path] = []
 
     def add(self, table: pa.Table) -> None:
         """Add rows."""
@@ -69,7 +69,7 @@ class Spill:
             for first, last in pairwise(bounds):
                 piece = table.take(pa.array(order[first:last])).combine_chunks()
                 writer.write_batch((piece.to_batches() or [nothing])[0])
-        self._runs.append(pa.memory_map(str(path)))
+        self._runs.append(path)
 
     def finish(self) -> None:
         """Write what still waits."""
@@ -78,7 +78,13 @@ class Spill:
 
     def read(self, block: int) -> pa.Table:
         """The rows of a block, sorted by source and time."""
-        batches = [pa.Table.from_batches([pa.ipc.open_file(run).get_batch(block)]) for run in self._runs]
-        table = pa.concat_tables(batches).unify_dictionaries().combine_chunks()
+        table = pa.concat_tables(map(_read, self._runs, [block] * len(self._runs)))
+        table = table.unify_dictionaries().combine_chunks()
         order = np.lexsort((table["mjd"].to_numpy(), table["code"].to_numpy()))
         return table.take(pa.array(order)).combine_chunks()
+
+
+def _read(run: Path, block: int) -> pa.Table:
+    """A block of a run: read, not mapped, so that memory holds no more than the block."""
+    with pa.OSFile(str(run)) as file:
+        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(block)])

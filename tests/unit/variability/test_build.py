@@ -15,6 +15,7 @@ from contimg.simulate.lightcurve_options import LightcurveOptions
 from contimg.simulate.lightcurves import Simulation
 from contimg.variability import curves, metrics, spill, tables
 from contimg.variability.build import build
+from contimg.variability.nights import references
 from contimg.variability.options import VariabilityOptions
 
 NIGHTS = LightcurveOptions(
@@ -221,3 +222,29 @@ def test_rejected_tables_alone_give_no_rows_and_their_reasons(tmp_path):
     built = build(tmp_path, tmp_path / "made", OPTIONS)
     assert built.metrics["sources"] == 0
     assert built.epochs["reason"].tolist() == ["qa: no"]
+
+
+def test_references_are_the_brightest_of_each_piece_and_fit_into_memory():
+    sources = pd.DataFrame(
+        {
+            "snr": np.linspace(100.0, 10.0, 60),
+            "clean": 1.0,
+            "rows": 1000,
+            "ra_deg": np.tile([121.0, 129.0], 30),
+            "dec_deg": 55.0,
+        }
+    )
+    assert references(sources, 20.0, 400).sum() == (sources["snr"] >= 20.0).sum()
+    assert references(sources, 20.0, 15).sum() == 30
+    few = references(sources, 20.0, 15, most_rows=25_000)
+    assert few.sum() == 24
+    assert sources["snr"][few].min() >= sources["snr"][~few].max()
+    assert references(sources, 20.0, 15, most_rows=1).sum() == 20
+
+
+def test_photometry_of_other_runs_is_told_by_its_state(tree):
+    paths = tables.listed(tree[0])
+    assert tables.state_of_others(tree[0], paths) == tables.state_of_others(
+        tree[0], [*paths, "photometry/x.parquet"]
+    )
+    assert tables.state_of_others(tree[0], paths[:-1]) != tables.state_of_others(tree[0], paths)
