@@ -12,6 +12,7 @@ import pandas as pd
 from contimg.core import names
 from contimg.core.products import write_json
 from contimg.registry.files import rebuild
+from contimg.variability import curves
 
 SOURCES = (("J083454.9+553421", 128.728753, 55.572500), ("J000001.0-000030", 0.004200, -0.008350))
 TILE = "2025-10-30T13:00:00"
@@ -107,7 +108,7 @@ def lightcurves(tree: Path, epochs: int = 20) -> pd.DataFrame:
     table.loc[table.index[3], "flux_jy"] = np.nan
     folder = tree / "variability"
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(folder / "lightcurves.parquet", index=False, row_group_size=epochs)
+    curves.write(folder / "lightcurves.parquet", whole(table))
     measures = [
         {
             "source_id": name,
@@ -131,6 +132,15 @@ def lightcurves(tree: Path, epochs: int = 20) -> pd.DataFrame:
     )
     (folder / "vetting.csv").write_text(f"source_id,status,notes\n{SOURCES[1][0]},dismissed,sidelobe\n")
     return table
+
+
+def whole(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with every column of light curves: what is not given is empty."""
+    empty = {"f": np.nan, "i": 0, "b": True}
+    missing = {
+        name: empty.get(column.dtype.kind, "") for name, column in curves.empty().items() if name not in table
+    }
+    return table.assign(**missing)[list(curves.NAMES)]
 
 
 def plain(path: Path) -> Any:

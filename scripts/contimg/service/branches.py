@@ -14,7 +14,7 @@ from typing import Any
 from contimg.core import names
 from contimg.night.night import Night
 
-STAGES = ("convert", "calibrate", "image", "qa", "mosaic", "photometry", "variability")
+STAGES = ("convert", "calibrate", "image", "qa", "mosaic", "photometry", "variability", "ese")
 _FIRST_TOUCHED = {
     "min_subbands": "convert",
     "flagging": "convert",
@@ -27,7 +27,12 @@ _FIRST_TOUCHED = {
     "mosaic": "mosaic",
     "photometry": "photometry",
     "variability": "variability",
+    "ese": "ese",
 }
+_CURVES = tuple(
+    f"variability/{name}"
+    for name in ("lightcurves.json", "lightcurves.parquet", "sources.parquet", "epochs.parquet", "index.html")
+)
 _OF_IMAGES = {"interpolate", "tables"}
 """Keys of `calibration` that say which tables an image takes, not how they are made."""
 
@@ -65,6 +70,11 @@ def upstream(night: Night, stage: int) -> Iterable[tuple[str, list[str]]]:
     if stage > STAGES.index("mosaic"):
         for mosaic in night.mosaics():
             yield f"{mosaic}/status.json", [mosaic]
+    if stage > STAGES.index("photometry"):
+        for table in [names.SOURCE_LIST, *night.photometry()]:
+            yield table, [table]
+    if stage > STAGES.index("variability"):
+        yield _CURVES[0], list(_CURVES)
 
 
 def link(main: Path, branch: Path, night: Night, changed: Mapping[str, Any]) -> int:

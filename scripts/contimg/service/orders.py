@@ -336,21 +336,29 @@ def _mosaic(body: bodies.MosaicBody, order: Order, place: Place) -> None:
     order.selection = {"start": first, "end": last, "mosaic_name": body.name}
 
 
+_NOT_YET = {
+    "coordinates": "the list of sources decides what is measured (photometry/sources.parquet)",
+    "normalize": "light curves are brought to one scale by all sources of an epoch",
+}
+
+
 def _photometry(body: bodies.PhotometryBody, order: Order, place: Place) -> None:
     _each(order, [*body.mosaics, *body.fits_paths], place.mosaic)
     if not order.items:
         raise InputError("mosaics: expected at least one, such as 2025-10-30/0830+55")
-    if body.coordinates:
-        order.extra["coordinates"] = [[at.ra_deg, at.dec_deg] for at in body.coordinates]
+    for name, why in _NOT_YET.items():
+        if getattr(body, name) or getattr(body.parameters, name, None):
+            order.ignored[name] = why
 
 
 def _ese(body: bodies.EseParameters, order: Order, place: Place) -> None:
     sigma = body.min_sigma if body.preset is None else PRESETS[body.preset]
-    _set(order, "variability", {"ese_sigma": sigma})
+    _set(order, "ese", {"min_sigma": sigma, "source_ids": body.source_ids})
+    if body.recompute:
+        _set(order, "ese", {"recompute": True})
     for source in dict.fromkeys(body.source_ids or ["all_sources"]):
         order.items.append((source, None))
         order.wanted[source] = source
-    order.extra["again"] = body.recompute
 
 
 def _publish(body: bodies.PublishBody, order: Order, place: Place) -> None:

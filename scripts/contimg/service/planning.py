@@ -81,6 +81,8 @@ def spanned(spec: Mapping[str, Any]) -> dict[str, str]:
     if kind == "convert" and "calibrator" not in spec["selection"]:
         windows = list(wanted)
         return {"start": min(w[0] for w in windows), "end": max(w[1] for w in windows)} if windows else {}
+    if kind == "ese-detect":  # no night: the curves there are, of whatever nights
+        return {"start": "1990-01-01T00:00:00", "end": "1990-01-02T00:00:00"}
     if kind in ("photometry", "publish"):
         dates = sorted(
             str(found.date).removesuffix("b") for path in wanted if (found := names.product_of(path))
@@ -179,15 +181,15 @@ def _known_mosaic(night: Night, path: str) -> str:
 def _photometry(item: Planned, wanted: Any, night: Night, spec: Mapping[str, Any], config: Config) -> None:
     window = night.window(_known_mosaic(night, wanted))
     date = names.mosaic_verdict(wanted, window.name).split("/")[1]
-    item.targets = [f"photometry/{date}/{window.name}.parquet"]
+    item.targets = [names.photometry(date, window.name)]
     item.sidecars = list(item.targets)
     item.log = f"logs/photometry_mosaic/{date}/{window.name}.log"
 
 
 def _ese(item: Planned, wanted: Any, night: Night, spec: Mapping[str, Any], config: Config) -> None:
     item.targets = ["variability/ese_candidates.csv"]
-    item.sidecars = list(item.targets)
-    item.log = "logs/ese_search.log"
+    item.sidecars = ["variability/ese_candidates.json"]
+    item.log = "logs/ese_search/all.log"
 
 
 def _publish(item: Planned, wanted: Any, night: Night, spec: Mapping[str, Any], config: Config) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from contimg.core.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd  # a second of the service's start: imported when a table is first read
 
@@ -43,14 +45,23 @@ class Sky:
 
     def __init__(self, products: Path) -> None:
         self._products = products
-        self._curves = _Kept(products / LIGHTCURVES, _Curves)
+        self._one = threading.Lock()
         self._sources = _Kept(products / SOURCES, _read_sources)
         self._candidates = _Kept(products / CANDIDATES, _read_csv)
 
     def curve(self, source: str) -> pd.DataFrame | None:
         """Rows of a source's light curve in order of time; None if there is no such source."""
-        curves = self._curves.get()
-        return None if curves is None else curves.of(source)
+        from contimg.variability.curves import INDEX, read_source
+
+        folder = self._products / LIGHTCURVES
+        if not (folder / INDEX).is_file():
+            return None
+        try:
+            with self._one:  # open files are kept, and Parquet's readers are for one thread
+                rows = read_source(folder, source)
+        except (InputError, OSError):  # made anew just now, or damaged
+            return None
+        return None if rows.empty else rows.sort_values("mjd", kind="stable")
 
     def measures(self, source: str) -> dict[str, Any] | None:
         """The row of a source in the table of measures."""
@@ -91,47 +102,17 @@ class Sky:
         if not path.is_file():
             return {}
         table = pd.read_csv(path, dtype=str, comment="#").fillna("")
-        status = "status" if "status" in table else "verdict"
-        if "source_id" not in table or status not in table:
+        source, status, notes = (
+            next((name for name in names if name in table), None)
+            for names in (("source_id", "source"), ("status", "state"), ("notes", "comment"))
+        )
+        if source is None or status is None:
             return {}
-        notes = table["notes"] if "notes" in table else pd.Series("", index=table.index)
+        said = table[notes] if notes is not None else pd.Series("", index=table.index)
         return {
-            str(source): (str(what), str(note))
-            for source, what, note in zip(table["source_id"], table[status], notes, strict=True)
+            str(name): (str(what), str(note))
+            for name, what, note in zip(table[source], table[status], said, strict=True)
         }
-
-
-class _Curves:
-    """The table of light curves: sorted by source, so that the statistics of its row groups find one."""
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        self._path = path
-        file = pq.ParquetFile(path)
-        column = file.schema_arrow.get_field_index("source_id")
-        self._last: list[str] = []
-        self._first: list[str] = []
-        for group in range(file.num_row_groups):
-            told = file.metadata.row_group(group).column(column).statistics
-            self._first.append(str(told.min) if told is not None and told.has_min_max else "")
-            self._last.append(str(told.max) if told is not None and told.has_min_max else "\U0010ffff")
-        file.close()
-
-    def of(self, source: str) -> pd.DataFrame | None:
-        import pyarrow.parquet as pq
-
-        groups = [
-            place
-            for place, (first, last) in enumerate(zip(self._first, self._last, strict=True))
-            if first <= source <= last
-        ]
-        if not groups:
-            return None
-        with pq.ParquetFile(self._path) as file:
-            table = file.read_row_groups(groups, use_threads=False).to_pandas()
-        rows = table[table["source_id"].astype(str) == source]
-        return None if rows.empty else rows.sort_values("mjd", kind="stable")
 
 
 class _Sources:

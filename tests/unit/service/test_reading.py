@@ -15,6 +15,7 @@ from builders import service_sky, service_trees
 from contimg.core import names
 from contimg.service.app import create
 from contimg.service.wire import iau_name
+from contimg.variability.curves import read_source
 
 FIRST, SECOND = (source[0] for source in service_sky.SOURCES)
 
@@ -109,8 +110,7 @@ def test_status_holds_what_the_batch_guide_promises(served):
 
 
 def test_light_curves_in_four_formats_hold_the_same(served):
-    table = pd.read_parquet(served[1].products / "variability/lightcurves.parquet")
-    mine = table[table.source_id == FIRST]
+    mine = read_source(served[1].products / "variability/lightcurves.parquet", FIRST)
     path = f"/api/sources/{FIRST}/lightcurve"
     told = get(served, path)
     assert [point["mjd"] for point in told["flux_points"]] == mine.mjd.tolist()
