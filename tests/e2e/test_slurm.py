@@ -23,7 +23,7 @@ CLUSTER = CLONE / "tests" / "slurm" / "cluster.sh"
 # The workflow is what is tested here, not the images: small ones, without models of other sources, that no gate stops.
 SMALL = (
     "calibration={find_neighbours: false}",
-    "imaging={quality_tier: development, sky_model: none, imsize: 512}",
+    "imaging={quality_tier: development, sky_model: none, imsize: 512, backend: wsclean}",
     "mosaic={stride_minutes: 60}",
     "qa={advisory: [rms, noise, dynamic_range, artefacts, reliability, beam, flags, weights]}",
 )

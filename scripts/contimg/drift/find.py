@@ -28,9 +28,9 @@ from scipy import ndimage
 
 from contimg.drift.data import AveragedI, StokesI
 from contimg.drift.fit import Fit, fit_data
+from contimg.drift.gridder import Gridder, Visibilities
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.state import FitOptions
-from contimg.ms.weights import SPEED_OF_LIGHT_M_S, UvPlane
 from contimg.sky.measure import PixelBeam, measure, peaks
 from contimg.sky.noise import local_rms
 from contimg.telescope.beam import PowerBeam
@@ -59,12 +59,6 @@ MAX_TRIES = 2
 """A peak that came out of so many fits without significance is not tried again: once may be for want of another source
 in the model."""
 IMAGE_ACCURACY = 1e-3  # of the gridder; the noise is far above it, and what is brighter is gone by then
-FLAT_RAD = 0.1
-"""Where the array is so flat that w, less its slant over u and v, turns a source at the edge of what is searched by no
-more than this (rms), the images are made without w: the source loses half of the square of it, 0.5 %, of its peak."""
-TO_GRIDDER = np.array([1.0, -1.0, 1.0])
-"""From the UVW of a set, V = exp(2πi (u l + v m + w (n - 1)) ν / c), to those of ducc0, whose sign is the opposite and
-whose w has another; l is turned round, so that x grows toward the west as in FITS images."""
 
 
 @dataclass(frozen=True)
@@ -235,80 +229,36 @@ def _count_near(found: pd.DataFrame, others: pd.DataFrame, header: Header) -> Ar
 
 
 class _DirtyImager:
-    """Dirty images of the residuals of data in memory, Briggs-weighted, by ducc0's gridder."""
+    """Dirty images of the residuals of data in memory, Briggs-weighted."""
 
     def __init__(self, data: AveragedI, search: Search, threads: int) -> None:
-        self.data, self.threads = data, threads
-        self.cell_rad = float(np.radians(abs(search.header["CDELT2"])))
-        self.size = int(search.header["NAXIS1"]), int(search.header["NAXIS2"])
-        meta = data.meta
-        self.cross = np.flatnonzero(meta.ant1 != meta.ant2)
-        uvw = np.concatenate([data.uvw(i)[self.cross] for i in range(meta.n_times)])
-        uvw[:, 2] += uvw[:, :2] @ [search.header.get(key, 0.0) for key in ("PV2_1", "PV2_2")]
-        self.uvw = uvw * TO_GRIDDER
-        self.wide = bool(self._turn_rad(search) > FLAT_RAD)
-        self.weights = self._briggs(search)
-        self.total = float(self.weights.sum(dtype=np.float64))
+        self.data = data
+        cell_rad = float(np.radians(abs(search.header["CDELT2"])))
+        rows, columns = np.nonzero(search.pb >= search.pb_limit)
+        x, y = columns - search.header["CRPIX1"] + 1, rows - search.header["CRPIX2"] + 1
+        self.gridder = Gridder(
+            Visibilities.residual(data),
+            search.header,
+            cell_rad=cell_rad,
+            robust=search.robust,
+            uvmin_klambda=search.uvmin_klambda,
+            farthest_rad=cell_rad * float(np.hypot(x, y).max(initial=0.0)),
+            accuracy=IMAGE_ACCURACY,
+            threads=threads,
+        )
         self.envelope = self._envelope(search.header)
 
     def residual(self, array: DriftArray, sources: pd.DataFrame) -> Array:
         """Image of the data less the sources, (ny, nx), Jy/beam."""
-        left = []
-        view = array.view(PointSources.from_table(sources)) if len(sources) else None
-        for i in range(self.data.meta.n_times):
-            vis = self.data.read(i)[0]
-            left.append((vis if view is None else vis - view.predict(i))[self.cross])
-        return self._image(np.concatenate(left), self.size)
-
-    def _image(self, vis: Array, size: tuple[int, int]) -> Array:
-        import ducc0
-
-        image = ducc0.wgridder.vis2dirty(
-            uvw=self.uvw,
-            freq=self.data.meta.freq_hz,
-            vis=vis,
-            wgt=self.weights,
-            npix_x=size[0],
-            npix_y=size[1],
-            pixsize_x=self.cell_rad,
-            pixsize_y=self.cell_rad,
-            epsilon=IMAGE_ACCURACY,
-            do_wgridding=self.wide,
-            nthreads=self.threads,
-        )
-        return np.ascontiguousarray(image.T) / np.float32(self.total)
-
-    def _turn_rad(self, search: Search) -> float:
-        """What w turns the phase of the farthest source that can be found by, rms, at the upper end of the band."""
-        rows, columns = np.nonzero(search.pb >= search.pb_limit)
-        x, y = columns - search.header["CRPIX1"] + 1, rows - search.header["CRPIX2"] + 1
-        farthest = self.cell_rad * float(np.hypot(x, y).max(initial=0.0))
-        w = float(np.sqrt(np.mean(self.uvw[:, 2] ** 2))) * self.data.meta.freq_hz[-1] / SPEED_OF_LIGHT_M_S
-        return float(2 * np.pi * w * (1 - np.sqrt(max(1 - farthest**2, 0.0))))
-
-    def _briggs(self, search: Search) -> Array:
-        meta = self.data.meta
-        scale = meta.freq_hz / SPEED_OF_LIGHT_M_S
-        fields = tuple(size * self.cell_rad for size in self.size)
-        longest = float(np.hypot(*self.uvw[:, :2].T).max() * scale.max())
-        plane = UvPlane.empty((fields[0], fields[1]), longest)
-        weights = np.concatenate([self.data.read(i)[1][self.cross] for i in range(meta.n_times)])
-        cells = []
-        for rows in np.array_split(np.arange(len(self.uvw)), meta.n_times):
-            u, v = (self.uvw[rows, axis, np.newaxis] * scale for axis in (0, 1))
-            weights[rows] *= np.hypot(u, v) >= 1e3 * search.uvmin_klambda
-            cells.append(plane.cells(u, v).astype(np.int32))
-            plane.add(cells[-1], weights[rows])
-        factor = plane.briggs(search.robust).astype(np.float32)
-        return weights * factor[np.concatenate(cells)]
+        return self.gridder.dirty(Visibilities.residual(self.data, array, sources).vis)
 
     def _envelope(self, header: Header) -> Array:
         """Highest sidelobe at each distance (whole pixels) from a source or farther, in units of its peak.
 
         Within the main lobe it is 1. The last entry stands for all that is farther than a quarter of the field.
         """
-        size = tuple(max(64, 2 * (n // 4)) for n in self.size)
-        psf = self._image(np.ones(self.weights.shape, np.complex64), (size[0], size[1]))
+        height, width = (max(64, 2 * (n // 4)) for n in self.gridder.shape)
+        psf = self.gridder.psf((height, width))
         ny, nx = psf.shape
         y, x = np.indices(psf.shape)
         dx, dy = x - nx // 2, y - ny // 2

@@ -18,6 +18,7 @@ import pandas as pd
 from contimg.drift.data import StokesI
 from contimg.drift.find import Search, find_sources
 from contimg.drift.fit import Fit
+from contimg.drift.gridder import Visibilities
 from contimg.drift.outside import remove_outside
 from contimg.drift.predict import DriftArray
 from contimg.drift.residual import plan_groups, write_residuals
@@ -57,12 +58,14 @@ class Rest:
     fit : Fit or None
         The sources that were taken out; None where nothing is bright.
     sets : tuple of Path
-        Measurement Sets of the residuals, to be imaged together.
+        Measurement Sets of the residuals, to be imaged together; none where they are kept in memory.
     outside : dict or None
         What `contimg.drift.outside.remove_outside` says of far sources; None where they were not looked for.
     selfcal : dict or None
         What `contimg.image.selfcal` did: ``search`` (a list, where the first rounds of the search left more than
         noise), ``phase``, ``amplitude``, ``departed`` with all sources; None where it was not asked for.
+    visibilities : Visibilities or None
+        The residuals, where they are kept in memory: all of them, without further averaging.
     reweighted : bool
         Whether flags and weights of the set are no longer those that it came with: where gains were taken out of it.
     """
@@ -72,6 +75,7 @@ class Rest:
     outside: dict[str, Any] | None = None
     selfcal: dict[str, Any] | None = None
     reweighted: bool = False
+    visibilities: Visibilities | None = None
 
 
 def take_out(
@@ -85,10 +89,11 @@ def take_out(
     known: pd.DataFrame | None = None,
     outside: bool = False,
     selfcal: str = "none",
+    in_memory: bool = False,
     threads: int = 1,
     log: Path,
 ) -> Rest:
-    """Find the bright sources of a calibrated tile, fit them, and write the data without them.
+    """Find the bright sources of a calibrated tile, fit them, and take them out of the data.
 
     Parameters
     ----------
@@ -110,6 +115,8 @@ def take_out(
     selfcal : str
         ``auto``: what gains have changed by since their transit is solved for with the sources that were found, and
         taken out of its DATA; ``phase``: their phases alone; ``none``. See `contimg.image.selfcal`.
+    in_memory : bool
+        Whether the residuals are returned, or written for an imager that reads Measurement Sets.
     threads : int
     log : Path
         CASA's log is appended.
@@ -150,9 +157,13 @@ def take_out(
             reweighted |= corrected.changed
             if corrected.changed:
                 found = find_sources(read(), search, known=found.table, **model) or found
+        table = None if found is None else found.table
+        if in_memory:
+            left = Visibilities.residual(data, array, table)
+            return Rest(found, (), report, steps or None, reweighted, left)
         radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
         groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)
-        sets = write_residuals(data, array, None if found is None else found.table, groups, folder)
+        sets = write_residuals(data, array, table, groups, folder)
     return Rest(found, tuple(sets), report, steps or None, reweighted)
 
 

@@ -76,8 +76,10 @@ def resolve_imaging(options: ImagingOptions, tiers: Mapping[str, Tier]) -> Imagi
 class ImagingOptions(Options):
     """How a tile is imaged. `auto` takes the quality tier's value, or follows from beam and field."""
 
-    backend: Literal["auto", "wsclean", "tclean"] = key(
-        "auto", "Imager: auto is WSClean where it is installed, CASA tclean otherwise."
+    backend: Literal["auto", "ducc0", "wsclean", "tclean"] = key(
+        "auto",
+        "Imager: ducc0 grids in memory, CLEAN is Radler's; auto is ducc0 where both are installed and the band is one "
+        "image, else WSClean where it is installed, else CASA tclean.",
     )
     quality_tier: Literal["development", "standard", "high_precision"] = key(
         "standard", "Row of config/quality_tiers.yaml that the keys left on auto take their values from."
@@ -155,6 +157,15 @@ class ImagingOptions(Options):
     rms_box_beams: Annotated[float, Field(ge=5), NUMBER] = key(
         30.0, "Side of the box in which the local rms is taken.", unit="synthesised beams"
     )
+
+    @model_validator(mode="after")
+    def _one_band_with_ducc0(self) -> Self:
+        if self.backend == "ducc0" and isinstance(self.channels_out, int) and self.channels_out > 1:
+            raise ValueError(
+                f"imaging.channels_out: found {self.channels_out} with imaging.backend=ducc0, which images the band as "
+                "one; write 1, or backend: wsclean"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mask_above_threshold(self) -> Self:

@@ -6,6 +6,7 @@ synthesised beam of the baselines, the averaging from the smearing it may cost.
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,8 +24,8 @@ from contimg.telescope.options import BeamOptions
 
 PIXELS_PER_BEAM = 3.0  # across the minor axis; fluxes of sources between pixels are then right to 0.3 %
 SIDEREAL_RATE = 1.0027379
-LOOP_GAIN = {"wsclean": 0.1, "tclean": 0.2}  # a component costs tclean a hundred times more
-MAX_MAJOR = 8
+LOOP_GAIN = {"ducc0": 0.1, "wsclean": 0.1, "tclean": 0.2}  # a component costs tclean a hundred times more
+MAX_MAJOR = {"ducc0": 16, "wsclean": 8, "tclean": 8}  # those of ducc0 take smaller steps, and cost a tenth
 PLAN_TIMES, PLAN_CHANNELS = (
     12,
     96,
@@ -38,7 +39,7 @@ class ImagingPlan:
     Attributes
     ----------
     backend : str
-        ``wsclean`` or ``tclean``.
+        ``ducc0``, ``wsclean`` or ``tclean``.
     nx, ny : int
         Pixels along right ascension and declination.
     cell_arcsec : float
@@ -120,10 +121,9 @@ def resolve(
     pattern = load_beam(beam or BeamOptions())
     said = resolve_imaging(options, load_tiers() if tiers is None else tiers)
     why = _origins(options, said)
-    backend = said.backend
+    backend: str = said.backend
     if backend == "auto":
-        backend = "wsclean" if shutil.which("wsclean") else "tclean"
-        why["backend"] = "wsclean is on PATH" if backend == "wsclean" else "wsclean is not on PATH"
+        backend, why["backend"] = available_backend(int(said.channels_out))
     fields_deg = field_of_view(meta, said.pb_limit, pattern)
     baselines = _baselines(meta)
     plane, sampled = _fill_plane(meta, baselines, np.radians(fields_deg), float(said.uvmin_klambda))
@@ -183,7 +183,7 @@ def resolve(
         niter=int(said.niter),
         gain=LOOP_GAIN[backend],
         mgain=float(said.mgain),
-        max_major=MAX_MAJOR,
+        max_major=MAX_MAJOR[backend],
         auto_mask=float(said.auto_mask),
         auto_threshold=float(said.auto_threshold),
         beam_arcsec=beam_arcsec,
@@ -191,6 +191,34 @@ def resolve(
         multiscale=said.multiscale is True,
         why=why,
     )
+
+
+def available_backend(channels_out: int = 1) -> tuple[str, str]:
+    """The imager that `auto` takes, and why: ducc0 with Radler where it can be, else WSClean, else CASA tclean.
+
+    Parameters
+    ----------
+    channels_out : int
+        Parts of the band cleaned jointly; the first does one.
+    """
+    if channels_out > 1:
+        reason = f"ducc0 images the band as one, not in {channels_out} parts"
+    else:
+        missing = [name for name in ("ducc0", "radler") if not _importable(name)]
+        if not missing:
+            return "ducc0", "ducc0 and radler can be imported"
+        reason = f"{' and '.join(missing)} cannot be imported"
+    if shutil.which("wsclean"):
+        return "wsclean", f"{reason}; wsclean is on PATH"
+    return "tclean", f"{reason}; wsclean is not on PATH"
+
+
+def _importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:  # not installed, or built for another machine
+        return False
+    return True
 
 
 def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float, float]:

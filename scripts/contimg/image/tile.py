@@ -22,6 +22,8 @@ from astropy.io.fits import Header
 from contimg.core import tables
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
+from contimg.drift.data import StokesI
+from contimg.drift.gridder import Visibilities
 from contimg.drift.residual import POLARISATION
 from contimg.drift.sources import COLUMNS
 from contimg.drift.subtract import restore
@@ -44,10 +46,14 @@ from contimg.telescope.options import BeamOptions
 
 if TYPE_CHECKING:
     from contimg.drift.fit import Fit
+    from contimg.image.ducc import Imager
     from contimg.sky.catalog import Catalog
 
 FOUND_SIGMA = 7.0  # sources circled in the picture and counted
 MEMORY_GB = 3.0
+
+SLANTED = ("ducc0", "tclean")
+"""Backends whose images are slanted along the array's plane."""
 _log = logging.getLogger(__name__)
 
 
@@ -115,6 +121,7 @@ def image_tile(
     """
     started = time.monotonic()
     meta = read_meta(ms)
+    in_memory = plan.backend == "ducc0"
     fields = (
         float(np.radians(plan.nx * plan.cell_arcsec / 3600)),
         float(np.radians(plan.ny * plan.cell_arcsec / 3600)),
@@ -126,7 +133,7 @@ def image_tile(
         fields_rad=fields,
         robust=plan.robust,
         uvmin_klambda=plan.uvmin_klambda,
-        weighted_hands=options.sky_model == "drift",
+        weighted_hands=in_memory or options.sky_model == "drift",
     )
     data = weighing()
     weighed = time.monotonic()
@@ -138,6 +145,7 @@ def image_tile(
         fitted, outside, selfcal = None, None, None
         sets: tuple[Path, ...] = (ms,)
         polarisation = "I"
+        left: Visibilities | None = None
         if options.sky_model == "drift":
             known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
             rest = skymodel.take_out(
@@ -150,9 +158,11 @@ def image_tile(
                 known=known,
                 outside=options.outside == "auto",
                 selfcal=options.selfcal,
+                in_memory=in_memory,
                 threads=threads,
                 log=log,
             )
+            left = rest.visibilities
             fitted, outside, selfcal = rest.fit, rest.outside, rest.selfcal
             sets, polarisation = rest.sets, POLARISATION
             if options.multiscale == "auto" and fitted is not None and fitted.n_resolved:
@@ -160,6 +170,9 @@ def image_tile(
                 plan = replace(plan, multiscale=True, why={**plan.why, "multiscale": why})
             if rest.reweighted:
                 data = weighing()
+        elif in_memory:
+            with StokesI(ms) as whole:
+                left = Visibilities.residual(whole)
         found = time.monotonic()
         beam_arcsec = data.beam_arcsec
         freq_hz = data.effective_freq_hz(meta.freq_hz)
@@ -167,7 +180,7 @@ def image_tile(
             meta,
             plan,
             axes=fitsimage.imager_axes(ms, meta),
-            slope=fitsimage.slant(ms, meta) if plan.backend == "tclean" else (0.0, 0.0),
+            slope=fitsimage.slant(ms, meta) if plan.backend in SLANTED else (0.0, 0.0),
             beam_arcsec=beam_arcsec,
             freq_hz=freq_hz,
             n_visibilities=data.n_visibilities,
@@ -175,7 +188,12 @@ def image_tile(
         header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
         pb = beam_map(header, meta, data.time_channel, pattern)
         imager = _Imager(sets, meta, work, beam_arcsec, threads, memory_gb, log, polarisation)
+        if left is not None:
+            from contimg.image.ducc import Imager
+
+            imager = replace(imager, ducc=Imager.of(left, header, plan, pb=pb, threads=threads, log=log))
         planes, clean, used, tries = _deconvolve(imager, plan, fitted)
+        del imager, left
     finally:
         _remove(rest_folder)
     imaged = time.monotonic()
@@ -263,9 +281,18 @@ class _Imager:
     memory_gb: float
     log: Path
     polarisation: str
+    ducc: Imager | None = None
 
-    def run(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
+    def run(self, plan: ImagingPlan, folder: Path) -> tuple[Planes, CleanRecord]:
         """Run the backend of a plan in an empty folder."""
+        if self.ducc is not None:
+            return self.ducc.run(plan, folder)
+        images, clean = self._run_program(plan, folder)
+        paths = (images.restored, images.residual, images.model, images.dirty)
+        planes = Planes(*(fitsimage.read_plane(path, plan, self.meta) for path in paths if path is not None))
+        return planes, clean
+
+    def _run_program(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
         if plan.backend == "wsclean":
             return wsclean.run(
                 self.sets,
@@ -304,11 +331,7 @@ def _deconvolve(
         folder = imager.work.with_name(f"{imager.work.name}.{attempt}")
         folder.mkdir()
         try:
-            images, clean = imager.run(used, folder)
-            paths = (images.restored, images.residual, images.model, images.dirty)
-            planes = Planes(
-                *(fitsimage.read_plane(path, used, imager.meta) for path in paths if path is not None)
-            )
+            planes, clean = imager.run(used, folder)
         finally:
             _remove(folder)
         restored = planes.restored

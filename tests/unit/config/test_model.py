@@ -259,7 +259,10 @@ def test_a_configuration_travels_as_json_and_comes_back():
         ),
         ({"imaging": {"robust": 7}}, "imaging.robust: found 7; write auto or a number from -2 to 2"),
         ({"imaging": {"robust": "nan"}}, "imaging.robust: found 'nan'; write auto or a number from -2 to 2"),
-        ({"imaging": {"backend": "aips"}}, "imaging.backend: found 'aips'; write auto, wsclean or tclean"),
+        (
+            {"imaging": {"backend": "aips"}},
+            "imaging.backend: found 'aips'; write auto, ducc0, wsclean or tclean",
+        ),
         (
             {"imaging": {"pb_limit": 0}},
             "imaging.pb_limit: found 0; write a number above 0 and below 1 [of peak]",

@@ -18,7 +18,7 @@ ARMS = (*range(1, 52, 4), *range(68, 103, 3))
 
 @pytest.fixture(
     scope="module",
-    params=[("drifted", "wsclean"), ("drifted", "tclean"), ("perfect", "wsclean")],
+    params=[("drifted", "ducc0"), ("drifted", "wsclean"), ("drifted", "tclean"), ("perfect", "wsclean")],
     ids=" ".join,
 )
 def imaged(request, tmp_path_factory):

@@ -107,13 +107,6 @@ def test_a_tile_without_baselines_to_image_is_rejected(tile):
         plan_for(tile[1], uvmin_klambda=50.0)
 
 
-def test_the_backend_is_what_is_installed(tile, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert resolve(tile[1].meta, ImagingOptions()).backend == "tclean"
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert resolve(tile[1].meta, ImagingOptions()).backend == "wsclean"
-
-
 def test_averaging_loses_what_it_may_and_no_more(tile):
     # 768 channels; the loss is computed anew from the array, naturally weighted: the plan's weighting counts long
     # baselines more, so that the bound holds with room

@@ -1,4 +1,4 @@
-"""Images against a known sky: every source at its place with its flux, with either imager.
+"""Images against a known sky: every source at its place with its flux, with each imager.
 
 An 8.8 Jy source 0.2 deg off axis and twelve of 0.3-1.7 Jy drift through the beam; 24 antennas, all gains 1. To be
 done in seconds the array is cut to 1.3 km: the beam is five times the full array's, and so are its pixels.
@@ -22,7 +22,7 @@ PRODUCTS = ("image.fits", "pbcor.fits", "pb.fits", "rms.fits", "png")
 
 @pytest.fixture(
     scope="module",
-    params=[("wsclean", 37.0), ("tclean", -5.0), ("wsclean", 70.0)],
+    params=[("ducc0", 37.0), ("ducc0", -5.0), ("wsclean", 37.0), ("tclean", -5.0), ("wsclean", 70.0)],
     ids=lambda p: f"{p[0]}{p[1]:+.0f}",
 )
 def imaged(request, tmp_path_factory):
