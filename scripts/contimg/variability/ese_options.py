@@ -56,10 +56,6 @@ class EseOptions(Options):
     pages: Annotated[int, Field(ge=0), NUMBER] = key(
         200, "Most candidates, the most significant first, that get a page of their own."
     )
-    notify: bool = key(
-        False,
-        "Tell of each new candidate, once, by the ways of `notify:`, as JSON in the shape of GCN's core schema.",
-    )
 
     @property
     def threshold_sigma(self) -> float:

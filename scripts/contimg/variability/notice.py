@@ -1,7 +1,7 @@
 """Notices of candidates, as JSON in the shape of GCN's core schema: one for each candidate, updated, never repeated.
 
 `variability/notices.json` holds them all. Its fields are those of the schema's core (identity, time, place,
-statistics); `alert_type` is `initial` until a notice has been sent, `update` where what is known has changed since, and
+statistics); `alert_type` is `initial` at first, `update` where what is known has changed since, and
 `retraction` where people dismissed the candidate.
 """
 
