@@ -44,7 +44,8 @@ rule photometry:
 
 rule ese:
     input:
-        NIGHT.up_to_candidates(),
+        NIGHT.up_to_lightcurves(),
+        [names.ESE_CANDIDATES] if NIGHT.measured else [],
 
 
 rule publish:

@@ -262,10 +262,6 @@ class Night:
         curves = [names.LIGHTCURVES, names.VARIABILITY] if self.measured else []
         return [*self.up_to_photometry(), *curves]
 
-    def up_to_candidates(self) -> list[str]:
-        """What `up_to_lightcurves` gives, and the candidates, where there is a list of sources."""
-        return [*self.up_to_lightcurves(), *([names.ESE_CANDIDATES] if self.measured else ())]
-
     def photometry(self) -> list[str]:
         """Photometry of the mosaics of the range; nothing where there is no list of sources."""
         tables = (
