@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from contimg.calibrate.transits import Transit, find_transits, rank, transit_mjd
+from contimg.calibrate.transits import Transit, find_transits, rank
 from contimg.config.model import Config
 from contimg.core import names
 from contimg.core.errors import ConfigError
 from contimg.index.build import build_index
 from contimg.index.retired import NOTHING, Retired, merge, records
 from contimg.index.tile import Index, LeftOut, Tile
-from contimg.mosaic.windows import Window, find_windows
+from contimg.mosaic.windows import Window
 from contimg.night.remains import settle
+from contimg.night.selection import in_range, midnight, round_transit, windows_of
 from contimg.sky.calibrators import Calibrator, read_calibrators
 
 
@@ -326,7 +326,7 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
     calibrators = read_calibrators(Path(config.calibrators))
     start, end = config.start_mjd, config.end_mjd
     if config.calibrator is not None:
-        day = names.mjd(_midnight(config.transit_date))
+        day = names.mjd(midnight(config.transit_date))
         round_it = (config.window_minutes or config.mosaic.width_minutes) / 1440.0
         start, end = day - round_it, day + 1.0 + round_it
     reach_days = (config.calibration.valid_hours + 2.0 * config.mosaic.width_minutes / 60.0) / 24.0
@@ -350,7 +350,7 @@ def _require_known(config: Config, left_out: Set[str]) -> None:
     if config.calibrator is not None:
         return
     unknown = [
-        tile for tile in config.exclude if _in_range(names.tile_mjd(tile), config) and tile not in left_out
+        tile for tile in config.exclude if in_range(names.tile_mjd(tile), config) and tile not in left_out
     ]
     if unknown:
         raise ConfigError(
@@ -363,11 +363,11 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: R
     tiles = {tile.name: tile for tile in index.tiles}
     transits = find_transits(index.tiles, calibrators, config.calibration, config.beam)
     if config.calibrator is not None:
-        selected, windows = _round_transit(config, index.tiles, calibrators)
+        selected, windows = round_transit(config, index.tiles, calibrators)
     else:
         # by their names, which are rounded: `start: NAME` includes the tile of that name, `end: NAME` does not
-        selected = [tile for tile in index.tiles if _in_range(names.tile_mjd(tile.name), config)]
-        windows = _windows(config, index.tiles, selected)
+        selected = [tile for tile in index.tiles if in_range(names.tile_mjd(tile.name), config)]
+        windows = windows_of(config, index.tiles, selected)
     needed = {name for window in windows for name in window.tiles} | {tile.name for tile in selected}
     candidates = {
         name: tuple(transit.cal_dir for transit in rank(tiles[name], transits, tiles, config.calibration))
@@ -376,7 +376,7 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: R
     return Night(
         tiles=tiles,
         selected=tuple(tile.name for tile in selected),
-        left_out=tuple(entry for entry in index.left_out if _in_range(names.tile_mjd(entry.tile), config)),
+        left_out=tuple(entry for entry in index.left_out if in_range(names.tile_mjd(entry.tile), config)),
         transits={transit.cal_dir: transit for transit in transits},
         candidates=candidates,
         windows={window.path: window for window in windows},
@@ -384,76 +384,3 @@ def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: R
         measured=config.has_sources,
         retired=gone,
     )
-
-
-def _midnight(day: str | None) -> datetime:
-    if day is None:
-        raise ConfigError("transit_date: expected a UTC date with `calibrator`; write for example 2025-10-30")
-    return datetime.fromisoformat(day)
-
-
-def _in_range(start_mjd: float, config: Config) -> bool:
-    after = config.start_mjd is None or start_mjd >= config.start_mjd
-    return after and (config.end_mjd is None or start_mjd < config.end_mjd)
-
-
-def _windows(config: Config, tiles: tuple[Tile, ...], selected: list[Tile]) -> list[Window]:
-    chosen = {tile.name for tile in selected}
-    if config.mosaic_name is not None:
-        return _named(config.mosaic_name, selected)
-    return [window for window in find_windows(tiles, config.mosaic) if chosen.intersection(window.tiles)]
-
-
-def _named(name: str, selected: list[Tile]) -> list[Window]:
-    if not selected:
-        return []
-    strips = sorted({names.strip_name(tile.dec_deg) for tile in selected})
-    if len(strips) > 1:
-        raise ConfigError(
-            f"mosaic_name: {name}: the range holds {len(strips)} strips (declinations {', '.join(strips)}); "
-            "narrow start and end to one of them"
-        )
-    middle = 0.5 * (selected[0].mid_mjd + selected[-1].mid_mjd)
-    path = names.window_dir(names.utc(middle).strftime("%Y-%m-%d"), name)
-    dec = names.strip_dec(selected[0].dec_deg)
-    names_of_tiles = tuple(tile.name for tile in selected)
-    span = selected[-1].mid_mjd - selected[0].mid_mjd
-    return [Window(path, name, None, dec, middle, names_of_tiles, 1440.0 * span)]
-
-
-def _round_transit(
-    config: Config, tiles: tuple[Tile, ...], calibrators: list[Calibrator]
-) -> tuple[list[Tile], list[Window]]:
-    """Tiles whose middle is within half a window of a calibrator's transit on a UTC date, and their mosaic."""
-    calibrator = next(entry for entry in calibrators if entry.name == config.calibrator)
-    instants = {tile.name: transit_mjd(tile, calibrator.ra_deg) for tile in tiles}
-    day = _midnight(config.transit_date).strftime("%Y-%m-%d")
-    crossed = [tile for tile in tiles if tile.holds(instants[tile.name])]
-    crossed = [tile for tile in crossed if names.utc(instants[tile.name]).strftime("%Y-%m-%d") == day]
-    if not crossed:
-        raise ConfigError(
-            f"calibrator: {calibrator.name} transits in no complete tile of {day}; `contimg tiles` lists what is there"
-        )
-    half_days = (config.window_minutes or config.mosaic.width_minutes) / 2880.0
-    windows, selected = [], {}
-    for centre in crossed:
-        instant, strip = instants[centre.name], names.strip_dec(centre.dec_deg)
-        members = [
-            tile
-            for tile in tiles
-            if names.strip_dec(tile.dec_deg) == strip and abs(tile.mid_mjd - instant) <= half_days
-        ]
-        selected.update({tile.name: tile for tile in members})
-        dated = names.dated(instant)
-        windows.append(
-            Window(
-                names.transit_dir(calibrator.name, dated),
-                f"{calibrator.name}_{dated}",
-                calibrator.ra_deg,
-                strip,
-                instant,
-                tuple(tile.name for tile in members),
-                2880.0 * half_days,
-            )
-        )
-    return sorted(selected.values(), key=lambda tile: tile.start_mjd), windows
