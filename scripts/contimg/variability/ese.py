@@ -165,16 +165,18 @@ def _known_until(series: Series, s: int, earlier: Scores | None) -> float:
 
 
 def merged(old: Floats, new: Floats) -> Floats:
-    """Put an earlier search's events and those of a later one, which looked at the last epochs only, together."""
-    events = [row for row in new if row[kernel.STATISTIC] >= AGAIN]
-    for row in old:
+    """Put an earlier search's events and those of a later one, which looked at the last epochs only, together.
+
+    Of two that overlap the more significant stays: the later search may fit another shape to the end of an old event.
+    """
+    events: list[Floats] = []
+    for row in sorted([*new, *old], key=lambda row: -row[kernel.STATISTIC]):
         apart = all(
             row[kernel.LAST] < other[kernel.FIRST] or row[kernel.FIRST] > other[kernel.LAST]
             for other in events
         )
         if row[kernel.STATISTIC] >= AGAIN and apart:
             events.append(row)
-    events.sort(key=lambda row: -row[kernel.STATISTIC])
     ends = [_end(rows) for rows in (new, old)]
     end = max(ends, key=lambda rows: rows[0][kernel.PAIR] if len(rows) else -1.0)
     together = np.zeros_like(new)
