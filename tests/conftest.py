@@ -48,3 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
     items.sort(key=lambda item: rank(group_of(item)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop where a worker does not know the groups: two workers would share a night, or the machine's SLURM."""
+    if hasattr(session.config, "workerinput") and getattr(session.config.option, "loadgroup", False):
+        lost = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        if lost:
+            raise pytest.UsageError(
+                f"{len(lost)} tests without a group, such as {lost[0]}: see tests/conftest.py"
+            )
