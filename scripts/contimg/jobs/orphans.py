@@ -40,11 +40,23 @@ def identity(attempt: int) -> dict[str, Any]:
         "boot": processes.boot(),
         "host": socket.gethostname(),
         "slurm_job": number if of_its_own else None,
-        "slurm_name": os.environ.get("SLURM_JOB_NAME") if of_its_own else None,
+        "slurm_name": _name_in_queue(number) if number is not None and of_its_own else None,
         "cluster": os.environ.get("SLURM_CLUSTER_NAME") if of_its_own else None,
         "run": os.environ.get(MANIFEST_VARIABLE),
         "attempt": attempt,
     }
+
+
+def _name_in_queue(number: str) -> str | None:
+    """What the queue calls a job; None where it does not say.
+
+    In a step, where Snakemake's jobs run, SLURM_JOB_NAME is the name of the program that srun started.
+    """
+    if shutil.which("squeue") is None:
+        return None
+    command = ["squeue", "--noheader", f"--jobs={number}", "--format=%j"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def enter_allocation() -> None:

@@ -62,22 +62,34 @@ def run_to_end(command: Sequence[str], cwd: Path) -> int:
         A signal came; the program has ended.
     """
     received: list[int] = []
-    child = subprocess.Popen(command, cwd=cwd, stdout=sys.stderr, start_new_session=True)
+    child: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        try:
-            os.killpg(child.pid, signal.SIGINT if len(received) == 1 else signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        _interrupt(child, signal.SIGINT if len(received) == 1 else signal.SIGKILL)
 
+    # Before the program starts: what a shell's background job ignores, its programs would ignore too.
     before = {number: signal.signal(number, pass_on) for number in ENDING}
     try:
+        child = subprocess.Popen(command, cwd=cwd, stdout=sys.stderr, start_new_session=True)
+        if received:  # while it started
+            _interrupt(child, signal.SIGINT)
         code = child.wait()
     finally:
-        processes.kill_session(child.pid)
+        if child is not None:
+            processes.kill_session(child.pid)
         for number, handler in before.items():
             signal.signal(number, handler)
     if received:
         raise Ended(received[0])
     return code
+
+
+def _interrupt(child: subprocess.Popen[bytes] | None, number: int) -> None:
+    """Send a signal to a program and all that it started; nothing if it has not begun, or is over."""
+    if child is None:
+        return
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return

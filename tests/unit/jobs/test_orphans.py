@@ -109,6 +109,16 @@ def test_the_allocation_that_a_run_stands_in_is_never_ended(tree, monkeypatch):
     assert orphans.identity(1)["slurm_job"] == "4712"
 
 
+def test_a_job_is_called_what_the_queue_calls_it_not_what_its_step_is_called(tree, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4712")
+    monkeypatch.setenv("SLURM_JOB_NAME", "python")  # srun calls a step after its program
+    monkeypatch.delenv("CONTIMG_ALLOCATION", raising=False)
+    tool(tree, monkeypatch, "squeue", "echo a1b2-c3")
+    assert orphans.identity(1)["slurm_name"] == "a1b2-c3"
+    tool(tree, monkeypatch, "squeue", "echo no answer >&2; exit 1")
+    assert orphans.identity(1)["slurm_name"] is None
+
+
 def test_a_slurm_number_that_is_another_job_by_now_is_left_alone(tree, monkeypatch):
     path = record(tree, slurm_job="7", slurm_name="a1b2-c3")
     tool(tree, monkeypatch, "squeue", "echo '7 somebody elses'")

@@ -58,10 +58,13 @@ def test_who_only_looks_keeps_nobody_from_starting(tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", code, str(lock)], env=env, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
+        started = 0
         for _ in range(50):
             with treelock.held(lock):
-                pass
+                started += 1
+        assert other.poll() is None  # it looked all the time
         other.kill()
+    assert started == 50
 
 
 def test_a_file_system_without_locks_or_a_tree_that_is_read_only_is_said_in_a_line(tmp_path, monkeypatch):
