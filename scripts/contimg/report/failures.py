@@ -128,7 +128,7 @@ def made_of(night: Night) -> Iterator[Made]:
         night.mosaic_verdicts,
         [names.SOURCE_LIST] * night.measured,
         night.photometry(),
-        [names.LIGHTCURVES] * night.measured,
+        [names.LIGHTCURVES, names.ESE_CANDIDATES] * night.measured,
         map(names.beam_dir, tiles),
         night.beams(),
         night.publication_records(),
