@@ -10,9 +10,9 @@ from typing import Any
 from contimg.core.apart import Fingerprints, fingerprints
 from contimg.core.digests import whole
 from contimg.core.errors import InputError
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
 
-STATUS = "status.json"
 MANIFEST = "manifest.json"
 AS_IT_WAS, NOT_RECORDED = "as it was", "not recorded"
 

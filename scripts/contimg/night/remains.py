@@ -13,10 +13,9 @@ from typing import Any
 
 from contimg.calibrate.transits import Transit
 from contimg.core import names
+from contimg.core.kinds import STATUS
 from contimg.index.retired import Retired
 from contimg.mosaic.windows import Window
-
-STATUS = "status.json"
 
 
 def settle(

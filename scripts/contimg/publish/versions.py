@@ -20,11 +20,11 @@ from typing import Any
 from contimg.core import names, provenance
 from contimg.core.digests import fingerprint, sha256
 from contimg.core.errors import InputError, Rejected
+from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, write_json
 from contimg.jobs.frame import ERROR_PREFIX
 
 MANIFEST = "manifest.json"
-STATUS = "status.json"
 VERDICT = "verdict.json"
 CONFIGURATION = "config.yaml"
 _VERSION = re.compile(r"v(\d+)(\.withdrawn\.json)?")

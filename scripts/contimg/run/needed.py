@@ -15,6 +15,7 @@ from contimg.config.model import Config
 from contimg.core import names
 from contimg.core.apart import Fingerprints
 from contimg.core.errors import ContimgError
+from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
 from contimg.index.tile import Tile
 from contimg.jobs.frame import ERROR_PREFIX
@@ -23,7 +24,6 @@ from contimg.publish.versions import damaged, digests, published_versions
 from contimg.qa.options import NOT_JUDGED_BY
 from contimg.qa.verdict import PASS
 
-STATUS = "status.json"
 SETTINGS: dict[str, tuple[str, ...]] = {
     "set": ("flagging",),
     "caltable": ("flagging", "calibration", "beam", "catalog", "catalog_table"),
