@@ -30,7 +30,7 @@ from contimg.simulate.lightcurve_options import LightcurveOptions
 from contimg.simulate.lightcurves import Simulation
 
 START = datetime(2025, 10, 1)  # noqa: DTZ001  a date, without a time
-RESULTS = Path(__file__).parent / "results" / "lightcurves.json"
+RESULTS = Path(__file__).parent / "results" / "variability" / "lightcurves.json"
 
 
 def make_photometry(tree: Path, n_sources: int, first: int, last: int) -> None:

@@ -34,7 +34,7 @@ from contimg.variability.series import Floats, Series
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "ese_truth.md"
-RESULTS = ROOT / "benchmarks" / "results" / "ese_truth.json"
+RESULTS = ROOT / "benchmarks" / "results" / "variability" / "ese_truth.json"
 TAILS = ROOT / "scripts" / "contimg" / "variability" / "ese_nulls.json"
 FIRST_MJD = 61000.0
 SNRS = (10.0, 20.0, 50.0)

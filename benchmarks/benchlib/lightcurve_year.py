@@ -15,7 +15,7 @@ from contimg.simulate.lightcurves import Mosaic, Simulation
 from contimg.variability import curves
 from contimg.variability.scale import BEAM_RADIUS_DEG
 
-RESULTS = Path(__file__).parents[1] / "results" / "lightcurve_year.json"
+RESULTS = Path(__file__).parents[1] / "results" / "variability" / "lightcurve_year.json"
 BEGIN, END = "<!-- lightcurves -->", "<!-- /lightcurves -->"
 SNR_EDGES = (5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, np.inf)
 _READ = [

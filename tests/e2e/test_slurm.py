@@ -49,6 +49,18 @@ def local(tiny_options, tmp_path_factory) -> Made:
     return make_night(tmp_path_factory.mktemp("local"), options, "mosaic", settings=SMALL)
 
 
+def bring_back(node: str) -> None:
+    """Give a node that went down to SLURM again, which refuses it as long as it has not done away with its jobs."""
+    words = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    end = time.monotonic() + PATIENCE_S
+    while (
+        asked := subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    ).returncode:
+        if time.monotonic() > end:
+            pytest.fail(f"{node} does not come back: {asked.stderr}{slurm('scontrol', 'show', 'node', node)}")
+        time.sleep(0.5)
+
+
 def through_slurm(made: Made, products: Path) -> list[str]:
     """The command of a night through SLURM; short jobs want to be asked soon."""
     words = ("--profile", "slurm", "mosaic", "--slurm-init-seconds-before-status-checks", "1")
@@ -101,7 +113,7 @@ def battered(local, cluster, tmp_path_factory) -> Battered:
             time.sleep(0.1)
         node = slurm("squeue", "--noheader", "--format=%N", "--job", lost["slurm_job"]).strip()
         slurm("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-        slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        bring_back(node)
         last.wait(PATIENCE_S)
     codes = (first.returncode, last.returncode)
     return Battered(products, second, orphan, lost, codes, (where / "last.txt").read_text())

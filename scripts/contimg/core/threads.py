@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 _VARIABLES = (
     "OMP_NUM_THREADS",
@@ -19,7 +20,9 @@ def limit(threads: int) -> None:
 
     Processes started later inherit it. A script may have imported numpy before: Snakemake gives the process of a
     script the variables of OpenMP and BLAS itself, and what is loaded only when a job is made (numba, ducc0) is not
-    there yet.
+    there yet. Where numba is there, its variable stays: it may not change once numba's threads have begun, and its
+    loops are held to their job's threads by `numba.set_num_threads`.
     """
     for name in _VARIABLES:
-        os.environ[name] = str(threads)
+        if name != "NUMBA_NUM_THREADS" or "numba" not in sys.modules:
+            os.environ[name] = str(threads)
