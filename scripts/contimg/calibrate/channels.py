@@ -19,6 +19,7 @@ from casacore import tables
 from numpy.typing import NDArray
 
 from contimg.calibrate.average import CalibratorData
+from contimg.ms.meta import MsMeta
 
 MAX_FLUX_BIAS = 0.01
 """Expected; a solution averaged over a subband has as much with a S/N ratio of 14."""
@@ -35,6 +36,28 @@ def antenna_snr(data: CalibratorData) -> float:
     baselines = float(np.median(number[number > 0])) if number.any() else 0.0
     channels = len(meta.freq_hz) * len(meta.correlations)
     return data.snr * math.sqrt(baselines / (2.0 * channels))
+
+
+def sefd_jy(data: CalibratorData, meta: MsMeta, apparent_jy: float) -> float:
+    """SEFD that the calibrator's flux gives a typical antenna: S √(2 B t n) / (S/N) of a baseline; NaN without signal.
+
+    B and t are those of the transit, n the hands, less what is flagged. A flux in the list that is too high
+    makes it too high by the same factor, whatever the gains are: between two transits it tells a wrong flux from gains
+    that changed.
+
+    Parameters
+    ----------
+    data
+        Averaged: its S/N ratio, measured against the weights.
+    meta
+        Of the set it is from: all integrations and channels.
+    apparent_jy
+        The calibrator's flux times beam, mean of the transit.
+    """
+    used = float(data.unflagged[data.unflagged > 0].mean()) if data.unflagged.any() else 0.0
+    band_hz = meta.channel_width_hz * len(meta.freq_hz)
+    samples = 2.0 * band_hz * float(meta.integration_s.sum()) * len(data.meta.correlations) * used
+    return apparent_jy * math.sqrt(samples) / data.snr if data.snr > 0 else math.nan
 
 
 def choose_width(snr: float, wanted: float, subbands: Sequence[slice]) -> int:

@@ -190,6 +190,7 @@ def solve_transit(
     verdict = judge(data, meta, out_dir, options, refant.index)
     width = solver.channels_averaged(data)
     bias = channels.flux_bias(channels.antenna_snr(data) * width**0.5)
+    sefd = channels.sefd_jy(data, meta, float(model.mean_apparent_jy[0]))
     reasons = [reason for reason in (verdict.reason, channels.too_noisy(bias)) if reason]
     verdict = replace(verdict, reason="; ".join(reasons) or None)
     title = f"{calibrator.name} in {meta.tile}: {'ok' if verdict.reason is None else verdict.reason}"
@@ -212,6 +213,7 @@ def solve_transit(
             },
             "identity": identity,
             "n_time_bins": data.meta.n_times,
+            "sefd_jy": round(sefd, 1) if np.isfinite(sefd) else None,
             "bandpass_channels": width,
             "expected_flux_bias": round(bias, 6) if np.isfinite(bias) else None,
             "departed": {"antennas": departed.reasons, "n_channels": n_channels},

@@ -12,6 +12,9 @@ That is only meant where φ is unambiguous: with a rms above `MAX_TURN_DEG` over
 used alone.
 An antenna whose amplitude departs by more than `MAX_CHANGE` from what the other good transits among the candidates
 found has a gain that nobody knows, and is left out, whether or not gains are interpolated (`contimg.calibrate.depart`).
+
+How the scales of two transits compare is recorded: the fluxes that one gives over the other's, and their SEFD. Gains
+that changed change the first alone; a calibrator whose flux is not what the list has changes both.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ class Between:
     metrics : dict
         For a sidecar: `weight` of the second table, `turn_deg` (rms φ), `n_changed` (antennas left out), or why there
         is no second table; `departed` (antennas that other transits contradict, by name) and `compared` (how many
-        other transits there were).
+        other transits there were); `scales`, of each other transit by name: `fluxes`, what it gives over what the best
+        gives, and `sefd`, its SEFD over the best's (None where a sidecar has none).
     """
 
     gains: Gains
@@ -85,7 +89,22 @@ def gains_of(candidates: Sequence[Path], meta: MsMeta, *, interpolate: bool) -> 
     gains = replace(gains, good=gains.good & ~departed[:, np.newaxis, :])
     chosen = _between(best, gains, others, meta, interpolate=interpolate)
     told = [meta.antenna_names[k] for k in np.flatnonzero(departed.any(axis=1))]
-    return replace(chosen, metrics={**chosen.metrics, "departed": told, "compared": len(others)})
+    scales = {path.name: scale(best, path, gains, other) for path, other in others.items()}
+    return replace(
+        chosen, metrics={**chosen.metrics, "departed": told, "compared": len(others), "scales": scales}
+    )
+
+
+def scale(best: Path, other: Path, gains: Gains, others: Gains) -> dict[str, float | None]:
+    """Fluxes and SEFD that another transit gives, over those that the best one gives."""
+    both = gains.good & others.good
+    ratio = np.where(both, np.abs(gains.at(0)) / np.abs(np.where(both, others.at(0), 1.0)), np.nan)
+    fluxes = float(nanmedian(ratio**2, axis=(0, 1, 2))) if both.any() else None
+    mine, theirs = (read_json(path / STATUS).get("metrics", {}).get("sefd_jy") for path in (best, other))
+    return {
+        "fluxes": None if fluxes is None else round(fluxes, 4),
+        "sefd": round(theirs / mine, 4) if mine and theirs else None,
+    }
 
 
 def _between(

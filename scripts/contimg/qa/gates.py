@@ -7,14 +7,15 @@ what was not looked at has not passed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
 from contimg.qa.options import QaOptions
+from contimg.qa.response import Response
 from contimg.qa.table import GATES, Row
 from contimg.qa.verdict import Gate, Limits, judge, not_evaluated
 
@@ -80,6 +81,10 @@ class ImageFacts:
         Flagged fraction of the cross-correlations; NaN where it is not known.
     weights : float
         From `contimg.gains.noise.uniformity`.
+    sefd_jy : float
+        Measured, of a typical antenna; NaN where it is not known.
+    transits : mapping
+        `scales` of `contimg.gains.between.Between`: other transits than the one whose solutions are used.
     """
 
     rms: float
@@ -90,7 +95,24 @@ class ImageFacts:
     beam: float
     flags: float
     weights: float
+    sefd_jy: float
     options: QaOptions
+    transits: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+    @property
+    def sefd(self) -> float | str:
+        """Measured SEFD over the configured one."""
+        if self.options.sefd_jy is None:
+            return "qa.sefd_jy is null"
+        return self.sefd_jy / self.options.sefd_jy
+
+    @property
+    def transit_scale(self) -> float | str:
+        """Largest difference of another transit's SEFD from that of the one in use."""
+        known = [scale["sefd"] for scale in self.transits.values() if scale.get("sefd")]
+        if not known:
+            return "no other good transit to compare with"
+        return max(abs(float(ratio or 1.0) - 1.0) for ratio in known)
 
     @property
     def dynamic_range(self) -> float | str:
@@ -174,14 +196,17 @@ class CatalogueFacts:
         return self._of(self.bright, lambda: max(mad_scatter(self._offsets[axis]) for axis in self._offsets))
 
 
-def held(facts: ImageFacts | CatalogueFacts | None, options: QaOptions) -> list[Gate]:
-    """Hold facts against their gates; None: there is no catalogue, and what was not looked at has not passed."""
-    of = "image" if isinstance(facts, ImageFacts) else "catalogue"
+_FACTS = {"image": ImageFacts, "catalogue": CatalogueFacts, "response": Response}
+
+
+def held(facts: ImageFacts | CatalogueFacts | Response | None, options: QaOptions, kind: str) -> list[Gate]:
+    """Hold facts against the gates of a kind of product; None: there is no catalogue, and nothing has passed."""
+    of = next((name for name, what in _FACTS.items() if isinstance(facts, what)), "catalogue")
     absent = "no reference catalogue: `catalog` is null"
     return [
         _gate(row, absent if facts is None else getattr(facts, row.name), options)
         for row in GATES
-        if row.of == of
+        if row.of == of and row.only in {"", kind}
     ]
 
 

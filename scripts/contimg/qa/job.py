@@ -17,6 +17,7 @@ from contimg.gains.noise import uniformity
 from contimg.qa import gates
 from contimg.qa import verdict as qa
 from contimg.qa.options import NOT_JUDGED_BY, QaOptions
+from contimg.qa.response import Response, at_beam, gradient, of_tables, of_verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,12 +87,12 @@ class _Judged:
 
     def _against_catalogue(
         self, seen: Seen, header: Header, rms: Plane
-    ) -> tuple[list[qa.Gate], pd.DataFrame]:
-        """Gates that need the catalogue, and the sources with what it has of them."""
+    ) -> tuple[gates.CatalogueFacts | None, pd.DataFrame]:
+        """What the catalogue says, and the sources with what it has of them."""
         from contimg.sky import crossmatch
 
         if self.catalog is None:
-            return gates.held(None, self.options), seen.sources
+            return None, seen.sources
         options = self.options
         ny, nx = rms.shape
         half_deg = 0.5 * math.hypot(nx * header["CDELT1"], ny * header["CDELT2"]) + FIELD_MARGIN_DEG
@@ -115,8 +116,12 @@ class _Judged:
         extra = pairs.set_index("found")[
             [name for name in pairs if name not in seen.sources and name != "found"]
         ]
-        facts = gates.CatalogueFacts(pairs, expected, asked, options)
-        return gates.held(facts, options), seen.sources.join(extra)
+        return gates.CatalogueFacts(pairs, expected, asked, options), seen.sources.join(extra)
+
+    def _held(self, *facts: gates.ImageFacts | gates.CatalogueFacts | Response | None) -> list[qa.Gate]:
+        """Every gate, in the order of the facts."""
+        judged = [gate for one in facts for gate in gates.held(one, self.options, self.kind)]
+        return qa.advise(judged, self.options.advisory)
 
     def _parameters(self) -> dict[str, Any]:
         return {
@@ -146,6 +151,7 @@ class QaTile(_Judged):
         folder = Path(self.directory)
         _, rms, header, seen = self._look(folder / f"{tile}.pbcor.fits", folder / f"{tile}.rms.fits")
         metrics = self._metrics(made["metrics"], header)
+        metrics["transits"] = made.get("parameters", {}).get("interpolated", {}).get("scales", {})
         facts = gates.ImageFacts(
             rms=metrics["rms_over_expected"],
             noise=_number(metrics["noise_over_weights"]),
@@ -155,22 +161,45 @@ class QaTile(_Judged):
             beam=header["BMAJ"] / header["BMIN"],
             flags=metrics["flag_fraction"],
             weights=_number(metrics["weight_uniformity"]),
+            sefd_jy=_number(metrics["sefd_jy"]),
             options=self.options,
+            transits=metrics["transits"],
         )
-        more, sources = self._against_catalogue(seen, header, rms)
-        judged = qa.advise([*gates.held(facts, self.options), *more], self.options.advisory)
+        against, sources = self._against_catalogue(seen, header, rms)
+        sources = at_beam(folder / f"{tile}.pb.fits", header, sources)
+        response = self._response(tile, sources, against, header)
         self._write_sources(sources, header)
         record = qa.record(
             self.directory,
             self.kind,
-            judged,
-            notes=told,
+            self._held(facts, against, response),
+            notes=[*told, *response.notes()],
             inputs=[self.directory],
             parameters=self._parameters(),
-            metrics={**metrics, "n_sources": len(sources), "n_negative": seen.n_negative},
+            metrics={
+                **metrics,
+                "n_sources": len(sources),
+                "n_negative": seen.n_negative,
+                "scale": None if response.scale is None else response.scale.to_json(),
+                "anchored": _anchored(tile, made.get("caltables", ())),
+            },
         )
         self._write(record)
         return _line(record)
+
+    def _response(
+        self, tile: str, sources: pd.DataFrame, against: gates.CatalogueFacts | None, header: Header
+    ) -> Response:
+        """Fluxes and places against the place in the beam: of one tile, only the catalogue can tell."""
+        if against is None:
+            return Response(None)
+        scale = of_tables(
+            {tile: sources}, min_snr=self.options.flux_snr, beam_arcsec={tile: 3600.0 * header["BMAJ"]}
+        )
+        bright = against.bright
+        where = sources.loc[bright["found"].to_numpy(int), ["x_pix", "y_pix"]]
+        placed = bright.assign(x_pix=where["x_pix"].to_numpy(), y_pix=where["y_pix"].to_numpy())
+        return Response(scale, gradient(placed, header))
 
     def _metrics(self, measured: Mapping[str, Any], header: Header) -> dict[str, Any]:
         """What was measured when the image was made, and what noise it should have."""
@@ -223,7 +252,7 @@ class QaMosaic(_Judged):
         shares = np.array([tile["weight"] for tile in used])
         of_tiles = {
             name: _weighted([tiles[tile["path"]]["metrics"][name] for tile in used], shares)
-            for name in ("rms_over_expected", "noise_over_weights", "flag_fraction")
+            for name in ("rms_over_expected", "noise_over_weights", "flag_fraction", "sefd_jy")
         }
         own = robust_rms((image / rms).ravel())
         facts = gates.ImageFacts(
@@ -235,16 +264,17 @@ class QaMosaic(_Judged):
             beam=header["BMAJ"] / header["BMIN"],
             flags=of_tiles["flag_fraction"],
             weights=uniformity(shares),
+            sefd_jy=of_tiles["sefd_jy"],
             options=self.options,
         )
-        more, sources = self._against_catalogue(seen, header, rms)
-        judged = qa.advise([*gates.held(facts, self.options), *more], self.options.advisory)
+        against, sources = self._against_catalogue(seen, header, rms)
+        response = self._response([tiles[tile["path"]] for tile in used])
         self._write_sources(sources, header)
         record = qa.record(
             self.directory,
             self.kind,
-            judged,
-            notes=_shared_notes([tiles[tile["path"]] for tile in used]),
+            self._held(facts, against, response),
+            notes=[*_shared_notes([tiles[tile["path"]] for tile in used]), *response.notes()],
             inputs=[self.directory],
             parameters=self._parameters(),
             metrics={
@@ -255,10 +285,21 @@ class QaMosaic(_Judged):
                 "n_sources": len(sources),
                 "n_negative": seen.n_negative,
                 "mid_mjd": made["metrics"]["mjd_mean"],
+                "scale": None if response.scale is None else response.scale.to_json(),
             },
         )
         self._write(record)
         return _line(record)
+
+    def _response(self, records: Sequence[Mapping[str, Any]]) -> Response:
+        """The same sources in the mosaic's tiles: their verdicts' tables."""
+        paths = {read_json(Path(path))["product"]: Path(path) for path in self.tile_verdicts}
+        told = [record for record in records if record["product"] in paths]
+        return Response(
+            of_verdicts(
+                [(record, paths[record["product"]]) for record in told], min_snr=self.options.flux_snr
+            )
+        )
 
 
 def _line(record: Mapping[str, Any]) -> str:
@@ -270,6 +311,11 @@ def _line(record: Mapping[str, Any]) -> str:
         if record["reason"]
         else f"{len(asked)} of {len(said)} gates passed"
     )
+
+
+def _anchored(tile: str, caltables: Sequence[str]) -> bool:
+    """Whether a tile holds the transit that its solutions are from."""
+    return any(Path(path).parent.name.startswith(f"{tile}_") for path in caltables[:1])
 
 
 def _number(value: float | None) -> float:

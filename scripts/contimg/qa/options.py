@@ -30,7 +30,7 @@ class QaOptions(Options):
     """When a tile or a mosaic is good enough to go on: the limits of its gates (docs/qa.md)."""
 
     advisory: Annotated[tuple[GateName, ...], BeforeValidator(values.listed)] = key(
-        (),
+        ("transit_scale",),
         "Gates that are evaluated and told but stop nothing.",
         expects="names of gates such as [artefacts, beam]",
         example=["artefacts"],
@@ -84,6 +84,27 @@ class QaOptions(Options):
         "Gate weights: (Σw)² / (N Σw²) over the integrations and channels of a tile, or the tiles of a mosaic; 1 if "
         "all weigh the same. Below 0.3 a few of them are the image.",
     )
+    sefd_jy: Positive | None = key(
+        6500.0,
+        "System equivalent flux density that an antenna should have; null: gate sefd is not evaluated.",
+        unit="Jy",
+        example=6500.0,
+    )
+    min_sefd_ratio: Positive = key(
+        0.6,
+        "Gate sefd: measured SEFD over sefd_jy. Lower than any receiver has, it says that fluxes are too low.",
+    )
+    max_sefd_ratio: Positive = key(
+        1.6,
+        "Gate sefd, upper limit: fluxes too high, or receivers too noisy. The Galactic plane adds up to a half, at "
+        "most of its places a tenth.",
+    )
+    max_transit_scale: Positive = key(
+        0.06,
+        "Gate transit_scale: difference of the SEFD of another transit from the one whose solutions a tile uses. It is "
+        "that of their calibrators' listed fluxes; a transit in the Galactic plane differs by up to a half. With "
+        "a catalogue flux_ratio says which one is wrong.",
+    )
     detection_snr: Sigmas = key(5.0, "A source counts as detected above this.", unit="σ")
     completeness_snr: Sigmas = key(
         10.0,
@@ -111,9 +132,11 @@ class QaOptions(Options):
         unit="arcsec",
     )
     min_flux_ratio: Positive = key(
-        0.9, "Gate flux_ratio: median of measured over catalogue flux. The goal is 0.98 to 1.02."
+        0.95,
+        "Gate flux_ratio: median of measured over catalogue flux. The goal is 0.98 to 1.02; surveys agree to 3 %, and "
+        "the median of a tile's sources, of which some vary, is good to 2 %.",
     )
-    max_flux_ratio: Positive = key(1.1, "Gate flux_ratio, upper limit.")
+    max_flux_ratio: Positive = key(1.05, "Gate flux_ratio, upper limit.")
     max_flux_scatter: Positive = key(
         0.2,
         "Gate flux_scatter: robust scatter of the ratio beyond the errors of both. Sources that vary, spectra and "
@@ -136,6 +159,30 @@ class QaOptions(Options):
         0.3, "Gate position_scatter: robust scatter about that median along either axis.", unit="beam"
     )
 
+    max_beam_slope: Positive = key(
+        0.01,
+        "Gate beam_slope: error of the power beam at half power that is certain at 3 σ, from the flux of sources at "
+        "different places in the beam. A dish of 4.43 m taken for 4.65 m makes 0.066.",
+        unit="of power",
+    )
+    max_pointing_deg: Positive = key(
+        0.01,
+        "Gate pointing: by how much the dishes certainly (3 σ) point beside what is stated, north or east, from fluxes "
+        "over the catalogue's. 0.01 deg is 1 % of the power at half power.",
+        unit="deg",
+    )
+    max_tile_scale: Positive = key(
+        0.02,
+        "Gate tile_scale of a mosaic: by how much the fluxes of one of its tiles certainly (3 σ) differ from those of "
+        "the same sources in the others.",
+    )
+    max_position_gradient: Positive = key(
+        0.1,
+        "Gate position_gradient: change of the offset from the catalogue over a degree of the field, along either axis "
+        "of the beam, that is certain at 3 σ.",
+        unit="beam/deg",
+    )
+
     injection_minutes: Annotated[float, Field(gt=0, le=1440), NUMBER] | None = key(
         120.0,
         "Known faint sources are put into the data of every tile whose right ascension holds a multiple of this, the "
@@ -149,7 +196,7 @@ class QaOptions(Options):
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> Self:
-        for what in ("noise_ratio", "flux_ratio"):
+        for what in ("noise_ratio", "flux_ratio", "sefd_ratio"):
             low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
             if low >= high:
                 raise ValueError(

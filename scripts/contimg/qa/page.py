@@ -16,7 +16,7 @@ from contimg.core import names
 from contimg.core.html import document, folded, rows_table
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
-from contimg.qa import night, verdict
+from contimg.qa import night, scale_page, verdict
 from contimg.qa import plots as qa_plots
 
 GATE_MARKS = {verdict.PASS: "✓", verdict.FAIL: "✗", verdict.NOT_EVALUATED: "–"}
@@ -49,12 +49,14 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
         Sources above this are compared with the catalogue.
     """
     text, well = night.headline(facts)
+    scale = scale_page.of_night(facts["tiles"], tree, flux_snr)
     tables = [_table(tree / tile["sources"]) for tile in facts["tiles"] if tile["gates"]]
     body = [
         f"<h1>Night {escape(facts['date'])}</h1>",
         f'<p class="verdict {"yes" if well else "no"}">{escape(text)}</p>',
         "<dl>",
         *(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in numbers(facts, tables, flux_snr)),
+        f"<dt>Scale</dt><dd>{escape(scale_page.summary(scale))}</dd>",
         "</dl>",
         "<h2>Mosaics</h2>",
         _mosaics(facts["mosaics"]),
@@ -66,6 +68,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
     ):
         if png is not None:
             body += [f"<h2>{title}</h2>", picture(png, title)]
+    body += scale_page.section(scale, facts["tiles"])
     body += _most_flagged(facts["tiles"], tree)
     body += _injections(facts["injections"])
     body += _photometry(facts["photometry"])

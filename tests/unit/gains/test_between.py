@@ -116,3 +116,20 @@ def test_one_transit_stands_alone_where_the_other_is_missing_or_not_wanted(candi
     assert "other side" in alone.metrics["alone"]
     unwanted = calbetween.gains_of(candidates, Meta, interpolate=False)
     assert [path.name for path in unwanted.tables] == ["before"]
+
+
+@pytest.mark.parametrize(("power", "sefd"), [(0.92, 1.0), (1 / 1.08, 1.08)])
+def test_the_scale_between_two_transits_tells_gains_that_changed_from_a_flux_that_is_wrong(
+    tmp_path, power, sefd
+):
+    # an array that lost 8 % of its power has the same SEFD; a calibrator listed 8 % too bright makes gains too small
+    # and the SEFD too high by as much
+    first = solved(START)
+    second = Gains(first.steady * np.sqrt(power), first.good, first.times_mjd_s, first.varying)
+    for name, value in (("a", 6500.0), ("b", 6500.0 * sefd)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "status.json").write_text(json.dumps({"metrics": {"sefd_jy": value}}))
+    found = calbetween.scale(tmp_path / "a", tmp_path / "b", first, second)
+    assert found == {"fluxes": pytest.approx(1 / power, abs=1e-3), "sefd": pytest.approx(sefd, abs=1e-3)}
+    (tmp_path / "b" / "status.json").write_text(json.dumps({"metrics": {}}))
+    assert calbetween.scale(tmp_path / "a", tmp_path / "b", first, second)["sefd"] is None

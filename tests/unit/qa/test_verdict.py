@@ -16,7 +16,7 @@ from contimg.qa.gates import confusion_jy, excess_scatter, expected_rms_jy, reli
 from contimg.qa.job import QaMosaic
 from contimg.qa.options import QaOptions
 from contimg.qa.sources import COLUMNS
-from contimg.qa.table import NAMES
+from contimg.qa.table import GATES
 from contimg.sky.catalog import Catalog
 
 SKY = sky()
@@ -35,8 +35,14 @@ def failed(record):
 
 
 def test_a_good_tile_passes_every_gate(tmp_path):
-    record = judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path))
-    assert set(record["gates"]) == set(NAMES)
+    where = tile(tmp_path, SKY)
+    state = read_json(where / "status.json")
+    state["parameters"] = {
+        "interpolated": {"scales": {"t_b": {"fluxes": 1.03, "sefd": 1.01}, "t_c": {"sefd": None}}}
+    }
+    write_json(where / "status.json", state)
+    record = judged(where, catalog=catalogue(tmp_path))
+    assert set(record["gates"]) == {row.name for row in GATES if row.only != "mosaic"}
     assert set(verdicts(record).values()) == {qa.PASS}
     assert (record["verdict"], record["status"], record["reason"]) == (qa.PASS, "ok", None)
     assert record["notes"] == []
@@ -50,6 +56,7 @@ def test_without_a_catalogue_its_gates_are_not_evaluated_and_never_pass(tmp_path
     record = judged(tile(tmp_path, SKY))
     assert {name for name, verdict in verdicts(record).items() if verdict == qa.NOT_EVALUATED} == {
         "flux_ratio", "flux_scatter", "completeness", "counterparts", "position_offset", "position_scatter",
+        "beam_slope", "pointing", "position_gradient", "transit_scale",
     }  # fmt: skip
     assert "no reference catalogue" in record["gates"]["completeness"]["reason"]
     assert record["verdict"] == qa.PASS
@@ -63,6 +70,8 @@ def test_without_a_catalogue_its_gates_are_not_evaluated_and_never_pass(tmp_path
         ("noise", {"noise_over_weights": 0.5, "thermal_from_weights_jy": 2 * RMS_JY}),
         ("flags", {"flag_fraction": 0.8}),
         ("weights", {"weight_uniformity": 0.1}),
+        ("sefd", {"sefd_jy": 13000.0}),
+        ("sefd", {"sefd_jy": 3250.0}),
     ],
 )
 def test_a_number_beyond_its_limit_fails_its_gate_and_no_other(tmp_path, gate, changes):
@@ -79,6 +88,22 @@ def test_weights_that_promise_too_little_noise_are_found_out_by_the_data(tmp_pat
     record = judged(tile(tmp_path, SKY, rms_jy=3.2 * RMS_JY, noise_over_weights=1.2))
     assert failed(record) == set()
     assert record["gates"]["rms"]["value"] == pytest.approx(3.2 / (0.9 * 1.2), rel=0.01)
+
+
+def test_another_transit_of_another_scale_is_told_and_stops_nothing_unless_asked_to(tmp_path):
+    where = tile(tmp_path, SKY)
+    state = read_json(where / "status.json")
+    state["parameters"] = {"interpolated": {"scales": {"t_b": {"fluxes": 1.08, "sefd": 1.08}}}}
+    write_json(where / "status.json", state)
+    record = judged(where)
+    assert failed(record) == {"transit_scale"}
+    assert record["verdict"] == qa.PASS
+    assert record["metrics"]["transits"]["t_b"]["fluxes"] == 1.08
+    assert judged(where, advisory=[])["verdict"] == qa.FAIL
+    # gains that changed by 8 %, and were followed
+    state["parameters"]["interpolated"]["scales"]["t_b"]["sefd"] = 0.99
+    write_json(where / "status.json", state)
+    assert failed(judged(where)) == set()
 
 
 def test_a_long_beam_fails_and_a_gate_that_only_advises_stops_nothing(tmp_path):
@@ -144,6 +169,33 @@ def test_an_image_with_as_many_holes_as_sources_is_not_reliable(tmp_path):
 def test_what_disagrees_with_the_catalogue_fails(tmp_path, gates, changes):
     record = judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path, **changes))
     assert failed(record) == gates
+
+
+def test_places_that_are_stretched_fail_though_their_median_is_right(tmp_path):
+    # 40 arcsec a degree toward north, 20 deg off the major axis of 200 arcsec: 0.188 of it
+    stretched = [(name, ra, dec + 40 / 3600 * (dec - 55.0), jy) for name, ra, dec, jy in SKY]
+    record = judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path, stretched))
+    assert failed(record) == {"position_gradient"}
+    assert record["gates"]["position_gradient"]["value"] == pytest.approx(0.188, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("gate", "diameter_m", "north_deg"), [("beam_slope", 4.43, 0.0), ("pointing", 4.65, 0.1)]
+)
+def test_fluxes_that_change_over_the_beam_fail_though_their_median_is_right(
+    tmp_path, gate, diameter_m, north_deg
+):
+    # the catalogue of a sky that another beam than the image's would have shown
+    changed = []
+    for name, ra, dec, jy in SKY:
+        east, north = (ra - 130.0) * np.cos(np.radians(dec)), dec - 55.0
+        true = airy(np.hypot(east, north - north_deg) * diameter_m / 4.65)
+        changed.append((name, ra, dec, jy * airy(np.hypot(east, north)) / true))
+    record = judged(tile(tmp_path, SKY), catalog=catalogue(tmp_path, changed))
+    assert failed(record) == {gate}
+    assert "target `beam`" in " ".join(record["notes"])
+    if gate == "pointing":
+        assert record["metrics"]["scale"]["north_deg"][0] == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_table_says_what_its_columns_are_and_offsets_are_from_the_catalogue(tmp_path):

@@ -1,0 +1,189 @@
+"""The scale of tiles and the beam from fluxes alone: small tables of sources with a fault in them, and without."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import j1
+
+from contimg.core.tables import write as write_parquet
+from contimg.qa import scale_page
+from contimg.qa.response import Response, of_tables
+from contimg.qa.scale import Number
+
+STEP_DEG = 1.29  # of right ascension, a tile's 309 s at the equator
+WIDTH_ARCSEC = 30.0
+
+
+def log_airy(east, north, diameter_m=4.65):
+    """Logarithm of the power toward offsets in degrees at 1.4 GHz."""
+    x = np.pi * diameter_m / 0.21414 * np.sin(np.radians(np.hypot(east, north))) + 1e-9
+    return np.log((2 * j1(x) / x) ** 2)
+
+
+def strip(
+    n_tiles=8, n_sources=160, *, seed=0, factors=None, diameter_m=4.65, offset_deg=(0.0, 0.0), catalogue=True,
+    noise=0.01, survey=0.05, variable=None,
+):  # fmt: skip
+    """Tables of the tiles of a strip at the equator; `factors`, dish and offset are the truth's, not the model's."""
+    rng = np.random.default_rng(seed)
+    width = (n_tiles - 1) * STEP_DEG + 2.4
+    places = np.column_stack([rng.uniform(-1.2, width - 1.2, n_sources), rng.uniform(-1.3, 1.3, n_sources)])
+    flux = rng.pareto(1.2, n_sources) * 0.1 + 0.1
+    listed = flux * np.exp(rng.normal(0, survey, n_sources))
+    factors = np.ones(n_tiles) if factors is None else np.asarray(factors)
+    tables = {}
+    for t in range(n_tiles):
+        east, north = places[:, 0] - t * STEP_DEG, places[:, 1]
+        model = log_airy(east, north)
+        seen = model > np.log(0.2)
+        true = log_airy(east - offset_deg[0], north - offset_deg[1], diameter_m)
+        error = np.hypot(noise, 0.002 / flux)
+        measured = flux * factors[t] * np.exp(true - model) * np.exp(rng.normal(0, error))
+        if variable is not None:
+            measured[variable[0]] *= variable[1][t]
+        d = 0.01
+        frame = pd.DataFrame(
+            {
+                "ra_deg": 30.0 + places[:, 0], "dec_deg": places[:, 1], "flux_jy": measured,
+                "flux_err_jy": 0.002 * np.ones(n_sources), "snr": measured / 0.002, "compact": True, "flags": "",
+                "pb": np.exp(model),
+                "pb_east": (log_airy(east + d, north) - log_airy(east - d, north)) / (2 * d),
+                "pb_north": (log_airy(east, north + d) - log_airy(east, north - d)) / (2 * d),
+            }
+        )  # fmt: skip
+        if catalogue:
+            frame = frame.assign(
+                name=[f"S{k}" for k in range(n_sources)],
+                catalog_jy=listed,
+                catalog_err_jy=0.0,
+                comparable=True,
+            )
+        tables[f"T{t}"] = frame[seen].reset_index(drop=True)
+    return tables
+
+
+def solved(tables, anchors=()):
+    return of_tables(tables, min_snr=20.0, beam_arcsec=dict.fromkeys(tables, WIDTH_ARCSEC), anchors=anchors)
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_fault_every_gate_is_at_nought(catalogue, seed):
+    response = Response(solved(strip(seed=seed, catalogue=catalogue)))
+    # what is certain at 3 σ is zero but for the tails: eight factors, three numbers of the beam
+    assert response.tile_scale < 0.005
+    assert response.beam_slope < 0.003
+    if catalogue:
+        assert response.pointing < 0.003
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+def test_a_loss_of_power_between_two_tiles_is_found_with_and_without_a_catalogue(catalogue):
+    scale = solved(strip(factors=[1, 1, 1, 1, 0.92, 0.92, 0.92, 0.92], catalogue=catalogue), anchors=("T1",))
+    for tile, factor in scale.factors.items():
+        # some eight sources tie each pair of tiles, 1.4 % each: four steps from the anchor at most 1 %
+        assert factor.error < 0.015
+        assert factor.value == pytest.approx(0.92 if tile > "T3" else 1.0, abs=4 * factor.error)
+    assert Response(scale).tile_scale > 0.02
+
+
+def test_a_calibrator_eight_per_cent_too_high_shows_as_a_drift_from_one_transit_to_the_next():
+    factors = np.interp(np.arange(8), [1, 6], [1.0, 1.08])
+    scale = solved(strip(factors=factors, catalogue=False), anchors=("T1",))
+    assert scale.factors["T7"].value == pytest.approx(1.08, abs=4 * scale.factors["T7"].error)
+    assert Response(scale).tile_scale > 0.02
+    known = solved(strip(factors=factors), anchors=("T1",))
+    assert known.factors["T7"].value == pytest.approx(1.08, abs=4 * known.factors["T7"].error)
+    assert known.catalogue.value == pytest.approx(1.0, abs=4 * known.catalogue.error)
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+def test_a_variable_calibrator_is_not_a_drifting_array(catalogue):
+    # the brightest source doubles from tile to tile: its neighbours hold the factors where they are
+    tables = strip(catalogue=catalogue)
+    bright = int(pd.concat(tables.values())["flux_jy"].argmax())
+    ra = pd.concat(tables.values())["ra_deg"].iloc[bright]
+    for t, table in enumerate(tables.values()):
+        table.loc[table["ra_deg"] == ra, "flux_jy"] *= 1.0 + 0.3 * (t % 2)
+    assert Response(solved(tables)).tile_scale < 0.01
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+def test_a_dish_that_is_not_as_configured(catalogue):
+    response = Response(solved(strip(diameter_m=4.43, catalogue=catalogue)))
+    # (4.43 / 4.65)² − 1 = −0.092 near the axis, where ln P is quadratic; some less negative farther out
+    assert response.scale.slope.value == pytest.approx(-0.096, abs=4 * response.scale.slope.error + 0.006)
+    assert response.beam_slope > 0.02
+    assert any(note.startswith("beam: +") for note in response.notes())
+    if catalogue:
+        assert response.pointing < 0.005
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.1), (0.1, 0.0), (-0.05, 0.05)])
+def test_a_pointing_that_is_not_as_stated(offset):
+    response = Response(solved(strip(offset_deg=offset, survey=0.05)))
+    scale = response.scale
+    for found, true in ((scale.east_deg, offset[0]), (scale.north_deg, offset[1])):
+        # linear in the offset: 0.1 deg bends by some per cent of itself
+        assert found.value == pytest.approx(true, abs=4 * found.error + 0.005)
+    assert response.pointing > 0.01
+    assert any(note.startswith("pointing: ") for note in response.notes())
+
+
+def test_one_tile_against_a_good_catalogue_finds_dish_and_pointing():
+    one = strip(1, 60, survey=0.02, diameter_m=4.43)
+    assert Response(solved(one)).beam_slope > 0.01
+    one = strip(1, 60, survey=0.02, offset_deg=(0.0, 0.1))
+    assert Response(solved(one)).pointing > 0.01
+    response = Response(solved(strip(1, 60, survey=0.02)))
+    assert max(response.beam_slope, response.pointing) < 0.003
+
+
+def test_errors_of_the_factors_are_what_their_scatter_is():
+    scores = []
+    for seed in range(12):
+        scale = solved(strip(seed=seed, catalogue=False), anchors=("T0",))
+        scores += [(f.value - 1.0) / f.error for tile, f in scale.factors.items() if tile != "T0"]
+    # 84 scores, those of a night correlated: some 12 × 2 free ones, their rms good to 15 %
+    assert 0.6 < np.sqrt(np.mean(np.square(scores))) < 1.4
+
+
+def test_tiles_that_share_nothing_have_no_factor():
+    tables = strip(3, 60, catalogue=False)
+    far = {"T8": tables.pop("T0").assign(ra_deg=lambda table: table["ra_deg"] + 90.0)}
+    scale = solved({**tables, **far})
+    assert set(scale.factors) == {"T1", "T2"}
+    assert solved(far) is None
+    assert Response(None).tile_scale == "no two tiles share enough sources"
+    assert "0 fluxes" in Response(None).beam_slope
+
+
+def test_tables_beside_verdicts_are_solved_for_and_the_page_shows_them(tmp_path):
+    found = strip(factors=[1, 1, 1, 1, 0.92, 0.92, 0.92, 0.92])
+    tiles = []
+    for tile, table in found.items():
+        metrics = {
+            "anchored": tile == "T1",
+            "sefd_jy": 6500.0,
+            "transits": {"t_b": {"fluxes": 1.08, "sefd": None}},
+        }
+        write_parquet(tmp_path / f"{tile}.sources.parquet", table, {}, {"bmaj_arcsec": WIDTH_ARCSEC})
+        tiles.append(
+            {"name": tile, "gates": {"rms": {}}, "metrics": metrics, "sources": f"{tile}.sources.parquet"}
+        )
+    unjudged = {"name": "T9", "gates": {}, "metrics": {}, "sources": "T9.sources.parquet"}
+    scale = scale_page.of_night([*tiles, unjudged], tmp_path, 20.0)
+    assert scale.anchors == ("T1",)
+    assert scale.factors["T7"].value == pytest.approx(0.92, abs=0.03)
+    assert scale.to_json()["factors"]["T1"] == pytest.approx([1.0, 0.0], abs=1e-4)
+    assert "tiles of the transits = 1" in scale_page.summary(scale)
+    html = "".join(scale_page.section(scale, tiles))
+    assert "anchor" in html
+    assert "t_b: fluxes × 1.080, SEFD × ?" in html
+    assert "not compared" in scale_page.summary(None)
+    assert scale_page.section(None, tiles) == []
+
+
+def test_what_is_certain():
+    assert Number(0.1, 0.02).beyond() == pytest.approx(0.04)
+    assert Number(-0.1, 0.05).beyond() == 0.0
