@@ -229,7 +229,18 @@ def test_every_working_rule_starts_again_as_a_cluster_needs_it():
 
 
 LIBRARY = ROOT / "scripts" / "contimg"
-STAGES = ("publish", "variability", "photometry", "mosaic", "qa", "beam", "calibrate", "convert", "image")
+STAGES = (
+    "publish",
+    "variability",
+    "photometry",
+    "mosaic",
+    "qa",
+    "beam",
+    "firstlight",
+    "calibrate",
+    "convert",
+    "image",
+)
 HEAVY = ("casacore", "casatasks", "casatools", "numba", "matplotlib", "scipy")
 LIGHT = ("contimg.cli.main", "contimg.night.night", "contimg.config.load")
 MOST_LINES = 460

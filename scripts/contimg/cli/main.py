@@ -19,6 +19,10 @@ _COMMANDS = {
         "show the configuration of a run: files and --config merged, paths absolute, the quality tier filled in",
         "contimg config --configfile night.yaml --config start=2025-10-28 end=2025-10-31",
     ),
+    "firstlight": (
+        "look at raw files before anything else: does what the pipeline takes for granted hold, and what to set if not",
+        "contimg firstlight /data/raw --catalog nvss.fits --output firstlight",
+    ),
     "tiles": (
         "list the tiles of a range: complete or left out and why, with the calibrators whose transits each may use",
         "contimg tiles --config incoming=/data/raw start=2025-10-30 end=2025-10-31",
