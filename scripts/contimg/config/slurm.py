@@ -10,7 +10,7 @@ from contimg.core.options import NUMBER, Name, Options, key
 
 
 class SlurmOptions(Options):
-    """The site's SLURM, for `--profile slurm`, which reads this section here and in config/site.yaml only."""
+    """The site's SLURM, for `--profile slurm`."""
 
     partition: Name | None = key(
         None, "Partition of the jobs; null: the cluster's default.", expects="a partition's name, or null"

@@ -14,8 +14,8 @@ import contimg
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 _PACKAGES = (
-    "aoflagger", "astropy", "casadata", "casatasks", "casatools", "h5py", "numba", "numpy", "pandas", "python-casacore",
-    "radio-beam", "reproject", "scipy", "snakemake",
+    "aoflagger", "astropy", "casadata", "casatasks", "casatools", "ducc0", "h5py", "numba", "numpy", "pandas",
+    "python-casacore", "radio-beam", "radler", "reproject", "scipy", "snakemake",
 )  # fmt: skip
 
 

@@ -107,6 +107,7 @@ class ImageTile(Calibrated):
         `alter` may change the calibrated data before they are imaged: it is called with the private Measurement Set and
         the number of raw channels in each of its channels.
         """
+        from contimg.image import programs
         from contimg.image.plan import resolve
         from contimg.image.tile import image_tile
         from contimg.ms.sets import read_meta
@@ -131,7 +132,7 @@ class ImageTile(Calibrated):
             catalog=self.catalog,
         )
         metrics["apply"] = applied
-        return self.record(between, metrics, plan=plan.describe())
+        return self.record(between, metrics, plan=plan.describe(), imager=programs.describe(plan.backend))
 
     def reject(self, reason: str) -> None:
         """Leave a directory that says why there is no image."""

@@ -6,8 +6,6 @@ synthesised beam of the baselines, the averaging from the smearing it may cost.
 
 from __future__ import annotations
 
-import importlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 
 from contimg.core.errors import Rejected
 from contimg.image.options import ImagingOptions, Tier, load_tiers, resolve_imaging
+from contimg.image.programs import available_backend
 from contimg.ms.meta import MsMeta
 from contimg.ms.weights import ROBUST_TRIED, SPEED_OF_LIGHT_M_S, UvPlane, choose_weighting, synthesised_beam
 from contimg.telescope import geometry
@@ -191,34 +190,6 @@ def resolve(
         multiscale=said.multiscale is True,
         why=why,
     )
-
-
-def available_backend(channels_out: int = 1) -> tuple[str, str]:
-    """The imager that `auto` takes, and why: ducc0 with Radler where it can be, else WSClean, else CASA tclean.
-
-    Parameters
-    ----------
-    channels_out : int
-        Parts of the band cleaned jointly; the first does one.
-    """
-    if channels_out > 1:
-        reason = f"ducc0 images the band as one, not in {channels_out} parts"
-    else:
-        missing = [name for name in ("ducc0", "radler") if not _importable(name)]
-        if not missing:
-            return "ducc0", "ducc0 and radler can be imported"
-        reason = f"{' and '.join(missing)} cannot be imported"
-    if shutil.which("wsclean"):
-        return "wsclean", f"{reason}; wsclean is on PATH"
-    return "tclean", f"{reason}; wsclean is not on PATH"
-
-
-def _importable(module: str) -> bool:
-    try:
-        importlib.import_module(module)
-    except ImportError:  # not installed, or built for another machine
-        return False
-    return True
 
 
 def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float, float]:

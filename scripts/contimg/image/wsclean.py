@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contimg.core.errors import SystemFault
+from contimg.image import programs
 from contimg.image.plan import ImagingPlan
 
 KINDS = ("image", "residual", "model", "dirty")
@@ -177,7 +177,8 @@ def run(
     SystemFault
         WSClean is missing, was killed, failed, or left no image; with the line of its log that says why.
     """
-    if shutil.which("wsclean") is None:
+    program = programs.wsclean()
+    if program is None:
         raise SystemFault(
             "wsclean is not on PATH; install it (Debian: apt-get install wsclean) or set imaging.backend"
         )
@@ -191,6 +192,7 @@ def run(
         memory_gb=memory_gb,
         polarisation=polarisation,
     )
+    arguments[0] = program.path
     # its own threads are -j; it refuses to share the cores with those of OpenBLAS
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": str(threads)}
     with log.open("a+", encoding="utf-8", errors="replace") as sink:

@@ -39,6 +39,8 @@ class Job:
         What its rule allows it at the first attempt, 0 where it says nothing.
     benchmark : str
         Path of the table of what it cost.
+    partition, account : str
+        Of SLURM, empty where the cluster chooses or there is none.
     """
 
     rule: str
@@ -51,6 +53,8 @@ class Job:
     disk_mb: float = 0.0
     runtime_min: float = 0.0
     benchmark: str = ""
+    partition: str = ""
+    account: str = ""
 
     @property
     def product(self) -> str:
@@ -83,6 +87,8 @@ def jobs_of(dag: Any, *, resources: bool = True) -> list[Job]:
                 reasons=tuple(dag.reason(job).get_names()) if todo else (),
                 threads=int(job.threads) if allowed else 1,
                 benchmark=str(job.benchmark or ""),
+                partition=str(allowed.get("slurm_partition") or ""),
+                account=str(allowed.get("slurm_account") or ""),
                 **{
                     field: float(allowed.get(name, 0) or 0)
                     for field, name in (
@@ -169,6 +175,8 @@ class Listener(logging.Handler):
         SIGTERM as the wish to end when the running jobs have.
     ended : callable
         Called with a job when it has succeeded.
+    detailed : bool
+        Whether a dry run too is to tell what each job may use.
     """
 
     def __init__(
@@ -177,8 +185,11 @@ class Listener(logging.Handler):
         planned: Callable[[list[Job]], None],
         started: Callable[[list[Job]], None],
         ended: Callable[[Job], None],
+        *,
+        detailed: bool = False,
     ) -> None:
         super().__init__(logging.INFO)
+        self._detailed = detailed
         self._workflow = workflow
         self._planned, self._started, self._ended = planned, started, ended
         self._jobs: dict[int, tuple[Any, Job]] | None = None
@@ -211,7 +222,7 @@ class Listener(logging.Handler):
 
     def _plan(self) -> None:
         dag = self._workflow.dag
-        wanted = GRAPH_VARIABLE in os.environ or not self._workflow.dryrun
+        wanted = self._detailed or GRAPH_VARIABLE in os.environ or not self._workflow.dryrun
         jobs = jobs_of(dag, resources=wanted)
         by_output = {job.output: job for job in jobs}
         self._jobs = {

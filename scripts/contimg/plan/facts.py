@@ -23,6 +23,8 @@ from contimg.core.kinds import STATUS
 from contimg.core.products import read_json, write_json
 from contimg.core.provenance import REPOSITORY, versions
 from contimg.core.text import duration
+from contimg.image import programs
+from contimg.image.options import load_tiers, resolve_imaging
 from contimg.jobs.disk import free_bytes
 from contimg.jobs.engine import Job, dry_run
 from contimg.night.night import Night
@@ -259,8 +261,18 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
         "mosaics": mosaic_rows(night, by_product, config.products),
         "cost": cost,
         "disk": disk,
+        "imager": imager_of(config),
         "versions": versions(),
     }
+
+
+def imager_of(config: Config) -> dict[str, Any]:
+    """Which imager the run would use, with its version and a program's path."""
+    said = resolve_imaging(config.imaging, load_tiers())
+    backend = (
+        programs.available_backend(int(said.channels_out))[0] if said.backend == "auto" else said.backend
+    )
+    return programs.describe(backend)
 
 
 def make(config: Config, night: Night, *, target: str, cores: int) -> dict[str, Any]:
@@ -318,4 +330,5 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
         f"disk: {disk['reads_bytes'] / 1e9:.1f} GB to read, {disk['writes_bytes'] / 1e9:.1f} GB to write, "
         f"{disk['free_bytes'] / 1e9:.1f} GB free"
     )
+    lines.append(f"imager: {programs.sentence(facts['imager'])}")
     return [*lines, *(f"NOT FEASIBLE: {obstacle}" for obstacle in facts["obstacles"])]

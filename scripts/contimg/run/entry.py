@@ -19,6 +19,7 @@ from contimg.config.load import load
 from contimg.config.model import Config
 from contimg.core import products, provenance, room
 from contimg.core.errors import ContimgError, SystemFault
+from contimg.image import programs
 from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
 from contimg.index import retired
 from contimg.jobs import disk, engine, frame, orphans, treelock
@@ -26,7 +27,7 @@ from contimg.jobs.orphans import MANIFEST_VARIABLE
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
 from contimg.plan.share import Threads, memory_mb, share
-from contimg.run import trees
+from contimg.run import slurm, trees
 from contimg.run.watch import Watch
 from contimg.telescope.beam import describe_beam
 
@@ -76,6 +77,7 @@ class Run:
         os.environ[provenance.CONFIGURATION_VARIABLE] = products.keep_configuration(
             self.config.model_dump(mode="json"), root
         )
+        os.environ[programs.VARIABLE] = programs.freeze()
         os.environ[disk.RESERVE_VARIABLE] = str(self.config.disk_reserve_bytes)
         for line in orphans.take_over(root, manifest):
             say(line)
@@ -125,7 +127,14 @@ class Run:
             stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
             reserve_bytes=self.config.disk_reserve_bytes,
         )
-        self.listener = engine.Listener(workflow, watch.planned, watch.started, watch.ended)
+        on_slurm = slurm.in_use()
+
+        def planned(jobs: list[engine.Job]) -> None:
+            watch.planned(jobs)
+            for line in slurm.table(jobs) if on_slurm and workflow.dryrun else []:
+                say(line)
+
+        self.listener = engine.Listener(workflow, planned, watch.started, watch.ended, detailed=on_slurm)
         logger.addHandler(self.listener)
 
     def bound(self, workflow: Any) -> None:

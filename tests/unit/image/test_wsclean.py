@@ -311,7 +311,7 @@ echo 'Stopped on peak 3.9 Jy, because the minor-loop threshold was reached.'
     fits.PrimaryHDU(plane, header).writeto(planes / "plane.fits")
     with pytest.raises(Rejected, match=r"grew from 2 to 3.9 Jy.*before, with the settings planned"):
         run_tile(tmp_path)
-    calls = (tmp_path / "calls").read_text().splitlines()
+    calls = [call for call in (tmp_path / "calls").read_text().splitlines() if call != "--version"]
     assert len(calls) == 2
     assert "-gain 0.1 " in calls[0]
     assert "-gain 0.05 " in calls[1]

@@ -180,6 +180,13 @@ def test_bytes_are_counted_and_a_disk_that_will_not_hold_them_is_an_obstacle(fac
     assert "NOT FEASIBLE" in plan.summary(full)[-1]
 
 
+def test_a_plan_names_the_imager_with_its_version(facts, tmp_path):
+    (line,) = (line for line in plan.summary(facts) if line.startswith("imager: "))
+    assert re.fullmatch(r"imager: ducc0 \d[\d.]*, radler \d[\d.]*", line)
+    parts = Config.model_validate({"products": str(tmp_path), "imaging": {"channels_out": 4}})
+    assert plan.imager_of(parts)["backend"] in ("wsclean", "tclean")
+
+
 def test_the_page_needs_no_other_file_and_fits_a_telephone(facts):
     text = page(json.loads(json.dumps(facts)))
     assert 'name="viewport"' in text
