@@ -47,6 +47,7 @@ class BeamTile(Calibrated):
         import pandas as pd
 
         from contimg.beam.apparent import apparent
+        from contimg.image.place import as_observed
         from contimg.image.plan import resolve
         from contimg.ms.sets import read_meta
         from contimg.telescope.beam import load_beam
@@ -63,7 +64,8 @@ class BeamTile(Calibrated):
             part.mkdir()
             calibrated = work / f"{self.tile}.ms"
             self.apply(between, calibrated, plan.freq_average)
-            sources, beam = pd.read_parquet(fitted), load_beam(self.beam)
+            beam = load_beam(self.beam)
+            sources = as_observed(pd.read_parquet(fitted), imaged["metrics"].get("shift"))
             model: dict[str, Any] = {
                 "beam": beam,
                 "freq_average": plan.freq_average,

@@ -154,6 +154,11 @@ class ImagingOptions(Options):
         "(weighted mean over baselines).",
         unit="fraction",
     )
+    place: Literal["auto", "none"] = key(
+        "auto",
+        "auto: a tile's shift against `catalog` (the ionosphere's, a clock's) is taken out of the headers where it is "
+        "significant, with sky_model drift; none: places stay as they were observed.",
+    )
     rms_box_beams: Annotated[float, Field(ge=5), NUMBER] = key(
         30.0, "Side of the box in which the local rms is taken.", unit="synthesised beams"
     )

@@ -29,7 +29,7 @@ from contimg.drift.sources import COLUMNS
 from contimg.drift.subtract import restore
 from contimg.image import bright as skymodel
 from contimg.image import header as fitsimage
-from contimg.image import wsclean
+from contimg.image import place, wsclean
 from contimg.image.check import Planes, implausible
 from contimg.image.options import ImagingOptions
 from contimg.image.picture import save_picture
@@ -199,11 +199,22 @@ def image_tile(
     imaged = time.monotonic()
     apparent = planes.restored
     noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(beam_arcsec, plan))
+    shift = None
     if fitted is not None:
         apparent = restore(apparent, header, pb, fitted.table)
-        tables.write(
-            out_dir / f"{meta.tile}.sources.parquet", fitted.table, COLUMNS, {"freq_hz": REFERENCE_HZ}
-        )
+        table = fitted.table
+        if catalog is not None and options.place == "auto":
+            shift = place.measure(
+                table,
+                catalog,
+                ra_deg=float(header["CRVAL1"]),
+                dec_deg=float(header["CRVAL2"]),
+                radius_deg=skymodel.SEARCH_RADIUS_DEG,
+                beam_arcsec=beam_arcsec[:2],
+            )
+            if shift is not None and shift.taken_out:
+                table = shift.move(header, table)
+        tables.write(out_dir / f"{meta.tile}.sources.parquet", table, COLUMNS, {"freq_hz": REFERENCE_HZ})
     inside = pb >= options.pb_limit
     if not inside.any():
         raise Rejected(
@@ -259,6 +270,7 @@ def image_tile(
         "sky_model": None if fitted is None else fitted.summary(),
         "outside": outside,
         "selfcal": selfcal,
+        "shift": None if shift is None else shift.to_json(),
         "seconds_weights": weighed - started,
         "seconds_sky_model": found - weighed,
         "seconds_imager": imaged - found,

@@ -24,6 +24,7 @@ from contimg.core.errors import Rejected
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, status, write_json
 from contimg.image.job import ImageTile
+from contimg.image.place import as_observed
 from contimg.qa.gates import mad_scatter
 from contimg.qa.options import INJECTED_BY, QaOptions
 from contimg.sky.measure import PixelBeam
@@ -193,7 +194,8 @@ class InjectTile:
         with self.image.scratch.working_folder() as work:
             out = work / "injected"
             out.mkdir()
-            self.image.image_into(out, work, alter=lambda ms, averaged: self._inject(ms, injected, averaged))
+            observed = as_observed(injected, made["metrics"].get("shift"))
+            self.image.image_into(out, work, alter=lambda ms, averaged: self._inject(ms, observed, averaged))
             again = fits.getdata(out / f"{tile}.pbcor.fits")
             noise = fits.getdata(out / f"{tile}.rms.fits")
         found = find(again, header, noise, self.options.detection_snr)
