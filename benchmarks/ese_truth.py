@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "ese_truth.md"
 RESULTS = ROOT / "benchmarks" / "results" / "variability" / "ese_truth.json"
 TAILS = ROOT / "scripts" / "contimg" / "variability" / "ese_nulls.json"
+AGAIN = "<!-- again -->"
 FIRST_MJD = 61000.0
 SNRS = (10.0, 20.0, 50.0)
 DURATIONS_D = (7.0, 20.0, 60.0, 120.0)
@@ -104,15 +105,15 @@ class Nulls:
         }
 
 
-def nulls(size: Size, threads: int) -> Nulls:
-    """Search curves without events, of each signal to noise in turn."""
+def nulls(size: Size, threads: int, first_seed: int = 100, **changes: float) -> Nulls:
+    """Search curves without events, of each signal to noise in turn; `changes` are to the population."""
     parts: list[tuple[Floats, Floats, Floats]] = []
-    epochs, curves, seed = 0, 0, 100
+    epochs, curves, seed = 0, 0, first_seed
     priors: dict[float, search.Prior] = {}
     began = time.process_time()
     while epochs < size.null_epochs:
         snr = SNRS[seed % len(SNRS)]
-        series = series_of(SurveyOptions(seed=seed, n_sources=1000, snr=snr), [])
+        series = series_of(SurveyOptions(seed=seed, n_sources=1000, snr=snr, **changes), [])
         prior = priors.setdefault(snr, search.learn(series, threads=threads))
         found = search.search(series, prior, threads=threads)
         # a deviation that a step, flare or trend says better makes no candidate: the loudest feature tells
@@ -183,10 +184,12 @@ def recall(
     red: bool = True,
     alerts: int = 0,
     threads: int = 1,
+    salt: int = 0,
+    **changes: float,
 ) -> Recall:
-    """Simulate events and search for them."""
+    """Simulate events and search for them; `salt` makes other events, `changes` are to the population."""
     null, rates = known
-    seed = [ord(kind[0]), len(kind), int(100 * depth), int(duration_d), int(snr), red]
+    seed = [ord(kind[0]), len(kind), int(100 * depth), int(duration_d), int(snr), red] + [salt] * (salt > 0)
     rng = np.random.default_rng(seed)
     made = events(kind, depth, duration_d, n, rng)
     survey = SurveyOptions(
@@ -195,6 +198,7 @@ def recall(
         snr=snr,
         red=red,
         width_deg=15.0 * len(made) / 32.0,
+        **changes,
     )
     places = np.arange(0, len(made), 4)
     series = series_of(survey, made).chosen(places)
@@ -280,7 +284,7 @@ def page(results: dict, points: list[Recall], heads: list[Recall]) -> str:
     }
     for key, name in names.items():
         lines.append(
-            f"| {name} | {alarms[key]} | {alarms[key] * rate:.2f} | {_upper(alarms[key]) * rate:.2f} |"
+            f"| {name} | {alarms[key]} | {alarms[key] * rate:.2f} | {upper(alarms[key]) * rate:.2f} |"
         )
     lines += [
         "",
@@ -296,8 +300,8 @@ def page(results: dict, points: list[Recall], heads: list[Recall]) -> str:
     for head in heads:
         lines.append(
             f"| {head.kind}, {100 * head.depth:.0f} %, {head.duration_d:.0f} d | {head.snr:.0f} | "
-            f"{'yes' if head.red else 'no'} | {_share(head.found, head.events)} | {_share(head.shape, head.events)} | "
-            f"{_share(head.observatory, head.events)} | {head.alert:.2f} | {head.chromatic:.1f} |"
+            f"{'yes' if head.red else 'no'} | {share(head.found, head.events)} | {share(head.shape, head.events)} | "
+            f"{share(head.observatory, head.events)} | {head.alert:.2f} | {head.chromatic:.1f} |"
         )
     lines += [
         "",
@@ -323,18 +327,25 @@ def page(results: dict, points: list[Recall], heads: list[Recall]) -> str:
     if without:
         lines += [
             "",
-            f"Types without a U ({', '.join(WITHOUT_U)}) of 30 % at 20 σ: {_share(found, of)} found.",
+            f"Types without a U ({', '.join(WITHOUT_U)}) of 30 % at 20 σ: {share(found, of)} found.",
             "",
         ]
     return "\n".join(lines)
 
 
-def _share(found: int, of: int) -> str:
-    share = found / of
-    return f"{100 * share:.0f} ± {100 * np.sqrt(max(share * (1 - share), 0.25 / of) / of):.0f} %"
+def write_page(text: str) -> None:
+    """Write the page, but for the block that `ese_again.py` writes."""
+    _, mark, block = PAGE.read_text().partition(AGAIN)
+    PAGE.write_text(text.rstrip() + "\n" + (f"\n{mark}{block}" if mark else ""))
 
 
-def _upper(count: int) -> float:
+def share(found: int, of: int) -> str:
+    """A part of them in percent, with its binomial standard error."""
+    part = found / of
+    return f"{100 * part:.0f} ± {100 * np.sqrt(max(part * (1 - part), 0.25 / of) / of):.0f} %"
+
+
+def upper(count: int) -> float:
     """Poisson upper limit at 95 %."""
     from scipy.stats import chi2
 
@@ -393,7 +404,7 @@ def main() -> None:
     results["headline"] = [asdict(head) for head in heads]
     if standard:
         RESULTS.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
-        PAGE.write_text(page(results, [], heads))
+        write_page(page(results, [], heads))
     points: list[Recall] = []
     for kind in TYPES:
         for snr in SNRS:
@@ -406,7 +417,7 @@ def main() -> None:
         results["points"] = [asdict(p) for p in points]
         if standard:
             RESULTS.write_text(json.dumps(results, indent=1).replace("NaN", "null") + "\n")
-            PAGE.write_text(page(results, points, heads))
+            write_page(page(results, points, heads))
     print(page(results, points, heads))
 
 

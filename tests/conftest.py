@@ -7,7 +7,7 @@ Without workers (plain `pytest`) the order is the same.
 
 import pytest
 
-NIGHTS = ("cluster", "night", "clean", "south", "north")
+NIGHTS = ("cluster", "night", "clean", "south", "epochs", "north")
 """Fixtures, each a night through the workflow (tests/e2e/conftest.py) or the SLURM of this machine: one group each.
 
 A test that uses two of them belongs to the first.

@@ -15,15 +15,14 @@ from contimg.simulate.options import (
     PRESETS,
     SimOptions,
     field_types,
-    parse_fault,
-    parse_jump,
-    parse_source,
     preset,
 )
+from contimg.simulate.parse import parse_fault, parse_jump, parse_source, parse_variation
 
 REPEATED = {
     "sources": ("--source", parse_source),
     "far_sources": ("--far-source", parse_source),
+    "variations": ("--vary", parse_variation),
     "faults": ("--fault", parse_fault),
     "jumps": ("--jump", parse_jump),
 }

@@ -45,6 +45,11 @@ class NotifyOptions(Options):
     when: Literal["always", "failure", "never"] = key(
         "always", "Tell of every end, of runs with an error only, or of none."
     )
+    candidates: bool = key(
+        False,
+        "Send the notices of candidates too (variability/notices.json, docs/ese.md), each once and again when it "
+        "changed, by the same ways: the webhook gets the notice itself. `when` does not hold for them.",
+    )
     webhook: Name | None = key(
         None,
         "Address that gets the message by HTTP POST as JSON: text (which chat services show), status, name, "

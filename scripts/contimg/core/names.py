@@ -167,6 +167,7 @@ VARIABILITY = "variability/sources.parquet"
 ESE_CANDIDATES = BY_NAME["ese_candidates"].path
 """Candidates for scattering events."""
 ESE_RECORD = BY_NAME["ese_candidates"].sidecar_of(ESE_CANDIDATES)
+NOTICES = "variability/notices.json"
 
 
 def injection_record(tile: str) -> str:

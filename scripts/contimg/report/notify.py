@@ -31,8 +31,9 @@ class Message:
     Attributes
     ----------
     status : {"ok", "failed"}
+        Of a candidate's notice its type.
     name : str
-        Of the range.
+        Of the range, or of the candidate.
     text : str
         A few lines: counts, then causes of what is missing.
     counts : dict
@@ -47,6 +48,10 @@ class Message:
     counts: dict[str, object]
     report: str
 
+    def body(self) -> dict[str, object]:
+        """What a webhook gets."""
+        return asdict(self)
+
 
 def send(message: Message, options: NotifyOptions) -> list[str]:
     """Send a message every way that is configured, each in `timeout_s` at most, whatever the other end does.
@@ -58,6 +63,11 @@ def send(message: Message, options: NotifyOptions) -> list[str]:
     """
     if options.when == "never" or (options.when == "failure" and message.status == "ok"):
         return []
+    return deliver(message, options)
+
+
+def deliver(message: Message, options: NotifyOptions) -> list[str]:
+    """Send a message every way that is configured, whatever `when` says; one line for each way that failed."""
     ways: dict[str, Callable[[Message, NotifyOptions], None]] = {}
     if options.webhook:
         ways["webhook"] = _post
@@ -112,7 +122,7 @@ def _post(message: Message, options: NotifyOptions) -> None:
     address = secret(options.webhook)
     if not address.startswith(("http://", "https://")):
         raise ValueError("expected an http or https address (its value is not shown)")
-    body = json.dumps(asdict(message)).encode()
+    body = json.dumps(message.body()).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
     with urllib.request.urlopen(request, timeout=options.timeout_s):
         pass

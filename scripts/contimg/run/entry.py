@@ -156,7 +156,7 @@ class Run:
         if self.listener is not None and not self.listener.has_work:
             return
         from contimg.report import facts as report
-        from contimg.report import notify
+        from contimg.report import notices, notify
 
         try:
             facts, page = report.make(self.config, self.night)
@@ -168,6 +168,8 @@ class Run:
             say(line)
         message = notify.Message(status, facts["name"], "\n".join(text), facts["counts"], str(page))
         for line in notify.send(message, self.config.notify):
+            say(line)
+        for line in notices.send_new(Path(self.config.products), self.config.notify):
             say(line)
 
     def _errors(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numba
@@ -14,10 +14,9 @@ import numpy as np
 from contimg.core.errors import ConfigError, InputError
 from contimg.simulate import faults, gains, geometry, rfi, signal, sky, stations, truth, writer
 from contimg.simulate.model import TileModel
-from contimg.simulate.options import SimOptions, Source
+from contimg.simulate.options import MJD_EPOCH, SimOptions, Source, mjd
 from contimg.simulate.streams import Stream, generator
 
-MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 CLOCK_SPREAD_S = 2
 
 
@@ -42,13 +41,7 @@ def iso_second(mjd_utc: float) -> str:
 def start_mjd(options: SimOptions, sources: list[Source]) -> float:
     """Return the start of tile 0 (MJD UTC): as given, or such that `transit_of` transits where it should."""
     if not options.transit_of:
-        try:
-            given = datetime.fromisoformat(options.start)
-        except ValueError as exc:
-            raise ConfigError(
-                f"simulate: start is {options.start!r}; write UTC like 2025-10-30T13:00:00"
-            ) from exc
-        return (given.replace(tzinfo=given.tzinfo or UTC) - MJD_EPOCH) / timedelta(days=1)
+        return mjd(options.start)
     found = [s for s in sources if s.name == options.transit_of]
     if not found:
         raise ConfigError(
@@ -126,6 +119,11 @@ def prepare(options: SimOptions, out: Path) -> Night:
                 f"simulate: {key} {', '.join(strangers)} take no data; name some of {', '.join(names)}"
             )
     sources = sky.all_sources(options)
+    unknown = {v.source for v in options.variations} - {s.name for s in sources}
+    if unknown:
+        raise ConfigError(
+            f"simulate: variations of {', '.join(sorted(unknown))}, which are none of the sources"
+        )
     first_mjd = start_mjd(options, sources)
     antennas = [gains.draw(options, name, first_mjd) for name in names]
     return Night(options, first_mjd, sources, table, used, antennas, out)
@@ -140,7 +138,7 @@ def tile_model(night: Night, index: int, dec_deg: float) -> TileModel:
         times_jd=times_jd,
         start_mjd=begin,
         dec_deg=dec_deg,
-        sources=night.sources,
+        sources=sky.at(night.options, night.sources, begin),
         stations=night.stations,
         used=night.used,
         antenna_gains=night.antennas,

@@ -6,10 +6,12 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contimg.core.errors import ConfigError
 
+MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 FAULT_KINDS = {
     "missing_subband": "the subband's file is not there",
     "duplicate_subband": "a second file of the subband, its name 7 s later",
@@ -60,6 +62,20 @@ class Jump:
     fraction: float
     factor: float = 1.0
     delay_ns: float = 0.0
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A source that is not what it was: tiles that start in [`start`, `stop`) (UTC) see `factor` times its flux."""
+
+    source: str
+    factor: float
+    start: str
+    stop: str
+
+    def factor_at(self, start_mjd: float) -> float:
+        """Return what the flux is multiplied by in a tile that starts at an MJD (UTC)."""
+        return self.factor if mjd(self.start) <= start_mjd < mjd(self.stop) else 1.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,10 @@ class SimOptions:
     far_size_arcmin: float = _opt(0.0, "their width at half power, arcmin")
     sun_jy: float = _opt(
         0.0, "what comes through of the Sun by day, Jy at 1.4 GHz; it moves, and is 30' wide"
+    )
+    variations: tuple[Variation, ...] = _opt(
+        (),
+        "sources that change: NAME,FACTOR,START,STOP: tiles that start in between see so many times the flux",
     )
     catalogue: str = _opt("", "CSV of sources: name,ra_deg,dec_deg,flux_jy[,spectral_index]")
     field_density_per_deg2: float = _opt(0.0, "random field sources per square degree of the strip")
@@ -227,6 +247,13 @@ class SimOptions:
                 jump,
                 "of a tile that is simulated, a fraction of 0 to 1 and a positive factor",
             )
+        for variation in self.variations:
+            _require(
+                variation.factor >= 0 and mjd(variation.start) < mjd(variation.stop),
+                "variations",
+                variation,
+                "0 or more times the flux, from a time to a later one",
+            )
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         for fault in self.faults:
             check_fault(fault, self.n_tiles, self.n_subbands)
@@ -245,6 +272,15 @@ class SimOptions:
     def band_centre_hz(self) -> float:
         """Middle of the band (Hz): the frequency at which a delay adds no phase."""
         return 0.5 * (self.band_low_hz + self.band_high_hz)
+
+
+def mjd(utc: str) -> float:
+    """Return a time written in ISO 8601 as MJD UTC; raises ConfigError where it is none."""
+    try:
+        given = datetime.fromisoformat(utc)
+    except ValueError as exc:
+        raise ConfigError(f"simulate: start is {utc!r}; write UTC like 2025-10-30T13:00:00") from exc
+    return (given.replace(tzinfo=given.tzinfo or UTC) - MJD_EPOCH) / timedelta(days=1)
 
 
 def _require(good: bool, key: str, found: object, expected: str) -> None:
@@ -289,6 +325,7 @@ def from_dict(values: dict[str, Any]) -> SimOptions:
     values["sources"] = tuple(Source(**s) for s in values.get("sources", ()))
     values["far_sources"] = tuple(Source(**s) for s in values.get("far_sources", ()))
     values["faults"] = tuple(Fault(**f) for f in values.get("faults", ()))
+    values["variations"] = tuple(Variation(**v) for v in values.get("variations", ()))
     values["jumps"] = tuple(Jump(**j) for j in values.get("jumps", ()))
     for name in (
         "antennas", "dead_antennas", "sick_antennas", "clipped_antennas", "swapped_antennas", "moved_antennas",
@@ -297,45 +334,6 @@ def from_dict(values: dict[str, Any]) -> SimOptions:
         if name in values:
             values[name] = tuple(values[name])
     return SimOptions(**values)
-
-
-def parse_source(text: str) -> Source:
-    """Return the source written as NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX[,MAJOR[,MINOR,ANGLE]]]."""
-    parts = [p.strip() for p in text.split(",")]
-    try:
-        if len(parts) not in (4, 5, 6, 8):
-            raise ValueError
-        numbers = [float(p) for p in parts[1:]]
-    except ValueError as exc:
-        raise ConfigError(
-            f"simulate: source {text!r} cannot be read; write NAME,RA_DEG,DEC_DEG,FLUX_JY[,SPECTRAL_INDEX"
-            "[,MAJOR_ARCSEC[,MINOR_ARCSEC,ANGLE_DEG]]]"
-        ) from exc
-    return Source(parts[0], *numbers, *(numbers[-1:] if len(parts) == 6 else ()))
-
-
-def parse_jump(text: str) -> Jump:
-    """Return the jump written as ANTENNA:TILE:FRACTION:FACTOR[:DELAY_NS]."""
-    parts = text.split(":")
-    try:
-        if len(parts) not in (4, 5):
-            raise ValueError
-        return Jump(parts[0], int(parts[1]), *(float(p) for p in parts[2:]))
-    except ValueError as exc:
-        raise ConfigError(
-            f"simulate: jump {text!r} cannot be read; write ANTENNA:TILE:FRACTION:FACTOR[:DELAY_NS]"
-        ) from exc
-
-
-def parse_fault(text: str) -> Fault:
-    """Return the fault written as KIND:TILE[:SUBBAND]."""
-    parts = text.split(":")
-    try:
-        if len(parts) not in (2, 3):
-            raise ValueError
-        return Fault(parts[0], *(int(p) for p in parts[1:]))
-    except ValueError as exc:
-        raise ConfigError(f"simulate: fault {text!r} cannot be read; write KIND:TILE[:SUBBAND]") from exc
 
 
 def field_types() -> dict[str, type]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,17 @@ def all_sources(options: SimOptions) -> list[Source]:
     if len({s.name for s in sources}) != len(sources):
         raise InputError("simulate: two sources have the same name; give each its own")
     return sources
+
+
+def at(options: SimOptions, sources: list[Source], start_mjd: float) -> list[Source]:
+    """Return the sources as they are in a tile that starts at an MJD (UTC)."""
+    factors: dict[str, float] = {}
+    for v in options.variations:
+        factors[v.source] = factors.get(v.source, 1.0) * v.factor_at(start_mjd)
+    return [
+        dataclasses.replace(s, flux_jy=s.flux_jy * factors[s.name]) if s.name in factors else s
+        for s in sources
+    ]
 
 
 def spectrum(sources: list[Source], freq_hz: np.ndarray) -> np.ndarray:

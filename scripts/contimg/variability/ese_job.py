@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contimg.core.errors import Rejected
 from contimg.core.names import ESE_CANDIDATES, ESE_RECORD
+from contimg.core.names import NOTICES as _NOTICES
 from contimg.core.products import building, read_json, status, write_json
 from contimg.variability.ese_options import EseOptions
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 SCORES = Path("variability/ese_scores.parquet")
 PAGES = Path("variability/candidates")
-NOTICES = Path("variability/notices.json")
+NOTICES = Path(_NOTICES)
 _COLUMNS = (
     "source_id", "mjd", "ra_deg", "dec_deg", "flux_norm", "flux_norm_err", "used", "band_slope", "band_slope_err",
     "pointing_dec_deg", "calibrator", "software", "catalog_digest",
@@ -56,7 +57,7 @@ class EseSearch:
             write_json(
                 part / "status.json", {"status": "ok", "reason": None, "pages": len(list(part.iterdir()))}
             )
-        write_json(NOTICES, notice.notices(listed, before))
+        write_json(NOTICES, notice.notices(listed, before, whole=not self.options.source_ids))
         with building(Path(ESE_CANDIDATES)) as part:
             listed.to_csv(part, index=False, float_format="%.8g")
         metrics = {

@@ -2,7 +2,7 @@
 
 `variability/notices.json` holds them all. Its fields are those of the schema's core (identity, time, place,
 statistics); `alert_type` is `initial` at first, `update` where what is known has changed since, and
-`retraction` where people dismissed the candidate.
+`retraction` where people dismissed the candidate, or a search with more nights makes none of it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def notice(candidate: Mapping[str, Any], *, alert_type: str, issued: str) -> dic
     return {key: value for key, value in content.items() if value is not None}
 
 
-def notices(candidates: pd.DataFrame, earlier: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+def notices(
+    candidates: pd.DataFrame, earlier: Sequence[Mapping[str, Any]] = (), *, whole: bool = True
+) -> list[dict[str, Any]]:
     """Make the notices of all candidates, keeping those that have not changed.
 
     Parameters
@@ -84,6 +86,8 @@ def notices(candidates: pd.DataFrame, earlier: Sequence[Mapping[str, Any]] = ())
         With the status that people gave.
     earlier : sequence of mapping
         Those made before.
+    whole : bool
+        Whether every source was searched: then what is no candidate any more is taken back.
 
     Returns
     -------
@@ -112,6 +116,17 @@ def notices(candidates: pd.DataFrame, earlier: Sequence[Mapping[str, Any]] = ())
         number = 1 if before is None else int(before["record_number"]) + 1
         content = notice(row, alert_type=kind, issued=issued)
         made[name] = {**content, "record_number": number, "digest": digest}
+    for name, before in known.items():
+        if name in made:
+            continue
+        made[name] = dict(before)
+        if whole and before["alert_type"] != "retraction":
+            made[name] |= {
+                "alert_type": "retraction",
+                "alert_datetime": issued,
+                "record_number": int(before["record_number"]) + 1,
+                "digest": "no candidate any more",
+            }
     return list(made.values())
 
 

@@ -15,7 +15,8 @@ import pytest
 from contimg.cli import simulate as command
 from contimg.core.errors import ConfigError, InputError
 from contimg.simulate import Fault, SimOptions, Source, night, preset, read_truth, signal, simulate
-from contimg.simulate.options import FAULT_KINDS, PRESETS, from_dict, parse_fault, parse_source, to_dict
+from contimg.simulate.options import FAULT_KINDS, PRESETS, Variation, from_dict, to_dict
+from contimg.simulate.parse import parse_fault, parse_source, parse_variation
 from contimg.simulate.sky import read_catalogue
 
 SMALL = SimOptions(
@@ -369,6 +370,38 @@ def test_the_truth_and_the_list_of_sources_know_sizes(tmp_path):
     assert read_catalogue(tmp_path / "sources.csv")[0] == source
 
 
+def test_a_source_that_varies_does_so_in_the_tiles_of_its_dates_alone(tmp_path):
+    steady = dataclasses.replace(
+        SMALL, noise=False, rfi_bursts=0, field_density_per_deg2=0.0, transit_of="a", start="2025-10-30"
+    )
+    begin = [tile.name for tile in simulate(steady, tmp_path / "steady").tiles]
+    variation = Variation("a", 0.5, begin[1], "2025-10-31")
+    varying = dataclasses.replace(steady, variations=(variation,))
+    truth = simulate(varying, tmp_path / "varying")
+    assert from_dict(to_dict(varying)) == varying
+    assert parse_variation(f"a, 0.5, {begin[1]}, 2025-10-31") == variation
+    for tile, factor in zip(truth.tiles, (1.0, 0.5), strict=True):
+        for name in tile.files:
+            with (
+                h5py.File(tmp_path / "steady" / name) as one,
+                h5py.File(tmp_path / "varying" / name) as other,
+            ):
+                cross = one["Header/ant_1_array"][:] != one["Header/ant_2_array"][:]
+                expected = factor * one["Data/visdata"][:][cross]
+                # products of float32
+                np.testing.assert_allclose(other["Data/visdata"][:][cross], expected, rtol=1e-6)
+    assert truth.tiles[1].apparent_jy["a"] == pytest.approx(
+        0.5 * read_truth(tmp_path / "steady").tiles[1].apparent_jy["a"]
+    )
+    with pytest.raises(ConfigError, match="none of the sources"):
+        simulate(
+            dataclasses.replace(steady, variations=(Variation("b", 0.5, begin[0], "2025-10-31"),)),
+            tmp_path / "b",
+        )
+    with pytest.raises(ConfigError, match="from a time to a later one"):
+        dataclasses.replace(steady, variations=(Variation("a", 0.5, "2025-10-31", "2025-10-30"),))
+
+
 def test_the_command_writes_and_says_what_it_wrote(tmp_path, capsys):
     words = ["--n-integrations", "2", "--n-channels", "2", "--n-subbands", "2", "--antennas", "1,51,103"]
     faults = ["--fault", "zero_length:0:1"]
@@ -381,7 +414,13 @@ def test_the_command_writes_and_says_what_it_wrote(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("read", "text"), [(parse_source, "x,1,2"), (parse_source, "x,1,2,y"), (parse_fault, "garbage")]
+    ("read", "text"),
+    [
+        (parse_source, "x,1,2"),
+        (parse_source, "x,1,2,y"),
+        (parse_fault, "garbage"),
+        (parse_variation, "x,half,2025-10-30,2025-10-31"),
+    ],
 )
 def test_sources_and_faults_that_cannot_be_read_say_how_to_write_them(read, text):
     with pytest.raises(ConfigError, match="cannot be read; write"):

@@ -26,7 +26,8 @@ from contimg.simulate import (
     simulate,
     sky,
 )
-from contimg.simulate.options import Jump, from_dict, parse_jump, preset, to_dict
+from contimg.simulate.options import Jump, from_dict, preset, to_dict
+from contimg.simulate.parse import parse_jump
 from contimg.simulate.stations import reference_location
 
 BASE = SimOptions(

@@ -134,6 +134,11 @@ def test_vetting_is_kept_by_every_search_and_seen_by_notices(tmp_path, monkeypat
     second = read_json(tree / "variability/notices.json")
     assert [(item["alert_type"], item["record_number"]) for item in second] == [("retraction", 2)]
     assert notice.notices(found, second) == second  # nothing new is nothing new
+    # a candidate that a later search does not find is taken back once; a search of other sources says nothing of it
+    assert notice.notices(found.iloc[:0], first, whole=False) == first
+    third = notice.notices(found.iloc[:0], first)
+    assert [(item["alert_type"], item["record_number"]) for item in third] == [("retraction", 2)]
+    assert notice.notices(found.iloc[:0], third) == third
     assert "dismissed" in capsys.readouterr().out
 
 
