@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contimg.config.model import Config
+from contimg.config.named import check_named
 from contimg.core.errors import ConfigError, InputError
 from contimg.core.messages import explain
 
@@ -92,18 +93,7 @@ def check_disk(config: Config) -> None:
     ):
         if path is not None:
             _file(name, path, "write the path of a file, or null")
-    if config.photometry.sources is not None:
-        _own_sources(config.photometry.sources)
-
-
-def _own_sources(path: Path) -> None:
-    """Read the user's own list once, so that a mistake in it costs no run."""
-    from contimg.photometry.positions import read_own
-
-    try:
-        read_own(path)
-    except InputError as error:
-        raise ConfigError(f"photometry.sources: {error}") from None
+    check_named(config)
 
 
 _ODD_IN_PATHS = re.compile(r"[{}\[\]*?\"'`\\$;|<>\x00-\x1f\x7f]")

@@ -15,6 +15,10 @@ class InputError(ContimgError):
     """A raw file, Measurement Set, table or image cannot be read or is not what it should be."""
 
 
+class NamedFileError(ConfigError, InputError):
+    """A file that the configuration names is not what it should be; no data are to blame."""
+
+
 class Rejected(ContimgError):
     """The data are too bad for a product. This is a result: the message becomes the product's reason."""
 

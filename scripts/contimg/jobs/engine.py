@@ -136,7 +136,7 @@ def table(jobs: Iterable[Job], order: Sequence[str] = ()) -> list[str]:
     for rule in rules:
         (todo, done), reasons = counts[rule]
         why = ", ".join(
-            _WORDS.get(reason, reason) + (f" ({count})" if count != todo else "")
+            REASONS.get(reason, reason) + (f" ({count})" if count != todo else "")
             for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
         )
         lines.append(line.format(rule, todo, done, why).rstrip())
@@ -146,7 +146,7 @@ def table(jobs: Iterable[Job], order: Sequence[str] = ()) -> list[str]:
 
 
 # Snakemake's reasons in an astronomer's words; what is not here is said as Snakemake says it.
-_WORDS = {
+REASONS = {
     "output files have to be generated": "not there",
     "input files updated by another job": "its inputs are made",
     "updated input files": "newer inputs",

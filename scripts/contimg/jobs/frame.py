@@ -2,7 +2,8 @@
 
 Bad data are a result: `Rejected` makes a rejected product at once. Any other exception fails the job, which
 Snakemake starts again; on the last attempt the product is rejected with ``error: …``, so that the rest of
-the night comes out, and the end of the run reports it as an error. A job that is killed can say nothing, so
+the night comes out, and the end of the run reports it as an error. A mistake in the configuration is no fault of any
+product: the run stops (`contimg.jobs.stop`). A job that is killed can say nothing, so
 each start leaves a record that only an orderly end removes. It counts as a kill if the run outlived the job: another
 start in the same run proves it, or the run's own end. A product with too many kills is given up, by the next run or
 by one more start in the same.
@@ -26,9 +27,9 @@ from typing import Any, Protocol
 
 from contimg.core import room
 from contimg.core import threads as thread_limits
-from contimg.core.errors import ContimgError, Rejected
+from contimg.core.errors import ConfigError, ContimgError, Rejected
 from contimg.core.products import read_json, write_json
-from contimg.jobs import disk, orphans
+from contimg.jobs import disk, orphans, stop
 
 RETRIES = 2
 RESTARTS = RETRIES + 1
@@ -206,6 +207,9 @@ def run(
         raise SystemExit(
             f"{key}: failed (attempt {attempt}): {lack}; make room and start the same command again"
         )
+    stopped = stop.why(os.environ.get(orphans.MANIFEST_VARIABLE))
+    if stopped is not None:
+        raise SystemExit(f"{key}: not tried: {stopped}")
     count_kills(os.environ.get(orphans.MANIFEST_VARIABLE), key=key)
     if gave_up is None and attempt > RESTARTS:
         gave_up = given_up(key)
@@ -256,8 +260,11 @@ class _Ended:
             self._fail(error, log)
 
     def raised(self, error: Exception, reject: Reject, log: str) -> None:
-        """Fail, to be tried again; or reject on the last attempt, but for want of room."""
+        """Fail, to be tried again; or reject on the last attempt, but not for want of room or for a wrong setting."""
         self._fail(error, log)
+        if isinstance(error, ConfigError):
+            stop.ask(os.environ.get(orphans.MANIFEST_VARIABLE), str(error))
+            return
         if self.attempt <= RETRIES or _for_want_of_room(error):
             return
         line, self.failed = self.line, False

@@ -23,7 +23,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from numpy.typing import NDArray
 
-from contimg.core.errors import InputError
+from contimg.core.errors import InputError, NamedFileError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -194,7 +194,7 @@ def read_own(path: Path) -> pd.DataFrame:
 
     Raises
     ------
-    InputError
+    NamedFileError
         The table cannot be read, has no places, or has some outside the sphere.
     """
     from astropy.io.registry import IORegistryError
@@ -203,19 +203,19 @@ def read_own(path: Path) -> pd.DataFrame:
     try:
         table = Table.read(path)
     except (OSError, ValueError, IORegistryError) as error:
-        raise InputError(f"{path}: expected a table that astropy reads: {error}") from error
+        raise NamedFileError(f"{path}: expected a table that astropy reads: {error}") from error
     missing = [name for name in ("ra_deg", "dec_deg") if name not in table.colnames]
     if missing:
-        raise InputError(
+        raise NamedFileError(
             f"{path}: no column {' or '.join(missing)} among {', '.join(table.colnames)}; photometry.sources needs "
             "ra_deg and dec_deg (ICRS, degrees)"
         )
     try:
         ra, dec, flux = (_numbers(table, name) for name in ("ra_deg", "dec_deg", "flux_jy"))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: expected numbers in ra_deg, dec_deg and flux_jy: {error}") from error
+        raise NamedFileError(f"{path}: expected numbers in ra_deg, dec_deg and flux_jy: {error}") from error
     if not ((ra >= 0) & (ra < 360) & (np.abs(dec) <= 90)).all():
-        raise InputError(f"{path}: expected ra_deg from 0 to 360 and dec_deg from -90 to 90 in every row")
+        raise NamedFileError(f"{path}: expected ra_deg from 0 to 360 and dec_deg from -90 to 90 in every row")
     name = np.asarray(table["name"]).astype(str) if "name" in table.colnames else np.full(len(table), "")
     return pd.DataFrame({"name": name, "ra_deg": ra, "dec_deg": dec, "flux_jy": flux})
 

@@ -28,6 +28,7 @@ from contimg.image.options import load_tiers, resolve_imaging
 from contimg.jobs.disk import free_bytes
 from contimg.jobs.engine import Job, dry_run
 from contimg.night.night import Night
+from contimg.plan import again
 from contimg.plan import costs as plan_costs
 from contimg.plan.machines import machines
 from contimg.plan.schedule import Machine, wall_seconds
@@ -259,6 +260,7 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
         "strip_changes": strip_changes(rows),
         "transits": transit_rows(night, by_product, config.products),
         "mosaics": mosaic_rows(night, by_product, config.products),
+        "made_again": again.made_again(jobs, config.products, config.model_dump(mode="json")),
         "cost": cost,
         "disk": disk,
         "imager": imager_of(config),
@@ -330,5 +332,6 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
         f"disk: {disk['reads_bytes'] / 1e9:.1f} GB to read, {disk['writes_bytes'] / 1e9:.1f} GB to write, "
         f"{disk['free_bytes'] / 1e9:.1f} GB free"
     )
+    lines += again.lines(facts["made_again"])
     lines.append(f"imager: {programs.sentence(facts['imager'])}")
     return [*lines, *(f"NOT FEASIBLE: {obstacle}" for obstacle in facts["obstacles"])]

@@ -22,10 +22,11 @@ from contimg.core.errors import ContimgError, SystemFault
 from contimg.image import programs
 from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
 from contimg.index import retired
-from contimg.jobs import disk, engine, frame, orphans, treelock
+from contimg.jobs import disk, engine, frame, orphans, stop, treelock
 from contimg.jobs.orphans import MANIFEST_VARIABLE
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
+from contimg.plan import again
 from contimg.plan.share import Threads, memory_mb, share
 from contimg.run import slurm, trees
 from contimg.run.watch import Watch
@@ -83,6 +84,7 @@ class Run:
             say(line)
         for old in sorted(runs.glob("*.json"))[:-_KEPT_MANIFESTS]:
             old.unlink(missing_ok=True)
+            old.with_suffix(".stop").unlink(missing_ok=True)
 
     def succeeded(self) -> None:
         """Report; products that are rejected for an error end the run as failed."""
@@ -124,6 +126,7 @@ class Run:
             say,
             free=lambda: disk.free_bytes(self.config.products),
             lacking=lambda: room.lacking(self.config.products),
+            mistake=lambda: stop.why(os.environ.get(MANIFEST_VARIABLE)),
             stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
             reserve_bytes=self.config.disk_reserve_bytes,
         )
@@ -131,6 +134,9 @@ class Run:
 
         def planned(jobs: list[engine.Job]) -> None:
             watch.planned(jobs)
+            settings = self.config.model_dump(mode="json")
+            for line in again.lines(again.made_again(jobs, Path(self.config.products), settings)):
+                say(line)
             for line in slurm.table(jobs) if on_slurm and workflow.dryrun else []:
                 say(line)
 

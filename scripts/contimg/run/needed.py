@@ -20,18 +20,10 @@ from contimg.core.products import read_json
 from contimg.index.tile import Tile
 from contimg.jobs.frame import ERROR_PREFIX
 from contimg.night.night import Night
+from contimg.plan.again import SETTINGS
+from contimg.plan.again import section as section_of
 from contimg.publish.versions import damaged, digests, published_versions
-from contimg.qa.options import NOT_JUDGED_BY
 from contimg.qa.verdict import PASS
-
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "set": ("flagging",),
-    "caltable": ("flagging", "calibration", "beam", "catalog", "catalog_table"),
-    "image": ("calibration", "imaging", "beam", "catalog", "catalog_table"),
-    "verdict": ("qa", "catalog", "catalog_table"),
-    "mosaic": ("mosaic",),
-}
-"""Sections of the configuration that each kind of product follows from."""
 
 
 class _Held(Exception):
@@ -125,7 +117,7 @@ class Needed:
             raise _Held(f"{product} was made outside a run: its settings are not known")
         then = read_json(kept)
         for section in SETTINGS[kind]:
-            old, new = (_section(values, section) for values in (then, self._settings))
+            old, new = (section_of(values, section) for values in (then, self._settings))
             if old != new:
                 raise _Held(f"{product} was made with another `{section}` than the configuration's")
 
@@ -279,10 +271,3 @@ def _inputs(sidecar: Path) -> list[str]:
 
 def _tiles(record: Mapping[str, Any]) -> set[str]:
     return {entry["tile"] for entry in record["tiles"] if entry["status"] == "ok"}
-
-
-def _section(values: Mapping[str, Any], section: str) -> Any:
-    found = values.get(section)
-    if section != "qa" or found is None:
-        return found
-    return {key: value for key, value in found.items() if key not in NOT_JUDGED_BY}

@@ -31,6 +31,8 @@ class Watch:
         What stays free.
     clock : callable
         Seconds, rising.
+    mistake : callable
+        Says what is wrong with the configuration, if a job has found something; None if not.
     lacking : callable
         Says what the products' disk lacks to be written on at all, such as inodes or a quota; None if nothing.
     """
@@ -43,7 +45,9 @@ class Watch:
         reserve_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         lacking: Callable[[], str | None] = lambda: None,
+        mistake: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._mistake = mistake
         self._lacking = lacking
         self._say, self._free, self._stop, self._reserve, self._clock = say, free, stop, reserve_bytes, clock
         self._began = self._told = clock()
@@ -72,6 +76,12 @@ class Watch:
         for job in jobs:
             self._running[job.product] = self._clock()
         if self.stopped is not None:
+            return
+        mistake = self._mistake()
+        if mistake is not None:
+            self.stopped = mistake
+            self._say(f"error: {mistake}; no further job starts, and nothing is rejected for it")
+            self._stop()
             return
         lacking = self._lacking()
         if lacking is not None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from contimg.core import names
 from contimg.core.constants import REFERENCE_HZ
-from contimg.core.errors import ConfigError, InputError
+from contimg.core.errors import ConfigError, NamedFileError
 from contimg.sky.components import parse_components
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def read_calibrators(path: str | Path) -> list[Calibrator]:
 
     Raises
     ------
-    InputError
+    NamedFileError
         If the file cannot be read, a column is missing or unknown, a value is not a number within its bounds,
         a name is repeated or cannot be part of a file name. The message names the file, line and column.
     """
@@ -114,10 +114,12 @@ def read_calibrators(path: str | Path) -> list[Calibrator]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot read the calibrator catalogue ({exc}); set `calibrators`") from exc
+        raise NamedFileError(
+            f"{path}: cannot read the calibrator catalogue ({exc}); set `calibrators`"
+        ) from exc
     numbered = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
     if not numbered:
-        raise InputError(
+        raise NamedFileError(
             f"{path}: the calibrator catalogue is empty; expected the columns {','.join(COLUMNS)}"
         )
     rows = csv.reader(line for _, line in numbered)
@@ -126,18 +128,18 @@ def read_calibrators(path: str | Path) -> list[Calibrator]:
     found: dict[str, Calibrator] = {}
     for (number, _), row in zip(numbered[1:], rows, strict=True):
         if len(row) != len(header):
-            raise InputError(
+            raise NamedFileError(
                 f"{path}, line {number}: expected {len(header)} values, found {len(row)}; quote text that "
                 "holds a comma"
             )
         calibrator = _calibrator(path, number, dict(zip(header, (v.strip() for v in row), strict=True)))
         if calibrator.name in found:
-            raise InputError(
+            raise NamedFileError(
                 f"{path}, line {number}: {calibrator.name!r} is listed twice; keep one of the two"
             )
         found[calibrator.name] = calibrator
     if not found:
-        raise InputError(f"{path}: the calibrator catalogue lists no source; add at least one line")
+        raise NamedFileError(f"{path}: the calibrator catalogue lists no source; add at least one line")
     return list(found.values())
 
 
@@ -221,7 +223,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     if not faults and len(set(header)) != len(header):
         faults = ["a column is repeated"]
     if faults:
-        raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}; {', '.join(faults)}")
+        raise NamedFileError(f"{path}: expected the columns {','.join(COLUMNS)}; {', '.join(faults)}")
 
 
 def _calibrator(path: Path, number: int, row: dict[str, str]) -> Calibrator:
@@ -233,21 +235,23 @@ def _calibrator(path: Path, number: int, row: dict[str, str]) -> Calibrator:
             value = math.nan
         inside = low < value <= high if column == "flux_jy" else low <= value <= high
         if not inside:
-            raise InputError(
+            raise NamedFileError(
                 f"{path}, line {number}: {column} must be a number from {low:g} to {high:g}, "
                 f"found {row[column]!r}"
             )
         values[column] = value
     if not _NAME.fullmatch(row["name"]):
-        raise InputError(
+        raise NamedFileError(
             f"{path}, line {number}: the name {row['name']!r} becomes part of file names; use letters, "
             "digits, +, - and . only"
         )
     why = names.unusable(row["name"])
     if why is not None:
-        raise InputError(f"{path}, line {number}: the name {row['name']!r} becomes part of file names: {why}")
+        raise NamedFileError(
+            f"{path}, line {number}: the name {row['name']!r} becomes part of file names: {why}"
+        )
     if not row["origin"]:
-        raise InputError(
+        raise NamedFileError(
             f"{path}, line {number}: origin is empty; say where the flux of {row['name']} comes from"
         )
     components = row.get("components", "")
@@ -255,7 +259,9 @@ def _calibrator(path: Path, number: int, row: dict[str, str]) -> Calibrator:
         parse_components(components)
         curvature = float(row.get("curvature") or 0.0)
     except ValueError as exc:
-        raise InputError(f"{path}, line {number}: curvature or components of {row['name']}: {exc}") from exc
+        raise NamedFileError(
+            f"{path}, line {number}: curvature or components of {row['name']}: {exc}"
+        ) from exc
     return Calibrator(
         name=row["name"], origin=row["origin"], curvature=curvature, components=components, **values
     )

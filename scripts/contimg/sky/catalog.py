@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg.core.constants import REFERENCE_HZ
-from contimg.core.errors import InputError
+from contimg.core.errors import NamedFileError
 from contimg.sky.calibrators import Calibrator
 from contimg.sky.options import CatalogOptions
 
@@ -49,7 +49,7 @@ class Catalog:
 
         Raises
         ------
-        InputError
+        NamedFileError
             The table cannot be read, lacks a column, or has one in a unit that is none of its kind.
         """
         import pandas as pd
@@ -59,7 +59,7 @@ class Catalog:
         try:
             table = Table.read(self.path)
         except (OSError, ValueError, IORegistryError) as error:
-            raise InputError(f"{self.path}: expected a table that astropy reads: {error}") from error
+            raise NamedFileError(f"{self.path}: expected a table that astropy reads: {error}") from error
         chosen = self.options
         ra, dec = self._places(table)
         index = self._optional(table, "spectral_index", "", chosen.typical_spectral_index)
@@ -96,7 +96,7 @@ class Catalog:
     def _column(self, table: Table, key: str) -> Column:
         name = getattr(self.options, key) or key
         if name not in table.colnames:
-            raise InputError(
+            raise NamedFileError(
                 f"{self.path}: no column {name} among {', '.join(table.colnames)}; name the one with the sources' "
                 f"{key} as catalog_table.{key}"
             )
@@ -115,14 +115,22 @@ class Catalog:
         from astropy import units
 
         plain = getattr(column, "value", column)
-        values = np.ma.filled(np.ma.asarray(plain).astype(np.float64), np.nan)
+        try:
+            values = np.ma.filled(np.ma.asarray(plain).astype(np.float64), np.nan)
+        except (TypeError, ValueError) as error:
+            raise NamedFileError(
+                f"{self.path}: column {column.name} holds what is no number ({error}); name another column"
+            ) from error
         if not unit:
             return values
         stated = column.unit or units.Unit(assumed)
         try:
             return (values * stated).to_value(unit)
-        except units.UnitConversionError as error:
-            raise InputError(
+        except (
+            units.UnitConversionError,
+            TypeError,
+        ) as error:  # TypeError: a unit that astropy does not know
+            raise NamedFileError(
                 f"{self.path}: column {column.name} is in {stated}, which is no unit like {unit}; name another column"
             ) from error
 
@@ -138,7 +146,7 @@ class Catalog:
                 np.asarray(ra).astype(str), np.asarray(dec).astype(str), unit=("hourangle", "deg")
             )
         except ValueError as error:
-            raise InputError(
+            raise NamedFileError(
                 f"{self.path}: columns {ra.name} and {dec.name} hold text that is no hours and degrees: {error}"
             ) from error
         return places.ra.deg, places.dec.deg

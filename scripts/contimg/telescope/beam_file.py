@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline, make_interp_spline
 
-from contimg.core.errors import InputError
+from contimg.core.errors import NamedFileError
 from contimg.telescope.geometry import pointing_separation
 
 if TYPE_CHECKING:
@@ -106,13 +106,13 @@ class SampledBeam:
 
         Raises
         ------
-        InputError
+        NamedFileError
             A frequency lies outside the planes.
         """
         freq = np.atleast_1d(np.asarray(freq_hz, np.float64))
         margin = BAND_MARGIN * (self.freq_hz[1] - self.freq_hz[0])
         if freq.min() < self.freq_hz[0] - margin or freq.max() > self.freq_hz[-1] + margin:
-            raise InputError(
+            raise NamedFileError(
                 f"{self.origin}: expected planes that cover {freq.min() / 1e6:.1f} to {freq.max() / 1e6:.1f} MHz, "
                 f"found {self.freq_hz[0] / 1e6:.1f} to {self.freq_hz[-1] / 1e6:.1f} MHz; sample the beam over the band"
             )
@@ -152,7 +152,7 @@ class SampledBeam:
 
         Raises
         ------
-        InputError
+        NamedFileError
             The power does not fall to `level` within the samples in every direction.
         """
         reach = min(-self.ha_rad[0], self.ha_rad[-1], -self.dec_rad[0], self.dec_rad[-1])
@@ -163,7 +163,7 @@ class SampledBeam:
         # the last sample above the level of the lobe that holds the maximum, then linearly to the first below
         first = np.array([_falls(line, level) for line in power])
         if not (first > 0).all():
-            raise InputError(
+            raise NamedFileError(
                 f"{self.origin}: expected a beam that is above {level:g} and falls to it within its samples, found "
                 f"otherwise within the {np.degrees(reach):.2f} deg from the pointing they reach; sample farther out"
             )
@@ -184,7 +184,7 @@ def read_beam(path: Path) -> SampledBeam:
 
     Raises
     ------
-    InputError
+    NamedFileError
         There is no such file, or it is not laid out as this module says.
     """
     from astropy.io import fits
@@ -194,14 +194,14 @@ def read_beam(path: Path) -> SampledBeam:
             header = hdus[0].header
             data = None if hdus[0].data is None else np.array(hdus[0].data, dtype=np.float64)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a beam file (FITS), found {error}") from None
+        raise NamedFileError(f"{path}: expected a beam file (FITS), found {error}") from None
     axes = [_axis(path, header, number) for number in range(1, 4)]
     if data is None or data.ndim != 3:
-        raise InputError(f"{path}: expected an image [FREQ, DEC, HA], found NAXIS = {header['NAXIS']}")
+        raise NamedFileError(f"{path}: expected an image [FREQ, DEC, HA], found NAXIS = {header['NAXIS']}")
     for number, axis in enumerate(axes):
         data = np.flip(data, 2 - number) if axis[0] > axis[-1] else data
     if not np.isfinite(data).all():
-        raise InputError(f"{path}: expected finite powers everywhere, found NaN or infinity; fill them")
+        raise NamedFileError(f"{path}: expected finite powers everywhere, found NaN or infinity; fill them")
     ha, dec, freq = (np.sort(axis) for axis in axes)
     return SampledBeam(np.radians(ha), np.radians(dec), freq, data, origin=str(path))
 
@@ -212,13 +212,13 @@ def _axis(path: Path, header: Header, number: int) -> Array:
     kind, found_unit = (str(header.get(f"{key}{number}", "")).strip() for key in ("CTYPE", "CUNIT"))
     count = int(header.get(f"NAXIS{number}", 0))
     if kind != name or found_unit.lower() != unit.lower():
-        raise InputError(
+        raise NamedFileError(
             f"{path}: expected axis {number} to be {name} in {unit} (CTYPE{number}, CUNIT{number}), found "
             f"{kind or 'nothing'!r} in {found_unit or 'nothing'!r}; docs/beam.md has the layout"
         )
     step = float(header.get(f"CDELT{number}", 0.0))
     if count < least or step == 0.0:
-        raise InputError(
+        raise NamedFileError(
             f"{path}: expected at least {least} samples along {name}, found {count} in steps of {step:g} {unit}"
         )
     reference = float(header.get(f"CRPIX{number}", 1.0))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from contimg.core.errors import DiskFull, InputError, Rejected, SystemFault
+from contimg.core.errors import DiskFull, InputError, NamedFileError, Rejected, SystemFault
 from contimg.jobs import disk, frame, orphans
 
 
@@ -247,6 +247,29 @@ def test_the_file_system_is_asked_and_not_the_message(tree, monkeypatch, capfd):
     lack.f_flag = os.ST_RDONLY
     with pytest.raises(SystemExit, match="the file system is read-only"):
         run(lambda: "not reached")
+
+
+def test_a_mistake_in_the_configuration_stops_the_run_and_rejects_nothing(tree, capfd, monkeypatch):
+    run_of = tree / "state" / "runs" / "1.json"
+    run_of.parent.mkdir(parents=True)
+    monkeypatch.setattr(frame.stop, "_file", lambda run: run_of.with_suffix(".stop"))
+    monkeypatch.setattr(orphans, "overtaken", lambda *_: False)
+
+    def wrong():
+        raise NamedFileError("catalog: no column flux_jy")
+
+    for attempt in range(1, frame.RESTARTS + 1):
+        with pytest.raises(SystemExit) as ended:
+            run(wrong, attempt=attempt)
+        assert ended.value.code
+    assert "catalog: no column flux_jy" in capfd.readouterr().err
+    assert frame.stop.why("1") == "catalog: no column flux_jy"
+    with pytest.raises(
+        SystemExit, match="not tried: catalog: no column flux_jy"
+    ):  # another product of the run
+        run(lambda: "made")
+    assert frame.killed() == []
+    assert not list(tree.glob("images/**/*"))
 
 
 def test_a_product_that_cannot_even_be_rejected_fails_in_a_line(tree, capfd):

@@ -190,3 +190,26 @@ def test_only_the_terminal_loses_the_banner():
 def test_durations_are_said_in_units_one_reads():
     said = [duration(seconds) for seconds in (36, 1800, 11160, 189000)]
     assert said == ["36 s", "30 min", "3 h 06 min", "2 d 4 h"]
+
+
+def test_a_mistake_that_a_job_finds_in_the_configuration_stops_the_run():
+    said, stops, wrong = [], [], []
+    watch = Watch(
+        said.append,
+        lambda: 10**12,
+        lambda: stops.append(1),
+        0,
+        Clock(),
+        mistake=lambda: wrong[0] if wrong else None,
+    )
+    jobs = night()
+    watch.planned(jobs)
+    watch.started(jobs[:1])
+    assert stops == []
+    wrong.append("catalog: no column flux_jy")
+    watch.started(jobs[1:2])
+    watch.started(jobs[2:3])
+    assert stops == [1]
+    assert said[-1].startswith(
+        "error: catalog: no column flux_jy; no further job starts, and nothing is rejected"
+    )
