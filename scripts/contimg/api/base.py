@@ -27,7 +27,7 @@ Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 def iso(when: datetime) -> str:
     """A time in UTC, to the second, with a `Z`."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 Instant = Annotated[datetime, PlainSerializer(iso, return_type=str)]

@@ -185,9 +185,10 @@ class Coordinate(Request):
 
 
 class PhotometryParameters(Request):
-    """How fluxes are measured."""
+    """How fluxes are measured: in further places, and brought to one scale."""
 
     normalize: bool | None = None
+    coordinates: Annotated[list[Coordinate], Field(max_length=MOST_ITEMS)] = []
     box_size_pix: int | None = None
     annulus_pix: Annotated[list[Number], Field(max_length=MOST_ITEMS)] | Number | None = None
     use_aegean: bool | None = None
@@ -198,7 +199,6 @@ class PhotometryBody(PhotometryParameters):
 
     mosaics: Texts = []
     fits_paths: Texts = []
-    coordinates: Annotated[list[Coordinate], Field(max_length=MOST_ITEMS)] = []
     parameters: PhotometryParameters = Field(
         default_factory=PhotometryParameters, validation_alias=_PARAMETERS
     )

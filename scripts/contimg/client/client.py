@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=BaseModel)
 _TRIES, _PAUSE_S = 5, 1.0
+_PATIENCE_S = 60.0  # a service that is being started again
 
 
 class ServiceError(Exception):
@@ -147,13 +148,22 @@ class Client:
         return self._get(answers.BatchList, "/api/batch", limit=limit, offset=offset, status=status)
 
     def wait(self, number: int, *, poll_s: float = 2.0, timeout_s: float | None = None) -> answers.Batch:
-        """Wait for a batch's end; TimeoutError where it takes longer."""
+        """Wait for a batch's end; TimeoutError where it takes longer. A service that is started again is waited for."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        while (batch := self.batch(number)).status not in ENDED:
+        lost: float | None = None
+        while True:
+            try:
+                batch, lost = self.batch(number), None
+            except ServiceError as error:
+                lost = lost or time.monotonic()
+                if error.status or time.monotonic() - lost > _PATIENCE_S:
+                    raise
+            else:
+                if batch.status in ENDED:
+                    return batch
             if end is not None and time.monotonic() > end:
-                raise TimeoutError(f"batch {number} is {batch.status} after {timeout_s:g} s")
+                raise TimeoutError(f"batch {number} has not ended after {timeout_s:g} s")
             time.sleep(poll_s)
-        return batch
 
     def cancel(self, number: int) -> answers.Message:
         """End a batch."""
@@ -170,7 +180,7 @@ class Client:
         Without `follow`, what there is now.
         """
         last: str | None = None
-        lost = 0
+        lost: float | None = None
         while True:
             headers = {} if last is None else {"Last-Event-ID": last}
             pause = httpx.Timeout(60.0 if follow else 1.0, connect=30.0)
@@ -184,7 +194,7 @@ class Client:
                         answer.read()
                         raise ServiceError(_detail(answer), answer.status_code)
                     for name, number_of, data in events(answer.iter_lines()):
-                        last, lost = number_of or last, 0
+                        last, lost = number_of or last, None
                         if name == "complete":
                             return
                         if name == "error":
@@ -193,9 +203,9 @@ class Client:
             except httpx.HTTPError as error:
                 if not follow:
                     return
-                lost += 1
-                if lost >= _TRIES:
-                    raise ServiceError(f"the stream was lost {lost} times: {error}") from error
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > _PATIENCE_S:
+                    raise ServiceError(f"the stream was lost {_PATIENCE_S:g} s ago: {error}") from error
                 time.sleep(_PAUSE_S)
 
     def status(self, limit: int = 20) -> answers.Status:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 from contimg import __version__
@@ -30,7 +31,8 @@ from contimg.service import (
 )
 from contimg.service.alerts import Alerts
 from contimg.service.context import Service
-from contimg.service.limits import BodyLimit, Bucket
+from contimg.service.limits import App, BodyLimit, Bucket, Receive, Scope, Send
+from contimg.service.listing import Listing
 from contimg.service.metrics import Metrics
 from contimg.service.registry_reader import Registries
 from contimg.service.scheduler import Scheduler
@@ -90,6 +92,7 @@ class Parts:
         self.service = Service(
             settings=settings,
             store=store,
+            listing=Listing(store),
             scheduler=scheduler,
             submitter=submitter,
             guard=Guard(
@@ -173,30 +176,53 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _unusable)
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(Exception, _broken)
-    app.middleware("http")(_checked)
+    app.add_middleware(Checked, guard=parts.service.guard, audit=parts.service.audit)
     app.add_middleware(
         BodyLimit, most_bytes=1024 * settings.options.max_body_kb, timeout_s=settings.options.body_timeout_s
     )
     return app
 
 
-async def _checked(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Stop what comes under a foreign name or from another site's page; add what every answer carries."""
-    guard: Guard = request.app.state.guard
-    if not guard.known_host(request.headers):
-        response: Response = answer(400, "this service does not go by that name (service.names)")
-    elif request.method not in SAFE and not guard.same_site(request.headers):
-        request.app.state.audit.write(
-            who=None, method=request.method, path=request.url.path[:500], status=403
-        )
-        response = answer(403, "another site's page sent this")
-    else:
-        response = await call_next(request)
-    for name, value in _ALWAYS.items():
-        response.headers[name] = value
-    if request.url.path.startswith("/api/") and "cache-control" not in response.headers:
-        response.headers["Cache-Control"] = "no-store"
-    return response
+class Checked:
+    """Stops what comes under a foreign name or from another site's page; adds what every answer carries.
+
+    Parameters
+    ----------
+    app : callable
+        The ASGI application behind it.
+    guard : Guard
+    audit : Audit
+    """
+
+    def __init__(self, app: App, *, guard: Guard, audit: Audit) -> None:
+        self._app, self._guard, self._audit = app, guard, audit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def signed(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _ALWAYS.items():
+                    headers[name] = value
+                if scope["path"].startswith("/api/") and "cache-control" not in headers:
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        refused = self._refused(scope)
+        await (self._app if refused is None else refused)(scope, receive, signed)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if not self._guard.known_host(headers):
+            return answer(400, "this service does not go by that name (service.names)")
+        if scope["method"] not in SAFE and not self._guard.same_site(headers):
+            self._audit.write(who=None, method=scope["method"], path=scope["path"][:500], status=403)
+            return answer(403, "another site's page sent this")
+        return None
 
 
 def answer(status: int, detail: Any, headers: dict[str, str] | None = None) -> Response:

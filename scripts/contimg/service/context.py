@@ -8,6 +8,7 @@ from typing import cast
 from fastapi import Request
 
 from contimg.service.limits import Bucket
+from contimg.service.listing import Listing
 from contimg.service.metrics import Metrics
 from contimg.service.registry_reader import Registries
 from contimg.service.scheduler import Scheduler
@@ -26,6 +27,7 @@ class Service:
 
     settings: Settings
     store: Store
+    listing: Listing
     scheduler: Scheduler
     submitter: Submitter
     guard: Guard

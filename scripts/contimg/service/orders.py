@@ -336,19 +336,15 @@ def _mosaic(body: bodies.MosaicBody, order: Order, place: Place) -> None:
     order.selection = {"start": first, "end": last, "mosaic_name": body.name}
 
 
-_NOT_YET = {
-    "coordinates": "the list of sources decides what is measured (photometry/sources.parquet)",
-    "normalize": "light curves are brought to one scale by all sources of an epoch",
-}
-
-
 def _photometry(body: bodies.PhotometryBody, order: Order, place: Place) -> None:
     _each(order, [*body.mosaics, *body.fits_paths], place.mosaic)
     if not order.items:
         raise InputError("mosaics: expected at least one, such as 2025-10-30/0830+55")
-    for name, why in _NOT_YET.items():
-        if getattr(body, name) or getattr(body.parameters, name, None):
-            order.ignored[name] = why
+    places = {(one.ra_deg, one.dec_deg) for one in (*body.coordinates, *body.parameters.coordinates)}
+    if places:
+        order.extra["coordinates"] = sorted(places)
+    if body.normalize or body.parameters.normalize:
+        order.extra["normalize"] = True
 
 
 def _ese(body: bodies.EseParameters, order: Order, place: Place) -> None:

@@ -184,6 +184,9 @@ def _photometry(item: Planned, wanted: Any, night: Night, spec: Mapping[str, Any
     item.targets = [names.photometry(date, window.name)]
     item.sidecars = list(item.targets)
     item.log = f"logs/photometry_mosaic/{date}/{window.name}.log"
+    if spec["extra"].get("normalize"):  # one scale for all: that is what light curves are
+        item.targets.append(names.LIGHTCURVES)
+        item.sidecars.append(names.LIGHTCURVES.removesuffix(".parquet") + ".json")
 
 
 def _ese(item: Planned, wanted: Any, night: Night, spec: Mapping[str, Any], config: Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,35 @@ from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.files import open_readonly
 from contimg.service.wire import when
 
+_KEPT_ROWS = 20_000  # some 20 MB
+
+Stamp = tuple[int, int]
+Known = tuple[Stamp, list[dict[str, Any]]]
+
 
 class Registries:
-    """Both registries of a tree, opened anew when they were built anew."""
+    """Both registries of a tree, opened anew when they were built anew.
+
+    A registry never changes where it lies: what was asked of it lately is kept until there is another.
+    """
 
     def __init__(self, state: Path) -> None:
         self._paths = {"products": state / PRODUCTS, "caltables": state / CALTABLES}
         self._local = threading.local()
+        self._lock = threading.Lock()
+        self._asked: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
+        self._kept = 0
 
-    def _open(self, name: str) -> sqlite3.Connection | None:
-        path = self._paths[name]
+    def _stamp(self, name: str) -> Stamp | None:
         try:
-            state = path.stat()
+            state = self._paths[name].stat()
         except FileNotFoundError:
             return None
-        stamp = (state.st_ino, state.st_mtime_ns)
-        known: dict[str, tuple[tuple[int, int], sqlite3.Connection]] = self._local.__dict__.setdefault(
-            "open", {}
-        )
+        return state.st_ino, state.st_mtime_ns
+
+    def _open(self, name: str, stamp: Stamp) -> sqlite3.Connection:
+        path = self._paths[name]
+        known: dict[str, tuple[Stamp, sqlite3.Connection]] = self._local.__dict__.setdefault("open", {})
         if name in known and known[name][0] == stamp:
             return known[name][1]
         if name in known:
@@ -44,11 +56,29 @@ class Registries:
     def rows(
         self, sql: str, values: Mapping[str, Any] | Sequence[Any] = (), *, of: str = "products"
     ) -> list[dict[str, Any]]:
-        """Rows that a question to a registry gives; none if there is no registry yet."""
-        connection = self._open(of)
-        if connection is None:
+        """Rows that a question to a registry gives, not to be changed; none if there is no registry yet."""
+        stamp = self._stamp(of)
+        if stamp is None:
             return []
-        return [dict(row) for row in connection.execute(sql, values)]
+        bound = tuple(values.items()) if isinstance(values, Mapping) else tuple(values)
+        question = (of, sql, bound)
+        with self._lock:
+            known = self._asked.get(question)
+            if known is not None and known[0] == stamp:
+                self._asked.move_to_end(question)
+                return known[1]
+        found = [dict(row) for row in self._open(of, stamp).execute(sql, values)]
+        self._keep(question, (stamp, found))
+        return found
+
+    def _keep(self, question: tuple[Any, ...], answer: Known) -> None:
+        with self._lock:
+            old = self._asked.pop(question, None)
+            self._asked[question] = answer
+            self._kept += 1 + len(answer[1]) - (0 if old is None else 1 + len(old[1]))
+            while self._kept > _KEPT_ROWS and len(self._asked) > 1:
+                _, (_, rows) = self._asked.popitem(last=False)
+                self._kept -= 1 + len(rows)
 
     def age(self, of: str = "products") -> RegistryAge:
         """How old a registry is."""
@@ -63,11 +93,11 @@ class Registries:
         found = {}
         for name in self._paths:
             try:
-                connection = self._open(name)
-                if connection is None:
+                stamp = self._stamp(name)
+                if stamp is None:
                     found[name] = "not built yet"
                 else:
-                    connection.execute("SELECT count(*) FROM meta").fetchone()
+                    self._open(name, stamp).execute("SELECT count(*) FROM meta").fetchone()
                     found[name] = "ok"
             except sqlite3.DatabaseError as error:
                 found[name] = f"cannot be read: {error}"

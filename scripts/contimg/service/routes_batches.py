@@ -14,6 +14,7 @@ from contimg.api import answers, bodies
 from contimg.api.base import ENDED, KINDS, BatchState, Kind
 from contimg.service import wire
 from contimg.service.context import Service, service_of
+from contimg.service.route import Plain
 from contimg.service.security import REFUSALS, Publisher, Reader, Runner, Who
 from contimg.service.store import BatchRow
 
@@ -54,7 +55,7 @@ _BODIES: dict[Kind, Any] = {
 }
 SINGLES: tuple[Kind, ...] = ("calibrate", "apply", "image", "convert", "ese-detect")
 
-router = APIRouter(tags=["batches"])
+router = APIRouter(tags=["batches"], route_class=Plain)
 
 
 def add_submission(app: APIRouter | FastAPI, kind: Kind, *, single: bool) -> None:
@@ -106,13 +107,13 @@ def found(get: Callable[[], BatchRow]) -> BatchRow:
         raise HTTPException(404, "there is no batch of this number") from None
 
 
-@router.get("/api/batch", responses=REFUSALS | UNUSABLE)
+@router.get("/api/batch", response_model=answers.BatchList, responses=REFUSALS | UNUSABLE)
 def list_batches(
     request: Request, _who: Reader, limit: Limit = 50, offset: Offset = 0, status: BatchState | None = None
-) -> answers.BatchList:
+) -> Response:
     """Batches, newest first."""
-    rows, total = service_of(request).store.page(limit=limit, offset=offset, status=status)
-    return answers.BatchList(items=[wire.batch(row) for row in rows], total=total)
+    text = service_of(request).listing.page(limit=limit, offset=offset, status=status)
+    return Response(text, media_type="application/json")
 
 
 @router.get("/api/batch/kinds", responses=REFUSALS)
@@ -201,13 +202,13 @@ def _stream(
     )
 
 
-@router.get("/api/jobs", tags=["jobs"], responses=REFUSALS | UNUSABLE)
+@router.get("/api/jobs", tags=["jobs"], response_model=answers.BatchList, responses=REFUSALS | UNUSABLE)
 def list_jobs(
     request: Request, _who: Reader, limit: Limit = 50, offset: Offset = 0, status: BatchState | None = None
-) -> answers.BatchList:
+) -> Response:
     """Batches of one, newest first."""
-    rows, total = service_of(request).store.page(limit=limit, offset=offset, status=status, single=True)
-    return answers.BatchList(items=[wire.batch(row) for row in rows], total=total)
+    text = service_of(request).listing.page(limit=limit, offset=offset, status=status, single=True)
+    return Response(text, media_type="application/json")
 
 
 @router.get("/api/jobs/id/{number}", tags=["jobs"], responses=REFUSALS | NOT_FOUND | UNUSABLE)

@@ -12,10 +12,11 @@ from contimg.api.bodies import ConvertBody
 from contimg.core import names
 from contimg.service import wire
 from contimg.service.context import Service, service_of
+from contimg.service.route import Plain
 from contimg.service.routes_batches import NOT_FOUND, UNUSABLE, Limit, Offset
 from contimg.service.security import REFUSALS, Reader
 
-router = APIRouter(tags=["products"])
+router = APIRouter(tags=["products"], route_class=Plain)
 ASKED = REFUSALS | UNUSABLE
 
 Date = Annotated[str | None, Query(pattern=rf"^{names.DATE_PATTERN}$")]

@@ -11,11 +11,12 @@ from contimg.core import names
 from contimg.core.errors import InputError
 from contimg.core.products import read_json
 from contimg.service.context import service_of
+from contimg.service.route import Plain
 from contimg.service.routes_batches import NOT_FOUND, Limit, Offset
 from contimg.service.routes_products import ASKED, Date, DateInPath, NameInPath, page
 from contimg.service.security import Reader
 
-router = APIRouter(tags=["qa"])
+router = APIRouter(tags=["qa"], route_class=Plain)
 
 
 @router.get("/api/qa", responses=ASKED)

@@ -18,10 +18,11 @@ from contimg.jobs import treelock
 from contimg.service import wire
 from contimg.service.context import Service, service_of
 from contimg.service.metrics import CONTENT_TYPE
+from contimg.service.route import Plain
 from contimg.service.routes_batches import UNUSABLE
 from contimg.service.security import COOKIE, REFUSALS, Reader, client_of
 
-router = APIRouter(tags=["status"])
+router = APIRouter(tags=["status"], route_class=Plain)
 _TILE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}$")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from contimg.core.errors import ContimgError
-from contimg.core.products import read_json, write_json
+from contimg.core.products import building, read_json, write_json
 from contimg.service.process import identity
 
 LOCK = "run.lock"
@@ -95,6 +95,7 @@ def planned(request: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     spec["selection"] = spec["selection"] | planning.spanned(spec)
     tree = Path(request["tree"])
     tree.mkdir(parents=True, exist_ok=True)
+    spec["changed"] = spec["changed"] | _further_places(spec, tree)
     config = planning.configuration(base, spec, tree).resolved(Path.cwd())
     night = plan(config, cache=Path(base["products"]) / "state" / "index")
     if request["branch"] is not None:
@@ -105,6 +106,19 @@ def planned(request: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
         "wanted": {name: spec["wanted"][name] for name in request["items"] if name in spec["wanted"]},
     }
     return config, [item.plain() for item in planning.items_of(wanted, night, config)]
+
+
+def _further_places(spec: Mapping[str, Any], tree: Path) -> dict[str, Any]:
+    """Positions that photometry was asked for, as a list of the user's own in the batch's branch."""
+    places = spec["extra"].get("coordinates")
+    if not places:
+        return {}
+    path = tree / "photometry" / "coordinates.csv"
+    text = "ra_deg,dec_deg\n" + "".join(f"{ra!r},{dec!r}\n" for ra, dec in places)
+    if not path.is_file() or path.read_text() != text:  # an older file makes nothing anew
+        with building(path) as part:
+            part.write_text(text)
+    return {"photometry": {**spec["changed"].get("photometry", {}), "sources": str(path)}}
 
 
 def forgive(products: Path, targets: list[str]) -> None:

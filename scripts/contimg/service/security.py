@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -163,10 +163,13 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def needs(role: Role) -> Callable[[Request], Who]:
-    """Make the dependency that lets a role, and those above it, in."""
+def needs(role: Role) -> Callable[[Request], Awaitable[Who]]:
+    """Make the dependency that lets a role, and those above it, in.
 
-    def admit(request: Request) -> Who:
+    It runs where the request came in: a thread for it would cost more than what it does.
+    """
+
+    async def admit(request: Request) -> Who:
         guard: Guard = request.app.state.guard
         client = client_of(request)
         if guard.failures.full(client):

@@ -265,8 +265,9 @@ class Store:
         return _item(row)
 
     def page(
-        self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None
-    ) -> tuple[list[BatchRow], int]:
+        self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None,
+        with_items: bool = True,
+    ) -> tuple[list[BatchRow], int]:  # fmt: skip
         """Batches, newest first, and how many there are in all."""
         where, values = ["1"], list[Any]()
         if status is not None:
@@ -283,13 +284,17 @@ class Store:
             (*values, limit, offset),
         ).fetchall()
         found = [_batch(row, []) for row in rows]
-        by_id = {batch.id: batch for batch in found}
-        places = ",".join("?" * len(by_id))
-        for row in db.execute(
-            f"SELECT {_ITEM} FROM item WHERE batch_id IN ({places}) ORDER BY batch_id, position", list(by_id)
-        ):
-            by_id[row[1]].items.append(_item(row))
+        if with_items:
+            self.fill(found)
         return found, int(total)
+
+    def fill(self, batches: Sequence[BatchRow]) -> None:
+        """Give batches that have none their items."""
+        by_id = {batch.id: batch for batch in batches}
+        places = ",".join("?" * len(by_id))
+        sql = f"SELECT {_ITEM} FROM item WHERE batch_id IN ({places}) ORDER BY batch_id, position"
+        for row in self._reader.execute(sql, list(by_id)) if by_id else ():
+            by_id[row[1]].items.append(_item(row))
 
     def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows that a question gives."""
@@ -384,5 +389,6 @@ def _batch(row: Sequence[Any], items: list[ItemRow]) -> BatchRow:
 
 
 def _item(row: Sequence[Any]) -> ItemRow:
-    fields = (*row[:7], json.loads(row[7]), json.loads(row[8]), row[9])
+    products, lines = ([] if text == "[]" else json.loads(text) for text in (row[7], row[8]))
+    fields = (*row[:7], products, lines, row[9])
     return ItemRow(*fields)

@@ -145,6 +145,8 @@ class Submitter:
         """What tells the branch of the tree that an order needs: the same changes share one; None: the tree itself."""
         if order.extra.get("again"):
             return orders.digest([order.changed, time.time_ns()])
+        if order.extra.get("coordinates"):
+            return orders.digest([order.changed, order.extra["coordinates"]])
         return orders.digest(order.changed) if order.changed else None
 
     def _dry_run(self, order: orders.Order) -> answers.DryRun:

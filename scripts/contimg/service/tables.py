@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -46,11 +46,12 @@ class Sky:
     def __init__(self, products: Path) -> None:
         self._products = products
         self._one = threading.Lock()
+        self._newest: tuple[tuple[int, int], dict[str, float | None]] = ((0, 0), {})
         self._sources = _Kept(products / SOURCES, _read_sources)
         self._candidates = _Kept(products / CANDIDATES, _read_csv)
 
-    def curve(self, source: str) -> pd.DataFrame | None:
-        """Rows of a source's light curve in order of time; None if there is no such source."""
+    def curve(self, source: str, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
+        """Rows of a source's light curve in order of time, all columns or some; None if there is no such source."""
         from contimg.variability.curves import INDEX, read_source
 
         folder = self._products / LIGHTCURVES
@@ -58,10 +59,29 @@ class Sky:
             return None
         try:
             with self._one:  # open files are kept, and Parquet's readers are for one thread
-                rows = read_source(folder, source)
+                rows = read_source(folder, source, columns)
         except (InputError, OSError):  # made anew just now, or damaged
             return None
-        return None if rows.empty else rows.sort_values("mjd", kind="stable")
+        if rows.empty:
+            return None
+        return rows if rows["mjd"].is_monotonic_increasing else rows.sort_values("mjd", kind="stable")
+
+    def current(self, source: str) -> float | None:
+        """The newest flux of a source, Jy; None if it has no light curve. Kept until there are other light curves."""
+        from contimg.variability.curves import INDEX
+
+        try:
+            state = (self._products / LIGHTCURVES / INDEX).stat()
+        except FileNotFoundError:
+            return None
+        stamp = (state.st_ino, state.st_mtime_ns)
+        if stamp != self._newest[0]:
+            self._newest = (stamp, {})
+        known = self._newest[1]
+        if source not in known:
+            rows = self.curve(source, ("mjd", "flux_jy"))
+            known[source] = None if rows is None else float(rows["flux_jy"].iloc[-1])
+        return known[source]
 
     def measures(self, source: str) -> dict[str, Any] | None:
         """The row of a source in the table of measures."""
@@ -83,7 +103,8 @@ class Sky:
         if ra_deg is None or dec_deg is None:
             return found.table.iloc[offset : offset + limit], len(found.table)
         # chord of two unit vectors: right at every separation, also at the poles and across 0h
-        chord = np.linalg.norm(found.vectors - _vectors(np.array([ra_deg]), np.array([dec_deg])), axis=1)
+        apart = found.vectors - _vectors(np.array([ra_deg]), np.array([dec_deg]))
+        chord = np.sqrt(np.einsum("ij,ij->i", apart, apart))
         separation = np.degrees(2.0 * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0)))
         inside = np.flatnonzero(separation <= radius_deg)
         order = inside[np.argsort(separation[inside], kind="stable")]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contimg.api import answers
 from contimg.core import names
 from contimg.service.store import BatchRow, ItemRow
+
+_FIRST_MJD, _LAST_MJD = 15020.0, 88069.0
+"""1900 to 2100."""
 
 
 def when(seconds: float | None) -> datetime | None:
@@ -18,10 +21,35 @@ def when(seconds: float | None) -> datetime | None:
 
 
 def when_mjd(mjd: float | None) -> datetime | None:
-    """A UTC time of an MJD; None where it is none that a calendar knows."""
-    if mjd is None or not math.isfinite(mjd) or not 15020.0 <= mjd <= 88069.0:
+    """A UTC time of an MJD, to the millisecond; None where it is none that a calendar knows.
+
+    An MJD is known to 0.6 microseconds: cut off at the second, 13:00:05 could become 13:00:04.
+    """
+    if mjd is None or not math.isfinite(mjd) or not _FIRST_MJD <= mjd <= _LAST_MJD:
         return None
-    return names.utc(mjd)
+    found = names.utc(mjd) + timedelta(microseconds=500)
+    return found.replace(microsecond=found.microsecond // 1000 * 1000)
+
+
+def times(mjd: Any) -> list[str | None]:
+    """`when_mjd` of an array, as text on the wire."""
+    import numpy as np
+
+    days = np.asarray(mjd, dtype=float)
+    known = (days >= _FIRST_MJD) & (days <= _LAST_MJD)
+    ms = np.round(np.where(known, days, _FIRST_MJD) * 86400e3).astype("timedelta64[ms]")
+    text = np.datetime_as_string(np.datetime64("1858-11-17", "ms") + ms, unit="s")
+    return [f"{one}Z" if good else None for one, good in zip(text.tolist(), known.tolist(), strict=True)]
+
+
+def numbers(values: Any) -> list[float | None]:
+    """`number` of an array."""
+    import numpy as np
+
+    found = np.asarray(values, dtype=float)
+    if np.isfinite(found).all():
+        return found.tolist()  # type: ignore[no-any-return]
+    return [value if math.isfinite(value) else None for value in found.tolist()]
 
 
 def number(value: Any) -> float | None:
