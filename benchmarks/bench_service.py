@@ -108,7 +108,8 @@ class Server:
             self.port = free.getsockname()[1]
         incoming = tree / "incoming"
         incoming.mkdir(exist_ok=True)
-        options = f"service={{port: {self.port}, requests_per_s: 100000, downloads_per_min: 100000, max_pending: 100000}}"
+        limits = "requests_per_s: 100000, downloads_per_min: 100000, max_pending: 100000"
+        options = f"service={{port: {self.port}, {limits}}}"
         words = [sys.executable, "-m", "contimg.cli.main", "serve", "--config", f"incoming={incoming}"]
         env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
         began = time.perf_counter()

@@ -169,7 +169,7 @@ def light_curves(tree: Path, n_sources: int) -> None:
             "v": 0.03,
             "vs_mean": 0.1,
             "m_mean": 0.01,
-        }  # fmt: skip
+        }
     )
     measures.to_parquet(tree / "variability" / "sources.parquet", index=False)
     chosen = measures.iloc[:: max(1, n_sources // 200)]

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
@@ -53,6 +54,8 @@ _ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _SHOWN = 20
+_THREADS = 12
+"""That handlers run in: each has its connections to the databases, some 3 MB; more would only wait for one another."""
 
 
 def hold_lock(settings: Settings) -> IO[str]:
@@ -147,6 +150,7 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
         if work:
             parts.start()
         yield

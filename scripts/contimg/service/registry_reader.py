@@ -16,6 +16,8 @@ from contimg.registry.files import open_readonly
 from contimg.service.wire import when
 
 _KEPT_ROWS = 20_000  # some 20 MB
+CACHE_KB = 256
+"""Of a connection, of which each thread has some: the kernel keeps the pages that are read often."""
 
 Stamp = tuple[int, int]
 Known = tuple[Stamp, list[dict[str, Any]]]
@@ -50,6 +52,7 @@ class Registries:
             known[name][1].close()
         connection = open_readonly(path)
         connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         known[name] = (stamp, connection)
         return connection
 

@@ -142,6 +142,7 @@ class Store:
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=30.0, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-256")  # kB; each thread has a connection
         return connection
 
     @property

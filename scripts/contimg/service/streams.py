@@ -13,6 +13,7 @@ from contimg.api.base import ENDED
 
 KEEPALIVE_S = 15.0
 _CHUNK = 64 * 1024
+_PIECES = 16
 
 Look = Callable[[int], tuple[Path | None, str]]
 """Of a batch or an item: the path of its log, and its state."""
@@ -22,9 +23,33 @@ Look = Callable[[int], tuple[Path | None, str]]
 class _Watched:
     look: Look
     listeners: int = 0
+    path: Path | None = None
     size: int = -1
     status: str = ""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    pieces: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+
+    def update(self, number: int) -> bool:
+        """Look; whether something is new."""
+        path, status = self.look(number)
+        size = _size(path)
+        if (path, size, status) == (self.path, self.size, self.status):
+            return False
+        self.path, self.size, self.status = path, size, status
+        self.pieces.clear()
+        return True
+
+    def piece(self, offset: int) -> tuple[bytes, int]:
+        """The event with what comes after an offset, and where the next begins: read once for all who are there."""
+        if offset not in self.pieces:
+            text, following = _read(self.path, offset)
+            told = event({"logs": text}, number=following) if text else b""
+            if not told:
+                return b"", following
+            if len(self.pieces) >= _PIECES:
+                self.pieces.pop(next(iter(self.pieces)))
+            self.pieces[offset] = told, following
+        return self.pieces[offset]
 
 
 class Hub:
@@ -58,18 +83,17 @@ class Hub:
         self.listeners += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll())
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
+            if watched.size < 0:
+                watched.update(number)
             yield b": open\n\n"
             while True:
-                changed = watched.changed
-                path, status = look(number)
-                over = status in ENDED
-                text, offset = _read(path, offset, decoder)
-                if text:
-                    yield event({"logs": text}, number=offset)
+                changed, status = watched.changed, watched.status
+                told, offset = watched.piece(offset)
+                if told:
+                    yield told
                     continue
-                if over:
+                if status in ENDED:
                     yield event({"status": status}, name="complete", number=offset)
                     return
                 try:
@@ -88,10 +112,7 @@ class Hub:
     async def _poll(self) -> None:
         while self._watched:
             for (_, number), watched in list(self._watched.items()):
-                path, status = watched.look(number)
-                size = _size(path)
-                if (size, status) != (watched.size, watched.status):
-                    watched.size, watched.status = size, status
+                if watched.update(number):
                     watched.changed.set()
                     watched.changed = asyncio.Event()
             await asyncio.sleep(self._every)
@@ -114,7 +135,7 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _read(path: Path | None, offset: int, decoder: codecs.IncrementalDecoder) -> tuple[str, int]:
+def _read(path: Path | None, offset: int) -> tuple[str, int]:
     """New text from an offset on, and where the next begins; a character is never cut in two."""
     if path is None:
         return "", offset
@@ -124,7 +145,7 @@ def _read(path: Path | None, offset: int, decoder: codecs.IncrementalDecoder) ->
             data = stream.read(_CHUNK)
     except FileNotFoundError:
         return "", offset
-    decoder.reset()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data)
     pending = len(decoder.getstate()[0])
     if pending and len(data) < _CHUNK and not text:
