@@ -17,6 +17,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="directory of a mosaic, a tile's image or a published version; or its FITS file",
     )
     parser.add_argument("--top", type=int, metavar="N", help="only the N brightest")
+    parser.add_argument(
+        "--pybdsf",
+        type=Path,
+        metavar="PYTHON",
+        help="let PyBDSF find the places, in the environment of this Python; fluxes are measured as ever",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=600.0,
+        metavar="S",
+        help="how long PyBDSF may take (default: 600 s)",
+    )
     for kind in KINDS:
         what = "DS9 and CARTA regions" if kind == "reg" else kind
         parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write {what} into FILE (- prints)")
@@ -29,7 +42,13 @@ def run(args: argparse.Namespace) -> int:
     from contimg.photometry.options import PhotometryOptions
 
     options = PhotometryOptions()
-    rows, header = catalogue.found_in(Mosaic.of(args.image), options)
+    mosaic, places = Mosaic.of(args.image), None
+    if args.pybdsf is not None:
+        from contimg.photometry import bdsf
+
+        threshold = {"threshold_sigma": catalogue.FOUND_SIGMA, "timeout_s": args.time_limit}
+        places = bdsf.find(mosaic.image, python=args.pybdsf, **threshold)
+    rows, header = catalogue.found_in(mosaic, options, places=places)
     rows = rows if args.top is None else rows.head(args.top)
     asked = {kind: getattr(args, kind) for kind in KINDS if getattr(args, kind) is not None}
     for kind, path in asked.items():

@@ -163,6 +163,8 @@ LIGHTCURVES = BY_NAME["lightcurves"].path
 """The light curves of all sources: a folder."""
 VARIABILITY = "variability/sources.parquet"
 """How much each source varies."""
+EPOCHS = "variability/epochs.parquet"
+"""The zero point of each mosaic, or why it has none."""
 
 ESE_CANDIDATES = BY_NAME["ese_candidates"].path
 """Candidates for scattering events."""

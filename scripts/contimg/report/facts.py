@@ -21,6 +21,7 @@ from contimg.core.provenance import versions
 from contimg.night.night import Night
 from contimg.plan.costs import HIGH, LOW, read_benchmarks
 from contimg.plan.facts import NOT_MADE, mosaic_rows, range_name, strip_changes, tile_rows, transit_rows
+from contimg.report import scale
 from contimg.report.failures import by_cause, failures, outcome
 
 
@@ -57,7 +58,7 @@ def tile_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
 
 def mosaic_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
     """One row for each mosaic of the plan: what became of it, the verdict on it, and where it is published."""
-    rows = []
+    rows, zero_points = [], scale.zero_points(products)
     for row in mosaic_rows(night, {}, products):
         path = products / names.mosaic_verdict(row["mosaic"], row["name"])
         judged = outcome(path)
@@ -72,6 +73,7 @@ def mosaic_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
                 "verdict_reason": judged["reason"],
                 "n_measured": measured.get("n_sources"),
                 "n_seen": measured.get("n_seen"),
+                "scale": zero_points.get(f"{path.parent.name}/{row['name']}"),
                 "published": receipt.get("published"),
                 "publication_reason": receipt["reason"],
             }
@@ -139,6 +141,7 @@ def gather(config: Config, night: Night) -> dict[str, Any]:
         "strip_changes": strip_changes(rows),
         "transits": transit_rows(night, {}, products),
         "mosaics": mosaics,
+        "scale": scale.stability((row["scale"] for row in mosaics if row["scale"]), products),
         "times": times(night, products, planned),
         "versions": versions(),
     }
@@ -159,6 +162,8 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
         if isinstance(counts, dict)
     ]
     lines = [f"{facts['name']}: " + "; ".join(said)]
+    if facts.get("scale"):
+        lines.append(scale.line(facts["scale"]))
     lines += [f"{cause['kind']}, {len(cause['products'])}×: {cause['reason']}" for cause in facts["causes"]]
     return lines
 

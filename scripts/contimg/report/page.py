@@ -9,6 +9,7 @@ from typing import Any
 from contimg.core import names
 from contimg.core.html import COLOURS, colour_key, document, folded, rows_table
 from contimg.plan.timeline import timeline
+from contimg.report.scale import line
 
 _WIDTH, _HEIGHT, _LEFT = 400.0, 90.0, 44.0
 _MOST_PRODUCTS = 12
@@ -50,6 +51,7 @@ def page(facts: Mapping[str, Any]) -> str:
         f"<h1>Run {escape(facts['name'])}</h1>",
         f'<p class="verdict {"yes" if good else "no"}">{said}</p>',
         _counts(counts),
+        *([f"<p>{escape(line(facts['scale']))}.</p>"] if facts["scale"] else []),
         "<h2>What went wrong</h2>",
         *([_cause(cause) for cause in facts["causes"]] or ["<p>Nothing.</p>"]),
         "<h2>The time</h2>",
@@ -142,10 +144,20 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
             row["state"],
             row["verdict"] or "",
             "" if row["n_measured"] is None else f"{row['n_seen']} of {row['n_measured']}",
+            _zero_point(row["scale"]),
             row["published"] or "",
             row["reason"] or row["verdict_reason"] or row["publication_reason"] or "",
         )
         for row in mosaics
     ]
-    heads = ("mosaic", "tiles", "state", "verdict", "sources seen", "published", "why")
+    heads = ("mosaic", "tiles", "state", "verdict", "sources seen", "flux scale", "published", "why")
     return folded(f"{len(rows)} mosaics", rows_table(heads, rows, (1,)))
+
+
+def _zero_point(scale: Mapping[str, Any] | None) -> str:
+    """The zero point of a mosaic and of how many references, or why it has none."""
+    if scale is None:
+        return ""
+    if scale["zero_point"] is None:
+        return f"none: {scale['reason']}"
+    return f"{scale['zero_point']:.4f} ± {scale['zero_point_err']:.4f} ({scale['n_references']:.0f})"

@@ -3,11 +3,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from builders.tiles import strip_of_tiles
 from contimg.config.model import Config
 from contimg.core.names import (
+    EPOCHS,
     beam_dir,
     caltable_dir,
     image_dir,
@@ -126,6 +129,32 @@ def test_a_report_tells_the_verdict_on_a_mosaic_and_where_it_is_published(run, t
     assert "published/2025-10-30/x/v1" in html.read_text()
     assert (row["n_seen"], row["n_measured"]) == (31, 42)
     assert "31 of 42" in html.read_text()
+
+
+def test_a_report_tells_how_stable_the_references_of_the_flux_scale_were(run, tmp_path):
+    assert report.gather(*run[:2])["scale"] is None
+    verdicts = [mosaic_verdict(path, window.name) for path, window in run[1].windows.items()]
+    mosaics = [verdict.removeprefix("qa/").removesuffix(".json") for verdict in verdicts[:2]]
+    rows = {
+        "mosaic": ["2025-10-29/other", *mosaics], "normalised": [True, True, False], "zero_point": [0.9, 1.02, np.nan],
+        "zero_point_err": [0.5, 0.002, np.nan], "n_references": [3, 40, 2], "scatter": [9.0, 1.1, np.nan],
+        "reason": ["", "", "2 references, 5 are needed"],
+    }  # fmt: skip
+    (tmp_path / EPOCHS).parent.mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / EPOCHS)
+    write_json(
+        tmp_path / "variability/lightcurves.json", status(metrics={"repeatability": 0.0047, "variable": 3})
+    )
+    facts, html = report.make(*run[:2])
+    # of the run's own mosaics alone
+    assert facts["scale"] == {
+        "mosaics": 2, "normalised": 1, "n_references": 40.0, "zero_point_err": 0.002, "scatter": 1.1, "spread": 0.0,
+        "repeatability": 0.0047, "variable": 3,
+    }  # fmt: skip
+    said = "1 of 2 mosaics on it, from 40 references in the median one, to 0.20 %"
+    assert any(said in line for line in report.summary(facts))
+    for words in (said, "1.0200 ± 0.0020 (40)", "none: 2 references, 5 are needed", "repeat to 0.47 %"):
+        assert words in html.read_text()
 
 
 def test_a_mosaic_that_did_not_pass_is_shown_with_its_reason_and_is_no_failure_of_its_publication(
