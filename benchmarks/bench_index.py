@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -50,11 +51,13 @@ print(json.dumps([len(found.tiles), len(found.left_out), time.perf_counter() - c
 class Writer:
     """Writes tiles fast: one real file a subband, then copies of its bytes with other times."""
 
+    shape: ClassVar = {"n_times": 24, "n_antennas": 3, "n_channels": 48}
+
     def __init__(self, incoming, flat):
         self.incoming, self.flat = incoming, flat
         self.templates = []
         with tempfile.TemporaryDirectory(dir=incoming.parent) as folder:
-            for path in write_tile(Path(folder), FIRST, n_times=24, n_antennas=3, n_channels=48):
+            for path in write_tile(Path(folder), FIRST, **self.shape):
                 with h5py.File(path) as file:
                     times = file["Header/time_array"]
                     offset, values = times.id.get_offset(), times[()]

@@ -9,6 +9,18 @@ from pydantic import BeforeValidator, Field
 from contimg.core import values
 from contimg.core.options import NUMBER, Fraction, Name, Options, Sigmas, UvMinimum, key
 
+SELECTION_KEYS = {
+    "valid_hours",
+    "min_flux_jy",
+    "min_pb",
+    "search_radius_deg",
+    "tables",
+    "max_candidates",
+    "closeness_hours",
+    "interpolate",
+}
+"""What chooses transits and tables: nothing about a caltable follows from it."""
+
 
 class CalibrationOptions(Options):
     """Which transits calibrate a tile, how they are solved, and when a solution is good."""

@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.cpu_count() or 1,
         help="of this machine (default: all of them)",
     )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="ask Snakemake for the jobs, instead of counting them from index, products and its records",
+    )
     take_configuration(parser)
 
 
@@ -32,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
     night = plan(config, cache=config.products / "state" / "index")
-    facts = make(config, night, target=args.target, cores=args.cores)
+    facts = make(config, night, target=args.target, cores=args.cores, exact=args.exact)
     for line in [*summary(facts), *facts["files"]]:
         print(line)
     return 0 if facts["feasible"] else 1

@@ -54,14 +54,14 @@ def _records(key: str, tree: Path = Path()) -> Path:
     return tree / _RECORDS / key.replace("/", "!")
 
 
-def given_up(key: str) -> str | None:
-    """Why a product is not tried again: its job was killed more than `RETRIES` times. None: it is tried."""
-    kills = sum(bool(record.get("killed")) for record in _read(_records(key)).values())
+def given_up(key: str, tree: Path = Path()) -> str | None:
+    """Why a product of a tree is not tried again: its job was killed more than `RETRIES` times. None: it is tried."""
+    kills = sum(bool(record.get("killed")) for record in _read(_records(key, tree)).values())
     if kills <= RETRIES:
         return None
     return (
         f"{ERROR_PREFIX}its job was killed {kills} times (memory, wall time or a lost node?); give it more, "
-        f"then `contimg retry --products {shlex.quote(str(Path.cwd()))} {shlex.quote(key)}`"
+        f"then `contimg retry --products {shlex.quote(str(tree.absolute()))} {shlex.quote(key)}`"
     )
 
 

@@ -1,8 +1,8 @@
 """`contimg plan`: what a run would make of a range, what it would cost, and whether it fits.
 
-The tiles, transits and mosaics come from the index, the jobs from Snakemake's own dry run, the costs from the
-benchmarks of past runs. The plan is a table of facts (`plan/{start}_{end}.json`) and a page that shows them
-(`.html`, self-contained).
+The tiles, transits and mosaics come from the index, and so do the jobs (`contimg.plan.todo`), or from Snakemake's own
+dry run; the costs come from the benchmarks of past runs. The plan is a table of facts (`plan/{start}_{end}.json`) and a
+page that shows them (`.html`, self-contained).
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ from contimg.jobs.engine import Job, dry_run
 from contimg.night.night import Night
 from contimg.plan import again
 from contimg.plan import costs as plan_costs
+from contimg.plan.graph import TARGETS
 from contimg.plan.machines import machines
 from contimg.plan.schedule import Machine, wall_seconds
+from contimg.plan.todo import planned
 
 NOT_MADE = "not made"
+ASKED = "snakemake -n"
+COUNTED = "index, products and Snakemake's records"
 
 
 def range_name(config: Config, night: Night) -> str:
@@ -277,7 +281,7 @@ def imager_of(config: Config) -> dict[str, Any]:
     return programs.describe(backend)
 
 
-def make(config: Config, night: Night, *, target: str, cores: int) -> dict[str, Any]:
+def make(config: Config, night: Night, *, target: str, cores: int, exact: bool = False) -> dict[str, Any]:
     """Plan a run and write its files.
 
     Parameters
@@ -289,21 +293,23 @@ def make(config: Config, night: Night, *, target: str, cores: int) -> dict[str, 
         What the run would be asked for, such as `all`.
     cores : int
         Of this machine, that the run may use.
+    exact : bool
+        Whether Snakemake is asked for the jobs, which takes it seconds for every thousand. So it is for a target that
+        is none of the workflow's.
 
     Returns
     -------
     dict
-        As `gather`, with `files`, the two paths written.
+        As `gather`, with `files`, the two paths written, and `jobs_from`, who listed the jobs.
     """
     from contimg.plan.page import page
 
-    with tempfile.TemporaryDirectory(prefix="contimg.plan.facts.") as folder:
-        configfile = Path(folder, "config.json")
-        write_json(configfile, config.model_dump(mode="json"))
-        jobs = dry_run(
-            REPOSITORY, configfile, [target], python=sys.executable, folder=Path(folder), cores=cores
-        )
-    facts = gather(config, night, jobs, cores=cores) | {"target": target}
+    asked = exact or target not in TARGETS
+    jobs = _asked(config, target, cores) if asked else planned(config, night, target=target, cores=cores)
+    facts = gather(config, night, jobs, cores=cores) | {
+        "target": target,
+        "jobs_from": ASKED if asked else COUNTED,
+    }
     base = config.products / "plan" / facts["name"]
     write_json(base.with_name(f"{base.name}.json"), facts)
     html = base.with_name(f"{base.name}.html")
@@ -311,6 +317,16 @@ def make(config: Config, night: Night, *, target: str, cores: int) -> dict[str, 
     part.write_text(page(facts), encoding="utf-8")
     os.replace(part, html)
     return facts | {"files": [str(html), str(base.with_name(f"{base.name}.json"))]}
+
+
+def _asked(config: Config, target: str, cores: int) -> list[Job]:
+    """Ask Snakemake for the jobs of a run."""
+    with tempfile.TemporaryDirectory(prefix="contimg.plan.facts.") as folder:
+        configfile = Path(folder, "config.json")
+        write_json(configfile, config.model_dump(mode="json"))
+        return dry_run(
+            REPOSITORY, configfile, [target], python=sys.executable, folder=Path(folder), cores=cores
+        )
 
 
 def summary(facts: Mapping[str, Any]) -> list[str]:

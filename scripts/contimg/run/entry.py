@@ -32,16 +32,6 @@ from contimg.run import slurm, trees
 from contimg.run.watch import Watch
 from contimg.telescope.beam import describe_beam
 
-SELECTION_KEYS = {
-    "valid_hours",
-    "min_flux_jy",
-    "min_pb",
-    "search_radius_deg",
-    "tables",
-    "max_candidates",
-    "closeness_hours",
-    "interpolate",
-}
 _KEPT_MANIFESTS = 20
 
 
