@@ -26,6 +26,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from contimg.drift.budget import Budget
 from contimg.drift.data import AveragedI, StokesI
 from contimg.drift.fit import Fit, fit_data
 from contimg.drift.gridder import Gridder, Visibilities
@@ -58,6 +59,10 @@ SAME_BEAMS = 0.8
 MAX_TRIES = 2
 """A peak that came out of so many fits without significance is not tried again: once may be for want of another source
 in the model."""
+PASSES, SECONDS = 150.0, 30.0
+"""Of a search's budget, for each source; the ordinary ones spend a quarter of the passes."""
+LAST_PASSES = 4
+"""What the last fit may spend all the same, for each source."""
 IMAGE_ACCURACY = 1e-3  # of the gridder; the noise is far above it, and what is brighter is gone by then
 
 
@@ -84,6 +89,8 @@ class Search:
         Fainter peaks (apparent, Jy/beam) are left alone.
     shape_snr : float
         Fainter sources stay points, whatever their residuals suggest.
+    passes, seconds : float
+        What the search may spend for each source (`contimg.drift.budget`).
     """
 
     header: Header
@@ -95,6 +102,8 @@ class Search:
     rms_box_pix: float
     least_jy: float = 0.0
     shape_snr: float = 0.0
+    passes: float = PASSES
+    seconds: float = SECONDS
 
 
 def find_sources(
@@ -128,8 +137,11 @@ def find_sources(
     Returns
     -------
     Fit or None
-        Of all sources that are significant; None where there is none.
+        Of all sources that are significant; None where there is none. Where the budget was spent first, of those
+        found by
+        then: `Fit.stopped` says so, and peaks that are left are CLEAN's.
     """
+    budget = Budget(search.passes, search.seconds)
     step = channels_averaged(len(data.meta.freq_hz))
     coarse = AveragedI(data, step)
     array = DriftArray(coarse.meta, beam=beam, freq_average=freq_average * step)
@@ -139,21 +151,24 @@ def find_sources(
     sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
     dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]
     taken = set(PointSources.from_table(sources).names)
-    trusted = list(TRUSTED)
+    trusted, stopped = list(TRUSTED), ""
     names = (name for name in map("S{:03d}".format, count()) if name not in taken)
     for number in range(1, MAX_ROUNDS + 1):
         if len(sources):
-            fitted = fit_data(coarse, array, sources, options=options, threads=threads)
-            if correct is not None and trusted and fitted.noise_scale > EXCESS:
+            fitted = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
+            if correct is not None and trusted and fitted.noise_scale > EXCESS and not budget.used_up():
                 apparent = fitted.table["flux_jy"] * fitted.table["beam"]
                 better = correct(fitted.table[apparent > trusted.pop(0) * apparent.max()])
                 if better is not None:
                     coarse = imager.data = AveragedI(better, step)
-                    fitted = fit_data(coarse, array, sources, options=options, threads=threads)
+                    fitted = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
             significant = fitted.table["snr"] >= search.sigma
             sources = fitted.table[significant].reset_index(drop=True)
             if not significant.all():
                 dropped = pd.concat([dropped, fitted.table.loc[~significant, ["ra_deg", "dec_deg"]]])
+        if len(sources) and (stopped := budget.used_up()):
+            logger.warning("search stopped in round %d with %d sources: %s", number, len(sources), stopped)
+            break
         new = _new_peaks(imager.residual(array, sources), search, sources, dropped, imager.envelope)
         logger.info("round %d: %d sources, %d more peaks", number, len(sources), len(new))
         if new.empty or len(sources) >= MAX_SOURCES:
@@ -162,10 +177,13 @@ def find_sources(
         sources = pd.concat([sources, new], ignore_index=True)
     if sources.empty:
         return None
+    if stopped:
+        budget, sources = Budget(LAST_PASSES), _one_a_place(sources, search.header)
     # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
     # Before, faint ones would wander.
     options = replace(options, place_snr=search.sigma, band_snr=FitOptions.band_snr)
-    return fit_data(coarse, array, sources, options=options, threads=threads)
+    found = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
+    return replace(found, stopped=f"the search: {stopped}") if stopped else found
 
 
 def channels_averaged(n_channels: int) -> int:
@@ -213,6 +231,22 @@ def _new_peaks(
     seen_before |= _count_near(found, dropped, search.header) >= MAX_TRIES
     found = found[~seen_before]
     return found[["ra_deg", "dec_deg", "flux_jy"]].reset_index(drop=True)
+
+
+def _one_a_place(sources: pd.DataFrame, header: Header) -> pd.DataFrame:
+    """Of sources that ran into each other (`SAME_BEAMS`) the strongest, with the flux of all: they cancel,
+    unfinished."""
+    strength = (sources["flux_jy"] * sources.get("beam", 1.0)).abs()
+    left = sources.loc[strength.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+    kept = []
+    while len(left):
+        near = np.array(
+            [_count_near(left.iloc[[k]], left.iloc[[0]], header)[0] > 0 for k in range(len(left))]
+        )
+        kept.append({**left.iloc[0].to_dict(), "flux_jy": float(left.loc[near, "flux_jy"].sum())})
+        left = left[~near].reset_index(drop=True)
+    found = pd.DataFrame(kept)
+    return found[found["flux_jy"] > 0].reset_index(drop=True)
 
 
 def _count_near(found: pd.DataFrame, others: pd.DataFrame, header: Header) -> Array:

@@ -37,7 +37,7 @@ References: Nocedal & Wright (2006), sections 10.2 and 10.3 (Gauss-Newton); Hube
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from scipy import linalg
 from threadpoolctl import threadpool_limits
 
 from contimg.core.errors import InputError
+from contimg.drift.budget import Budget
 from contimg.drift.data import AveragedI, StokesI
 from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
 from contimg.drift.predict import DriftArray, PointSources
@@ -94,6 +95,8 @@ class Fit:
         Of the visibilities with weight.
     passes : int
     converged : bool
+    stopped : str
+        Why it ended before it should have: its budget was spent. Empty where it did not.
     """
 
     table: pd.DataFrame
@@ -104,6 +107,7 @@ class Fit:
     clipped_fraction: float
     passes: int
     converged: bool
+    stopped: str = ""
 
     @property
     def n_resolved(self) -> int:
@@ -121,6 +125,7 @@ class Fit:
             "clipped_fraction": self.clipped_fraction,
             "passes": self.passes,
             "converged": self.converged,
+            "stopped": self.stopped,
         }
 
 
@@ -186,12 +191,16 @@ def fit_data(
     sources: pd.DataFrame,
     *,
     options: FitOptions,
+    budget: Budget | None = None,
     threads: int = 1,
 ) -> Fit:
     """Fit sources to visibilities at hand; `array` is made from their `meta`, the rest is as for `fit`.
 
-    `FitOptions.uvmin_klambda` is the business of who made `data`.
+    `FitOptions.uvmin_klambda` is the business of who made `data`. Where a `budget` is spent, the fit ends after
+    the pass
+    it is in, with what it has.
     """
+    budget = budget or Budget()
     start = PointSources.from_table(sources, default_index=options.default_index)
     if len(start) == 0:
         raise InputError("no source to fit; give a table with at least one row")
@@ -202,20 +211,24 @@ def fit_data(
         state = State.begin(start)
         rounds, passes = 0, 0
         while True:
-            sweep, limits, taken, converged = _iterate(problem, state, options)
+            sweep, limits, taken, converged = _iterate(problem, state, options, budget)
             passes += taken
             left = _left(problem, state, sweep, limits)
             new = left.resolved & state.may_widen & (state.snr >= options.shape_snr)
             trace = state.sources.widths[:, 0] + state.sources.widths[:, 2]
             doubtful = trace < RESOLVED_SIGMA * np.sqrt(np.maximum(left.reduced, 1.0)) * state.trace_errors()
-            if not (new | doubtful).any() or rounds == SIZE_ROUNDS:
-                return _report(problem, state, sweep, left, passes, converged, options.band_snr)
+            stopped = budget.used_up()
+            if not (new | doubtful).any() or rounds == SIZE_ROUNDS or stopped:
+                found = _report(problem, state, sweep, left, passes, converged, options.band_snr)
+                return replace(found, stopped="" if converged else stopped)
             rounds += 1
             state.flatten(doubtful)
             state.widen(new, left.fwhm_arcsec)
 
 
-def _iterate(problem: Problem, state: State, options: FitOptions) -> tuple[Sweep, Limits, int, bool]:
+def _iterate(
+    problem: Problem, state: State, options: FitOptions, budget: Budget
+) -> tuple[Sweep, Limits, int, bool]:
     """Gauss-Newton passes until no parameter moves; returns the last pass and the limits it used."""
     clip = options.clip_sigma, options.clip_row_sigma
     view = problem.array.view(state.sources)
@@ -228,6 +241,7 @@ def _iterate(problem: Problem, state: State, options: FitOptions) -> tuple[Sweep
         source, kind = parameters
         view = problem.array.view(state.sources)
         sweep = problem.sweep(view, limits, places=bool((kind >= EAST).any()))
+        budget.spend(len(state.sources))
         same = all(np.array_equal(*pair) for pair in zip(parameters, state.parameters, strict=True))
         share = float(sweep.count[sweep.used].sum())
         bent = state.wide.any() and largest > BENT_SIGMA
@@ -245,6 +259,8 @@ def _iterate(problem: Problem, state: State, options: FitOptions) -> tuple[Sweep
         if not coarse and number > 2 and largest < options.converged_sigma:
             return sweep, limits, number, True
         last = limits
+        if budget.used_up():
+            return sweep, last, number, False
         settled = SETTLED_WIDE_SIGMA if state.wide.any() else SETTLED_SIGMA
         coarse = coarse and (number == 1 or largest > settled)
         limits = sweep.limits(*clip, COARSE if coarse else 1.0)

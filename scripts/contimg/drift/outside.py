@@ -51,9 +51,16 @@ PLACES: dict[str, tuple[float, float, float]] = {
     "Vir A": (187.706, 12.391, 1.0),
 }
 """ICRS right ascension and declination (deg), and the width at half power (arcmin) of a Gaussian like its core."""
+LOBES: dict[str, dict[str, tuple[float, float, float]]] = {
+    "Cyg A": {"Cyg A west": (299.8484, 40.7391, 0.3), "Cyg A east": (299.8880, 40.7287, 0.32)},
+}
+"""In near sidelobes these take the place of the one Gaussian, which long baselines do not see: places and widths of the
+lobes (Carilli & Barthel 1996, A&AR 7, 1)."""
 SUN_ARCMIN = 30.0
-FIELD_DEG = 6.0
-"""What is nearer to the pointing belongs to the field: main lobe and first sidelobes."""
+FIELD_DEG = 2.6
+"""What is nearer to the pointing belongs to the field, which is searched as far out; the beam is 0.01 there."""
+NEAR_DEG = 12.0
+"""Within, near sidelobes let through what a search of the field would take for many sources."""
 LOWEST_DEG = 1.0  # altitude
 LEAST_LEFT = 0.2
 """Baselines on which size and smearing leave less of a source do not enter its solution."""
@@ -179,6 +186,12 @@ def _visible(meta: MsMeta, array: DriftArray) -> tuple[_Sky, dict[str, Any]]:
     middle = np.array([0.5 * (meta.times_jd[0] + meta.times_jd[-1])])
     sun = _sun(float(middle[0]))
     places = {SUN: (*sun, SUN_ARCMIN), **PLACES}
+    for name, lobes in LOBES.items():
+        ra, dec = (np.radians([value]) for value in places[name][:2])
+        ha, dec_app = (values[:, 0] for values in geometry.hour_angle_dec(ra, dec, middle, array.place))
+        if pointing_separation(ha, dec_app, meta.pointing_dec_rad)[0] < np.radians(NEAR_DEG):
+            del places[name]
+            places |= lobes
     ra, dec, size = (np.array(column) for column in zip(*places.values(), strict=True))
     ra, dec, fwhm = np.radians(ra), np.radians(dec), np.radians(size / 60.0)
     ha, dec_app = (values[:, 0] for values in geometry.hour_angle_dec(ra, dec, middle, array.place))
@@ -196,6 +209,13 @@ def _visible(meta: MsMeta, array: DriftArray) -> tuple[_Sky, dict[str, Any]]:
         for s in np.flatnonzero(chosen)
     }
     return _Sky(names, ra, dec, fwhm).take(chosen), report
+
+
+def near_sidelobes(meta: MsMeta) -> list[str]:
+    """Names of the sources above the horizon that near sidelobes may let through (`NEAR_DEG`), the Sun left out."""
+    array = DriftArray(meta, beam=None)
+    _, report = _visible(meta, array)
+    return [name for name, seen in report.items() if name != SUN and seen["distance_deg"] < NEAR_DEG]
 
 
 def _sun(time_jd: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from contimg.drift.data import StokesI
 from contimg.drift.find import Search, find_sources
 from contimg.drift.fit import Fit
 from contimg.drift.gridder import Visibilities
-from contimg.drift.outside import remove_outside
+from contimg.drift.outside import near_sidelobes, remove_outside
 from contimg.drift.predict import DriftArray
 from contimg.drift.residual import plan_groups, write_residuals
 from contimg.drift.sources import brightest
@@ -146,11 +146,18 @@ def take_out(
             return read() if corrected.changed else None
 
         first = None if selfcal == "none" else correct
+        before = dict[str, Any]()
+        if outside and near_sidelobes(data.meta):
+            # what a first sidelobe lets through is neither a point nor constant: a search would never end
+            before = remove_outside(ms, known, **model)
+            data = read() if any(entry["removed"] for entry in before.values()) else data
         found = find_sources(data, search, known=known, correct=first, **model)
         if outside:
             report = remove_outside(ms, None if found is None else found.table, **model)
             if any(entry["removed"] for entry in report.values()):
                 found = find_sources(read(), search, known=known, **model)
+            for name in (name for name, entry in before.items() if entry["removed"]):
+                report[name] |= {"removed": True, "before_search_jy": before[name]["mean_jy"]}
         if selfcal != "none" and found is not None:
             corrected = calibrate(ms, found.table, amplitudes=selfcal == "auto", **own)
             steps |= corrected.describe()
@@ -213,6 +220,8 @@ def search(
         robust=plan.robust,
         uvmin_klambda=plan.uvmin_klambda,
         rms_box_pix=options.rms_box_beams * float(np.sqrt(data.beam_arcsec[0] * data.beam_arcsec[1])) / cell,
+        passes=options.search_passes,
+        seconds=options.search_seconds,
     )
 
 

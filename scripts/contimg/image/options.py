@@ -163,6 +163,20 @@ class ImagingOptions(Options):
         30.0, "Side of the box in which the local rms is taken.", unit="synthesised beams"
     )
 
+    search_passes: Annotated[float, Field(ge=5), NUMBER] = key(
+        150.0,
+        "With sky_model drift: passes through the visibilities that a search may spend for each of its "
+        "sources (counted as 10 "
+        "at least). Then the job goes on with what it has, and says so.",
+        unit="passes",
+    )
+    search_seconds: Annotated[float, Field(gt=0), NUMBER] = key(
+        30.0,
+        "Seconds of the clock for each source, likewise: the last bound, for what stops at passes is the same on every "
+        "machine.",
+        unit="s",
+    )
+
     @model_validator(mode="after")
     def _one_band_with_ducc0(self) -> Self:
         if self.backend == "ducc0" and isinstance(self.channels_out, int) and self.channels_out > 1:

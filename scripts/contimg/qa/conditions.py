@@ -1,8 +1,11 @@
-"""What a user should know of an observation that no gate can measure: the Sun, and the Earth's rotation."""
+"""What a user should know of a product that no gate can measure: the Sun, the Earth's rotation, work that was not
+finished."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy import units
@@ -68,4 +71,19 @@ def notes(pointing: Pointing) -> list[str]:
             f"(an error of 0.1 s turns the sky by {0.1 * UT1_ARCSEC:.1f} arcsec); update astropy-iers-data and make "
             "the tile again"
         )
+    return lines
+
+
+def unfinished(made: Mapping[str, Any]) -> list[str]:
+    """Lines on what an image's job stopped before its end (its metrics): search, fit, CLEAN."""
+    lines = []
+    fitted = made.get("sky_model") or {}
+    if fitted.get("stopped"):
+        lines.append(f"unfinished: sources of the sky model, {fitted['stopped']}")
+    elif fitted.get("converged") is False:
+        lines.append(
+            f"unfinished: the fit of {fitted['n_sources']} sources was still moving after {fitted['passes']} passes"
+        )
+    if str(made.get("clean_stopped", "")).startswith("maximum"):
+        lines.append(f"unfinished: CLEAN, {made['clean_stopped']}")
     return lines

@@ -140,10 +140,10 @@ class QaTile(_Judged):
 
     def make(self) -> str:
         """Judge the image."""
-        from contimg.qa.conditions import notes
+        from contimg.qa.conditions import notes, unfinished
 
         made = self._product()
-        told = notes(self.pointing)
+        told = [*notes(self.pointing), *unfinished(made.get("metrics", {}))]
         if made["reason"] is not None:
             self.reject(f"rejected: {made['reason']}")
             return "nothing to judge: rejected"
