@@ -505,6 +505,7 @@ def test_the_shipped_tiers_leave_only_size_and_cell_open():
             "backend",
             "outside",
             "selfcal",
+            "place",
             "multiscale",
             "imsize",
             "cell_arcsec",
