@@ -90,6 +90,7 @@ def average(
     uvmin_klambda: float,
     time_average_s: float,
     threads: int,
+    least: float = 0.0,
 ) -> CalibratorData:
     """Divide a calibrator's data by its model and average them in time, in one pass.
 
@@ -107,6 +108,9 @@ def average(
         Length of the bins; 0 does not average.
     threads
         For the compiled loop.
+    least
+        Where the model's power is below this part of its mean over the channels of a baseline, nothing is kept: the
+        solvers give all channels of a baseline one weight, and sources that cancel leave noise alone.
 
     Returns
     -------
@@ -138,6 +142,8 @@ def average(
                 for column, array in (("DATA", data), ("FLAG", flag), ("WEIGHT", weight)):
                     table.getcolnp(column, array, i * meta.n_baselines, meta.n_baselines)
                 _accumulate(keep, hands, data, flag, weight, quiet, model.predict(i), total, norm, count)
+            if least > 0:
+                norm[norm < least * norm.mean(axis=1, keepdims=True)] = 0
             bad = _finish(total, norm, statistics)
             row_uvw = uvw[number, small.ant1] - uvw[number, small.ant2]
             writer.write_time(number, row_uvw, total, bad, _row_weight(norm / quiet[keep], bad))

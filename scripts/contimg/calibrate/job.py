@@ -83,15 +83,18 @@ class CalibrateTransit:
         """Sources of the reference catalogue near the calibrator; None where they are to be found in the data."""
         if self.catalog is None:
             return None if self.calibration.find_neighbours else []
+        from contimg.calibrate.ensemble import LEAST_JY
         from contimg.calibrate.transit import FIELD_RADIUS_DEG
         from contimg.sky.catalog import sources_near
+
+        least = LEAST_JY if self.calibrator.is_field else NEIGHBOUR_FRACTION * self.calibrator.flux_jy
 
         return sources_near(
             self.catalog,
             ra_deg=self.calibrator.ra_deg,
             dec_deg=self.calibrator.dec_deg,
             radius_deg=FIELD_RADIUS_DEG,
-            min_flux_jy=NEIGHBOUR_FRACTION * self.calibrator.flux_jy,
+            min_flux_jy=least,
         )
 
     def reject(self, reason: str) -> None:

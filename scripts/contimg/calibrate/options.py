@@ -10,6 +10,7 @@ from contimg.core import values
 from contimg.core.options import NUMBER, Fraction, Name, Options, Sigmas, UvMinimum, key
 
 SELECTION_KEYS = {
+    "mode",
     "valid_hours",
     "min_flux_jy",
     "min_pb",
@@ -32,6 +33,12 @@ class CalibrationOptions(Options):
         "replaced, and said so.",
         expects="auto or an antenna's name",
         example="103",
+    )
+    mode: Literal["auto", "transit", "field"] = key(
+        "auto",
+        "transit: tiles are calibrated with the transit of a single calibrator; field: on all sources of `catalog` in "
+        "the tile within valid_hours that has most of them; auto: by a transit, and on the field where there is none "
+        "and there is a catalogue.",
     )
     valid_hours: Annotated[float, Field(gt=0, le=720), NUMBER] = key(
         12.0, "A tile uses no table from a transit farther away in time than this.", unit="h"

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from contimg.calibrate import channels, depart
+from contimg.calibrate import channels, depart, ensemble
 from contimg.calibrate.average import CalibratorData, average
 from contimg.calibrate.field import Field, find_neighbours
 from contimg.calibrate.model import DriftModel
@@ -137,15 +137,16 @@ def solve_transit(
     meta = read_meta(cal_ms)
 
     beam_arcsec = resolution_arcsec(meta)
-    identity = _identity(calibrator, others or (), beam_arcsec)
+    identity = None if calibrator.is_field else _identity(calibrator, others or (), beam_arcsec)
 
     def divided(neighbours: Sequence[Calibrator]) -> tuple[DriftModel, CalibratorData]:
-        model = DriftModel(
-            meta,
-            calibrator,
-            others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG, beam_arcsec),
-            load_beam(beam),
+        pattern = load_beam(beam)
+        first, rest = (
+            ensemble.brightest_first(neighbours, meta, pattern)
+            if calibrator.is_field
+            else (calibrator, others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG, beam_arcsec))
         )
+        model = DriftModel(meta, first, rest, pattern)
         return model, average(
             cal_ms,
             scratch / "averaged.ms",
@@ -153,9 +154,12 @@ def solve_transit(
             uvmin_klambda=options.uvmin_klambda,
             time_average_s=options.time_average_s,
             threads=threads,
+            least=ensemble.LEAST_POWER if calibrator.is_field else 0.0,
         )
 
     model, data = divided(others or ())
+    field = ensemble.describe(model.mean_apparent_jy) if calibrator.is_field else None
+    apparent_jy = float(model.mean_apparent_jy[0]) if field is None else field.strength_jy
     with_data = int((data.unflagged > 0).sum())
     if with_data < options.min_antennas:
         raise Rejected(
@@ -190,7 +194,7 @@ def solve_transit(
     verdict = judge(data, meta, out_dir, options, refant.index)
     width = solver.channels_averaged(data)
     bias = channels.flux_bias(channels.antenna_snr(data) * width**0.5)
-    sefd = channels.sefd_jy(data, meta, float(model.mean_apparent_jy[0]))
+    sefd = channels.sefd_jy(data, meta, apparent_jy)
     reasons = [reason for reason in (verdict.reason, channels.too_noisy(bias)) if reason]
     verdict = replace(verdict, reason="; ".join(reasons) or None)
     title = f"{calibrator.name} in {meta.tile}: {'ok' if verdict.reason is None else verdict.reason}"
@@ -206,7 +210,8 @@ def solve_transit(
         },
         metrics={
             "refant": {"name": refant.name, "reason": refant.reason},
-            "apparent_flux_jy": round(float(model.mean_apparent_jy[0]), 4),
+            "apparent_flux_jy": round(apparent_jy, 4),
+            "field": None if field is None else field.to_json(),
             "neighbours": {
                 source.name: round(float(apparent), 4)
                 for source, apparent in zip(model.neighbours, model.mean_apparent_jy[1:], strict=True)

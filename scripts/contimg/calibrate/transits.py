@@ -92,12 +92,12 @@ def find_transits(
             if power < options.min_pb or abs(offset) > (options.search_radius_deg or 90.0):
                 continue
             if apparent >= options.min_flux_jy:
-                disturbing = _a_team_jy(calibrator, tile.dec_icrs_deg, pattern)
+                disturbing = disturbing_jy(calibrator, tile.dec_icrs_deg, pattern)
                 found.append(Transit(tile.name, calibrator, instant, offset, power, apparent, disturbing))
     return sorted(found, key=lambda transit: (transit.mjd, transit.calibrator.name))
 
 
-def _a_team_jy(calibrator: Calibrator, pointing_dec_deg: float, pattern: PowerBeam) -> float:
+def disturbing_jy(calibrator: Calibrator, pointing_dec_deg: float, pattern: PowerBeam) -> float:
     """Apparent flux of the A-team while the calibrator is on the meridian, Jy: main beam and near sidelobes."""
     total = 0.0
     for ra_deg, dec_deg, flux_jy in A_TEAM.values():
@@ -131,17 +131,26 @@ def rank(
     highest ``worth / (1 + |dt| / closeness_hours)``: S/N grows with the apparent flux, and the phases that a table
     carries age with time; `worth` counts neighbours and variability. Ties go to the nearer, then the earlier. With
     `interpolate` the last place goes to the best transit on the other side of the tile where all of the best are on
-    one. Where `tables` names some, they alone are the candidates, in its order.
+    one. Where `tables` names some, they alone are the candidates, in its order. With `mode` field only whole fields are
+    candidates, with transit only transits, with auto fields where there is no transit.
     """
     strip = strip_dec(tile.dec_deg)
     if options.tables:
         known = {transit.cal_dir: transit for transit in transits}
         return [known[path] for path in options.tables if path in known]
     scored = []
-    for transit in transits:
-        hours = abs(transit.mjd - tile.mid_mjd) * 24.0
-        if hours > options.valid_hours or strip_dec(tiles[transit.tile].dec_deg) != strip:
+    near = [
+        transit
+        for transit in transits
+        if abs(transit.mjd - tile.mid_mjd) * 24.0 <= options.valid_hours
+        and strip_dec(tiles[transit.tile].dec_deg) == strip
+    ]
+    single = any(not transit.calibrator.is_field for transit in near)
+    on_field = options.mode == "field" or (options.mode == "auto" and not single)
+    for transit in near:
+        if transit.calibrator.is_field is not on_field:
             continue
+        hours = abs(transit.mjd - tile.mid_mjd) * 24.0
         score = worth(transit) / (1.0 + hours / options.closeness_hours)
         scored.append((-score, hours, transit.mjd, transit.calibrator.name, transit))
     ranked = [entry[-1] for entry in sorted(scored, key=lambda entry: entry[:4])]

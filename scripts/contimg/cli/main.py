@@ -27,6 +27,10 @@ _COMMANDS = {
         "list the tiles of a range: complete or left out and why, with the calibrators whose transits each may use",
         "contimg tiles --config incoming=/data/raw start=2025-10-30 end=2025-10-31",
     ),
+    "strips": (
+        "tell for every strip of the sky how it is calibrated: by which calibrator, or on the catalogue's sources",
+        "contimg strips --config catalog=nvss.fits",
+    ),
     "simulate": (
         "write raw files of a simulated night, and the truth beside them",
         "contimg simulate --preset demo demo/incoming",

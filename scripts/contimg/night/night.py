@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from contimg.calibrate.ensemble import find_fields
 from contimg.calibrate.transits import Transit, find_transits, rank
 from contimg.config.model import Config
 from contimg.core import names
@@ -25,6 +26,7 @@ from contimg.mosaic.windows import Window
 from contimg.night.remains import settle
 from contimg.night.selection import in_range, midnight, round_transit, windows_of
 from contimg.sky.calibrators import Calibrator, read_calibrators
+from contimg.sky.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -358,10 +360,25 @@ def _require_known(config: Config, left_out: Set[str]) -> None:
         )
 
 
+def _fields(config: Config, index: Index, transits: list[Transit]) -> list[Transit]:
+    """Tiles that may be calibrated on all their sources: with a catalogue, where a mode asks for it."""
+    if config.calibration.mode == "transit":
+        return []
+    catalog = Catalog.of(config.catalog_params)
+    if catalog is None:
+        if config.calibration.mode == "field":
+            raise ConfigError(
+                "calibration.mode: found field without a catalogue, whose sources are the model; set `catalog`"
+            )
+        return []
+    return find_fields(index.tiles, catalog, transits, config.calibration, config.beam)
+
+
 def arrange(config: Config, index: Index, calibrators: list[Calibrator], gone: Retired = NOTHING) -> Night:
     """Plan a run on an index that is already made; see `plan`."""
     tiles = {tile.name: tile for tile in index.tiles}
     transits = find_transits(index.tiles, calibrators, config.calibration, config.beam)
+    transits += _fields(config, index, transits)
     if config.calibrator is not None:
         selected, windows = round_transit(config, index.tiles, calibrators)
     else:

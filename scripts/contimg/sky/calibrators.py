@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Frequency = TypeVar("Frequency", float, "NDArray[float64]")
+FIELD = "field"
+"""What stands for a calibrator's name where a tile is calibrated on all sources of a catalogue in it."""
 OPTIONAL = ("curvature", "components")
 COLUMNS = ("name", "ra_deg", "dec_deg", "flux_jy", "spectral_index", "origin")
 _BOUNDS = {
@@ -81,6 +83,11 @@ class Calibrator:
     def variable(self) -> bool:
         """Whether the origin says that its flux changes."""
         return "variable" in self.origin.lower()
+
+    @property
+    def is_field(self) -> bool:
+        """Whether it stands for all sources of a catalogue in a tile: the tile's place, the strength of them all."""
+        return self.name == FIELD
 
     @property
     def designation(self) -> str:
@@ -245,7 +252,7 @@ def _calibrator(path: Path, number: int, row: dict[str, str]) -> Calibrator:
             f"{path}, line {number}: the name {row['name']!r} becomes part of file names; use letters, "
             "digits, +, - and . only"
         )
-    why = names.unusable(row["name"])
+    why = "it stands for a whole tile" if row["name"] == FIELD else names.unusable(row["name"])
     if why is not None:
         raise NamedFileError(
             f"{path}, line {number}: the name {row['name']!r} becomes part of file names: {why}"
