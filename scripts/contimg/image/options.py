@@ -154,7 +154,7 @@ class ImagingOptions(Options):
         "(weighted mean over baselines).",
         unit="fraction",
     )
-    place: Literal["auto", "none"] = key(
+    place: Annotated[Literal["auto", "none"], BeforeValidator(values.none_is_a_word)] = key(
         "auto",
         "auto: a tile's shift against `catalog` (the ionosphere's, a clock's) is taken out of the headers where it is "
         "significant, with sky_model drift; none: places stay as they were observed.",

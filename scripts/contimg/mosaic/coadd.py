@@ -51,6 +51,7 @@ def make_mosaic(
     grid: MosaicGrid | None = None,
     options: MosaicOptions,
     stopped: Mapping[str, str] | None = None,
+    factors: Mapping[str, float] | None = None,
     threads: int = 1,
     origin: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -74,6 +75,8 @@ def make_mosaic(
         ``min_tiles``, ``pb_limit``, ``method``, ``beam``, ``interpolation``.
     stopped : mapping of str to str, optional
         Directories that failed a gate, and why: recorded as rejected and left out.
+    factors : mapping of str to float, optional
+        What tiles, by name, are divided by: their scale over that of the others.
     threads : int
         Blocks of pixels and FFTs worked on at once.
     origin : dict or None
@@ -106,7 +109,8 @@ def make_mosaic(
     used: list[tuple[TileImage, float]] = []
     for tile in tiles:
         try:
-            weight = _add(tile, sums, wcs=wcs, target=target, options=options, threads=threads)
+            factor = (factors or {}).get(tile.name, 1.0)
+            weight = _add(tile, sums, wcs=wcs, target=target, options=options, threads=threads, factor=factor)
         except InputError as error:
             records.append(tile_record(tile.path, "unreadable", str(error)))
             continue
@@ -168,8 +172,12 @@ def _add(
     target: np.ndarray | None,
     options: MosaicOptions,
     threads: int,
+    factor: float = 1.0,
 ) -> float:
-    """Read a tile, bring it to the target beam (in the mosaic's axes) and add it; returns its weight."""
+    """Read a tile, divide it by its factor, bring it to the target beam (in the mosaic's axes) and add it.
+
+    Returns its weight.
+    """
     kernel_px, jy_scale = None, 1.0
     if target is not None:
         back = np.linalg.inv(axes_jacobian(tile.wcs, wcs))
@@ -182,6 +190,9 @@ def _add(
     image, weight = load_planes(
         tile, pb_limit=options.pb_limit, kernel_px=kernel_px, jy_scale=jy_scale, threads=threads
     )
+    if factor != 1.0:
+        image /= np.float32(factor)
+        weight *= np.float32(factor**2)
     return add_tile(
         sums,
         image,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from contimg.mosaic.grid import MosaicGrid
 
 
+MIN_SNR = 20.0
+"""Of sources that tell the scale of a tile."""
+
+
 @dataclass(frozen=True)
 class Mosaic:
     """Tile images to a mosaic."""
@@ -31,6 +35,7 @@ class Mosaic:
         """Weigh and add the good tiles, one at a time."""
         from contimg.mosaic.coadd import make_mosaic
 
+        scale = self._scale()
         with building(Path(self.directory)) as part:
             part.mkdir()
             made = make_mosaic(
@@ -40,6 +45,7 @@ class Mosaic:
                 grid=self._grid(),
                 options=self.options,
                 stopped=self._stopped(),
+                factors=scale,
                 threads=self.threads,
                 origin={"sidecar": f"{self.directory}/{STATUS}"},
             )
@@ -49,6 +55,7 @@ class Mosaic:
                 parameters={"mosaic": self.options.model_dump(mode="json"), "window": vars(self.window)},
                 metrics=metrics,
                 tiles=tiles,
+                factors=scale,
             )
             write_json(part / STATUS, record)
         used = sum(tile["status"] == "ok" for tile in tiles)
@@ -59,6 +66,23 @@ class Mosaic:
         from contimg.qa.verdict import stopped
 
         return stopped(Path(path) for path in self.verdicts)
+
+    def _scale(self) -> dict[str, float]:
+        """What tiles are divided by, where that is asked for: only those whose scale certainly differs."""
+        if self.options.scale == "none":
+            return {}
+        from contimg.core.products import read_json
+        from contimg.qa.response import of_verdicts
+        from contimg.qa.verdict import PASS
+
+        records = [(read_json(Path(path)), Path(path)) for path in self.verdicts]
+        scale = of_verdicts([entry for entry in records if entry[0]["verdict"] == PASS], min_snr=MIN_SNR)
+        factors = {} if scale is None else scale.factors
+        return {
+            tile: round(factor.value, 4)
+            for tile, factor in factors.items()
+            if abs(factor.value - 1.0) > 3.0 * factor.error
+        }
 
     def _grid(self) -> MosaicGrid | None:
         """The pixel grid: fixed for a sidereal window of a strip, from the tiles otherwise.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from contimg.core import values
 from contimg.core.options import NUMBER, Options, key
 
 
@@ -31,6 +32,11 @@ class MosaicOptions(Options):
         "common",
         "common: all tiles are convolved to one restoring beam; native: each keeps its own, and the header "
         "says so.",
+    )
+    scale: Annotated[Literal["none", "tiles"], BeforeValidator(values.none_is_a_word)] = key(
+        "none",
+        "tiles: a tile whose fluxes certainly (3 σ) differ from those of the same sources in the mosaic's other tiles "
+        "is divided by its factor (docs/qa.md); none: tiles are added as they are, and gate tile_scale tells.",
     )
     interpolation: Literal["bicubic", "bilinear", "nearest"] = key(
         "bicubic", "Interpolation onto the mosaic's pixels (bilinear costs a point source 1–3 % of its peak)."

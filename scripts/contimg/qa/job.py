@@ -268,7 +268,7 @@ class QaMosaic(_Judged):
             options=self.options,
         )
         against, sources = self._against_catalogue(seen, header, rms)
-        response = self._response([tiles[tile["path"]] for tile in used])
+        response = self._response([tiles[tile["path"]] for tile in used], made.get("factors", {}))
         self._write_sources(sources, header)
         record = qa.record(
             self.directory,
@@ -291,13 +291,15 @@ class QaMosaic(_Judged):
         self._write(record)
         return _line(record)
 
-    def _response(self, records: Sequence[Mapping[str, Any]]) -> Response:
-        """The same sources in the mosaic's tiles: their verdicts' tables."""
+    def _response(self, records: Sequence[Mapping[str, Any]], factors: Mapping[str, float]) -> Response:
+        """The same sources in the mosaic's tiles, as it added them: their verdicts' tables."""
         paths = {read_json(Path(path))["product"]: Path(path) for path in self.tile_verdicts}
         told = [record for record in records if record["product"] in paths]
         return Response(
             of_verdicts(
-                [(record, paths[record["product"]]) for record in told], min_snr=self.options.flux_snr
+                [(record, paths[record["product"]]) for record in told],
+                min_snr=self.options.flux_snr,
+                factors=factors,
             )
         )
 

@@ -244,7 +244,11 @@ def of_tables(
 
 
 def of_verdicts(
-    verdicts: Sequence[tuple[Mapping[str, Any], Path]], *, min_snr: float, beam: bool = True
+    verdicts: Sequence[tuple[Mapping[str, Any], Path]],
+    *,
+    min_snr: float,
+    beam: bool = True,
+    factors: Mapping[str, float] | None = None,
 ) -> Scale | None:
     """Solve for what the tables beside the verdicts on several tiles say together.
 
@@ -255,6 +259,8 @@ def of_verdicts(
     min_snr : float
     beam : bool
         Whether to solve for the beam, too.
+    factors : mapping of str to float, optional
+        What tiles, by name, are divided by before.
     """
     tables: dict[str, pd.DataFrame] = {}
     widths: dict[str, float] = {}
@@ -265,6 +271,8 @@ def of_verdicts(
             continue
         tile = Path(record["product"]).name
         tables[tile] = pd.read_parquet(table)
+        if factors and tile in factors:
+            tables[tile] = tables[tile].assign(flux_jy=tables[tile]["flux_jy"] / factors[tile])
         widths[tile] = float(parquet.about(table).get("bmaj_arcsec", 0.0))
         if record["metrics"].get("anchored"):
             anchors.append(tile)

@@ -7,6 +7,7 @@ from astropy.io.fits import Header
 from astropy.wcs import WCS
 
 from contimg.image import place
+from contimg.image.options import ImagingOptions
 from contimg.sky.catalog import Catalog
 
 BEAM = (30.0, 15.0)
@@ -89,3 +90,8 @@ def test_places_that_were_held_blended_or_faint_do_not_count(tmp_path):
     assert measured(tmp_path, table.assign(ra_err_arcsec=np.nan), known) is None
     assert measured(tmp_path, table.assign(flags="blended"), known) is None
     assert measured(tmp_path, table.assign(snr=10.0), known) is None
+
+
+def test_none_is_a_choice():
+    assert ImagingOptions(place="none").place == "none"
+    assert ImagingOptions().place == "auto"

@@ -42,6 +42,17 @@ def catalogue(tmp_path):
     return write
 
 
+def test_what_a_catalogue_has_within_the_resolution_is_the_calibrator_itself_whatever_its_name():
+    calibrator = Calibrator("CAL", 128.7287, 55.5725, 8.8, -0.4, "list")
+    twin = Calibrator("J083454+553421", 128.7287, 55.5725 + 6 / 3600, 8.6, -0.4, "catalogue")  # 6 arcsec off
+    other = Calibrator("N", 128.7287, 55.5725 + 40 / 3600, 1.5, -0.4, "catalogue")
+    # λ / B of 2.7 km at 1.4 GHz: 16 arcsec; by the fixed 5 arcsec the calibrator would be in its model twice
+    assert others_in_field(calibrator, [twin, other], 4.0, 16.0) == [other]
+    assert others_in_field(calibrator, [twin, other], 4.0, 5.0) == [twin, other]
+    ((source, distance),) = same_source(calibrator, [twin, other], 16.0)
+    assert (source, round(distance, 3)) == (twin, 6.0)
+
+
 @pytest.mark.parametrize("name", PERLEY_BUTLER_2017)
 def test_primary_standards_carry_the_perley_butler_2017_scale_across_the_band(name):
     source = find_calibrator(read_calibrators(SHIPPED), name)
