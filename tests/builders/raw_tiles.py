@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contimg.index import uvh5
+from contimg.index import raw
 from contimg.simulate.night import simulate
 from contimg.simulate.options import SimOptions, Source
 
@@ -21,13 +21,14 @@ class RawSlot:
     freq_low_hz: float
     n_channels: int
     channel_width_hz: float
+    reader: str = "auto"
 
 
 def slots(files: Sequence[Path]) -> list[RawSlot]:
     """Return the slots of a tile's files, ascending in frequency."""
     found = []
     for path in files:
-        header = uvh5.read_header(path)
+        header = raw.read_header(path)
         low_hz = min(header.freq_first_hz, header.freq_last_hz)
         found.append(RawSlot(str(path), low_hz, header.n_channels, header.channel_width_hz))
     return sorted(found, key=lambda slot: slot.freq_low_hz)

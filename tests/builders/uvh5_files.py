@@ -76,6 +76,7 @@ def write_uvh5(
             "antenna_positions": np.arange(3.0 * n_antennas).reshape(n_antennas, 3),
             "channel_width": channel_hz,
             "freq_array": freq_hz[np.newaxis] if spw_axis else freq_hz,
+            "history": np.bytes_("test"),
             "instrument": np.bytes_("DSA"),
             "integration_time": np.full(n_times * n_bl, integration_s),
             "latitude": 37.2334,

@@ -206,6 +206,7 @@ def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
         min_subbands=config.min_subbands,
         exclude=config.exclude,
         cache=state / "index" if state.is_dir() else None,
+        reader=config.raw.reader,
     )
     here = placed(index, wanted)
     found = readiness(

@@ -68,6 +68,7 @@ def _forget(config: Config, tiles: list[str]) -> int:
         end_mjd=None,
         min_subbands=config.min_subbands,
         cache=config.products / "state" / "index",
+        reader=config.raw.reader,
     )
     for tile in tiles:
         retention.forget(tile, config.products, index)

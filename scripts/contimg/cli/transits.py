@@ -173,10 +173,12 @@ def run(args: argparse.Namespace) -> int:
     }
     index = build_index(
         config.incoming,
-        **reach,
+        start_mjd=reach["start_mjd"],
+        end_mjd=reach["end_mjd"],
         min_subbands=config.min_subbands,
         exclude=config.exclude,
         cache=state / "index" if state.is_dir() else None,
+        reader=config.raw.reader,
     )
     index, gone = merge(index, records(config.products, **reach), config.products, exclude=config.exclude)
     listed = passages(

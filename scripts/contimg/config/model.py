@@ -23,6 +23,7 @@ from contimg.core import values
 from contimg.core.options import NUMBER, Name, Options, Place, key
 from contimg.core.provenance import REPOSITORY
 from contimg.image.options import ImagingOptions
+from contimg.index.options import RawOptions
 from contimg.mosaic.options import MosaicOptions
 from contimg.photometry.options import PhotometryOptions
 from contimg.qa.options import QaOptions
@@ -148,6 +149,7 @@ class Config(Options):
     )
     slurm: SlurmOptions = SlurmOptions()
     catalog_table: CatalogOptions = CatalogOptions()
+    raw: RawOptions = RawOptions()
     calibration: CalibrationOptions = CalibrationOptions()
     beam: BeamOptions = BeamOptions()
     imaging: ImagingOptions = ImagingOptions()

@@ -1,8 +1,9 @@
 """What is flagged while raw files become a Measurement Set, how the noise is found, and what is told of it.
 
 In this order: what the file flags, what is not finite or exactly zero (both already done by `contimg.convert.rotate`);
-autocorrelations; configured antennas and bands; dead antennas; interference, by AOFlagger, baseline by baseline,
-and on all baselines what many have; antennas of wild amplitude; antennas that now are dead.
+autocorrelations; configured antennas and bands; dead antennas; what is absurdly strong for its baseline;
+interference, by AOFlagger, baseline by baseline, and on all baselines what many have; antennas of wild amplitude;
+antennas that now are dead.
 
 The visibilities are read back once, a block of baselines at all integrations at a time, and AOFlagger works on the
 blocks in processes of its own (`contimg.convert.flag_worker`).
@@ -229,9 +230,13 @@ class Flagger:
                         read_block(i, first, data[i])
                 if amplitude is not None:
                     flag_shape.flatten(data, meta.ant1[rows], meta.ant2[rows], *hands, amplitude)
+                statistics = power[rows], noise[rows], in_time[:, rows]
+                flag_stats.block_power(data, self.flags[:, rows], *statistics)
+                wild = flag_stats.flag_wild(data, self.flags[:, rows], power[rows])
                 if worker is not None:
                     worker.flag(first, count)
-                flag_stats.block_power(data, self.flags[:, rows], power[rows], noise[rows], in_time[:, rows])
+                if wild or worker is not None:
+                    flag_stats.block_power(data, self.flags[:, rows], *statistics)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for job in [pool.submit(work, number) for number in range(self._threads)]:

@@ -11,8 +11,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.convert.flag_shape import nanmedian
+
 GROUP_CHANNELS = 16
 """Channels whose mean is taken before the median over the band: interference fills few groups."""
+WILD = 1e6
+"""Power over its baseline's usual power from which a visibility is absurd, beyond what interference does: a thousand
+times the amplitude. One such value would fill the image, and the search for interference around it."""
 SHORTEST_M = 25.0
 """The first octave of baseline lengths ends at twice this."""
 
@@ -70,18 +75,60 @@ def _group_sums(
                     if flags[t, b, chan, corr]:
                         continue
                     group = min(chan // GROUP_CHANNELS, n_groups - 1)
-                    value = data[t, b, chan, corr]
+                    value = np.complex128(data[t, b, chan, corr])
                     sums[b, corr, group, 0] += value.real * value.real + value.imag * value.imag
                     sums[b, corr, group, 1] += 1.0
                     if 0 < chan < n_chan - 1 and not (
                         flags[t, b, chan - 1, corr] or flags[t, b, chan + 1, corr]
                     ):
-                        bend = data[t, b, chan - 1, corr] + data[t, b, chan + 1, corr] - 2.0 * value
+                        bend = (
+                            np.complex128(data[t, b, chan - 1, corr])
+                            + data[t, b, chan + 1, corr]
+                            - 2.0 * value
+                        )
                         square = (bend.real * bend.real + bend.imag * bend.imag) / 6.0
                         sums[b, corr, group, 2] += square
                         sums[b, corr, group, 3] += 1.0
                         in_time[t, b, corr, 0] += square
                         in_time[t, b, corr, 1] += 1.0
+
+
+def flag_wild(data: NDArray[np.complex64], flags: NDArray[np.bool_], power: NDArray[np.float64]) -> int:
+    """Flag what is absurdly strong for its baseline, and what is not finite; returns how much that is.
+
+    Parameters
+    ----------
+    data, flags
+        (nt, n, nchan, ncorr), changed in place: what is wild is flagged, and 0 for who looks at the block next.
+    power
+        (n, ncorr) usual power from `block_power`, a median over groups of channels that a few wild values do not
+        move; where there are too few groups for that, the median over all visibilities is taken.
+    """
+    usual = power
+    if data.shape[2] < 3 * GROUP_CHANNELS:
+        square = np.square(data.real, dtype=np.float64) + np.square(data.imag, dtype=np.float64)
+        usual = nanmedian(
+            np.where(flags, np.nan, square).transpose(1, 3, 0, 2).reshape(*power.shape, -1), axis=-1
+        )
+    return int(_flag_above(data, flags, WILD * usual))
+
+
+@numba.njit(nogil=True, cache=True)
+def _flag_above(data: NDArray[np.complex64], flags: NDArray[np.bool_], limit: NDArray[np.float64]) -> int:
+    n_times, n_baselines, n_chan, n_corr = data.shape
+    found = 0
+    for t in range(n_times):
+        for b in range(n_baselines):
+            for chan in range(n_chan):
+                for corr in range(n_corr):
+                    if flags[t, b, chan, corr] or not limit[b, corr] > 0.0:
+                        continue
+                    value = np.complex128(data[t, b, chan, corr])
+                    if not value.real * value.real + value.imag * value.imag <= limit[b, corr]:
+                        flags[t, b, chan, corr] = True
+                        data[t, b, chan, corr] = 0.0
+                        found += 1
+    return found
 
 
 def _median_of_means(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,6 +22,9 @@ Each multiplication in double precision turns the phase by at most 2e-16 more th
 1.4e-14 rad, and the reduction of an argument of 1e5 rad (2.6 km at 1.5 GHz) costs 1e-11 rad. Both are far below
 the 6e-8 of the complex64 that is written."""
 
+ABSURD = 1e18
+"""No part of a visibility of a correlator is larger, in whatever unit: beyond it squares leave single precision."""
+
 
 @numba.njit(nogil=True, cache=True, fastmath=False)
 def rotate_rows(
@@ -89,8 +92,8 @@ def rotate_rows(
                 value = vis[row, chan, source[corr]]
                 re, im = float(value.real), float(value.imag)
                 samples = nsamples[row, chan, source[corr]]
-                bad = flags[row, chan, source[corr]] or not samples > 0.0
-                if not (math.isfinite(re) and math.isfinite(im)):
+                bad = flags[row, chan, source[corr]] or not 0.0 < samples < ABSURD
+                if not (abs(re) < ABSURD and abs(im) < ABSURD):  # nor is NaN
                     re, im, bad = 0.0, 0.0, True
                 elif re == 0.0 and im == 0.0:
                     bad = True

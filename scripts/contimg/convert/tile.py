@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 from contimg.convert import rotate
 from contimg.convert.flag import Flagger
 from contimg.convert.flag_shape import NoiseShape
+from contimg.convert.rows import FileRows, antennas_of, require_same, rows_of, w_of_files
 from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
-from contimg.index import uvh5
+from contimg.index import raw, uvh5
 from contimg.ms.meta import MsMeta
 from contimg.ms.noise import NOISE_KEYWORD, SUBBANDS_KEYWORD
 from contimg.ms.sets import CORRELATIONS, MsWriter, verify
@@ -48,7 +49,6 @@ READ_AHEAD = 8
 """Subbands of one integration that are read before they are needed (6 MB each, full size)."""
 UNIFORM_HZ = 0.1
 """Channels this close to equidistant are rotated by recurrence: on 1 km of w the phase is off by < 5e-6 rad."""
-DEC_AGREEMENT_RAD = np.radians(1e-3)
 MERIDIAN = "meridian"
 """Name of the field that is phased to the meridian at the tile's mid-time."""
 
@@ -71,6 +71,7 @@ class _Subband:
     freq_file_hz: NDArray[np.float64]  # (nchan,) in file order; ascending where there is no file
     descending: bool
     uniform: bool
+    rows: FileRows | None = None  # of the file's baselines; None where there is no file
 
     @property
     def channels(self) -> slice:
@@ -89,7 +90,6 @@ class _Plan:
     correlations: tuple[int, ...]
     ant1: NDArray[np.int64]  # (nbl,) index into the antenna table, <= ant2
     ant2: NDArray[np.int64]
-    swapped: NDArray[np.bool_]  # (nbl,)
 
 
 def convert_tile(
@@ -161,6 +161,8 @@ def convert_tile(
         "rejected": report.rejected,
         **report.metrics,
         "n_subbands": len(files),
+        "read_by_pyuvdata": _foreign(plan),
+        "phased_in_files": "meridian" if plan.layout.phased is None else plan.layout.phased.words,
         "n_antennas": len(np.unique([meta.ant1, meta.ant2])),
         "shape": list(meta.shape),
         "phase_centre": {
@@ -172,6 +174,15 @@ def convert_tile(
         "bytes_read": sum(path.stat().st_size for path in files),
         "bytes_written": sum(path.stat().st_size for path in out_ms.rglob("*") if path.is_file()),
         "seconds": {step: round(value, 3) for step, value in seconds.items()},
+    }
+
+
+def _foreign(plan: _Plan) -> dict[str, str]:
+    """Names of the files that pyuvdata read, and why."""
+    return {
+        Path(subband.path).name: subband.rows.layout.foreign
+        for subband in plan.subbands
+        if subband.path is not None and subband.rows is not None and subband.rows.layout.foreign is not None
     }
 
 
@@ -187,12 +198,16 @@ def _pointing(meta: MsMeta, dec_rad: float) -> dict[str, float]:
 
 def _plan(slots: Sequence[Slot]) -> _Plan:
     """Read the headers, check that the files belong together, and find the order of everything."""
-    layouts = {slot.path: uvh5.read_layout(slot.path) for slot in slots if slot.path is not None}
+    layouts = {slot.path: raw.read_layout(slot.path, slot.reader) for slot in slots if slot.path is not None}
     if not layouts:
         raise InputError("a tile without a single subband file cannot be converted; check the index")
     first_path, first = next(iter(layouts.items()))
+    rows = {}
     for path, layout in layouts.items():
-        _require_same(first_path, first, path, layout)
+        if layout.foreign is not None:
+            logger.warning("%s: read by pyuvdata, slower: %s", path, layout.foreign)
+        require_same(first_path, first, path, layout)
+        rows[path] = rows_of(first_path, first, path, layout)
     subbands, channel = [], 0
     for slot in slots:
         freq_hz = np.asarray(
@@ -213,6 +228,7 @@ def _plan(slots: Sequence[Slot]) -> _Plan:
                 freq_file_hz=freq_hz,
                 descending=bool(freq_hz[-1] < freq_hz[0]),
                 uniform=bool(np.max(np.abs(freq_hz - linear)) < UNIFORM_HZ),
+                rows=None if slot.path is None else rows[slot.path],
             )
         )
         channel += len(freq_hz)
@@ -222,10 +238,8 @@ def _plan(slots: Sequence[Slot]) -> _Plan:
             f"{first_path}: the subbands of this tile overlap in frequency; leave one of them out"
         )
     correlations, source, source_swapped = _correlations(first_path, first.polarizations)
-    index = {int(number): i for i, number in enumerate(first.antenna_numbers)}
-    file1, file2 = (np.array([index[int(n)] for n in numbers]) for numbers in (first.ant1, first.ant2))
-    swapped = file1 > file2
-    if swapped.any() and (source_swapped < 0).any():
+    ant1, ant2 = antennas_of(first)
+    if any(of.swapped.any() for of in rows.values()) and (source_swapped < 0).any():
         raise InputError(
             f"{first_path}: some baselines run from the later antenna to the earlier and only one of XY and YX is "
             "there, so they cannot be turned; write the file again with both, or with antenna 1 <= antenna 2"
@@ -237,25 +251,9 @@ def _plan(slots: Sequence[Slot]) -> _Plan:
         corr_source=source,
         corr_source_swapped=source_swapped,
         correlations=correlations,
-        ant1=np.where(swapped, file2, file1),
-        ant2=np.where(swapped, file1, file2),
-        swapped=swapped,
+        ant1=np.minimum(ant1, ant2),
+        ant2=np.maximum(ant1, ant2),
     )
-
-
-def _require_same(first_path: str, first: uvh5.Layout, path: str, layout: uvh5.Layout) -> None:
-    """Raise where two subbands of one tile cannot be two parts of the same observation."""
-    if abs(first.dec_rad - layout.dec_rad) > DEC_AGREEMENT_RAD:
-        raise InputError(
-            f"{path}: points to declination {np.degrees(layout.dec_rad):.4f} deg, {first_path} to "
-            f"{np.degrees(first.dec_rad):.4f}; they are not one tile"
-        )
-    for what in (
-        "times_jd", "integration_s", "ant1", "ant2", "antenna_names", "antenna_numbers", "antenna_positions_m",
-        "polarizations",
-    ):  # fmt: skip
-        if not np.array_equal(getattr(first, what), getattr(layout, what)):
-            raise InputError(f"{path}: {what} differ from those of {first_path}; they are not one tile")
 
 
 def _correlations(
@@ -322,10 +320,7 @@ def _stream(
     toward = geometry.antenna_uvw(
         meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, meta.times_jd, loc
     )
-    extra_w = toward[:, :, 2] - geometry.antenna_w_meridian(
-        meta.antenna_positions_m, meta.pointing_dec_rad, loc
-    )
-    direction = np.where(plan.swapped, -1.0, 1.0)
+    extra_w = toward[:, :, 2] - w_of_files(plan.layout, loc, np.nan_to_num(plan.layout.antenna_positions_m))
     samples = np.zeros((n_times, n_bl, n_corr), dtype=np.float32)
     data = np.zeros((n_bl, n_chan, n_corr), dtype=np.complex64)
     edges = np.linspace(0, n_bl, threads + 1).astype(int)
@@ -334,12 +329,17 @@ def _stream(
         pieces = _read_ahead(plan.subbands, n_times, seats)
         for i in range(n_times):
             sums = np.zeros((n_bl, n_corr, 2))
-            extra = (extra_w[i, plan.ant2] - extra_w[i, plan.ant1]) * direction
+            extra = extra_w[i, plan.ant2] - extra_w[i, plan.ant1]
             for subband in plan.subbands:
-                if subband.path is None:
+                if subband.rows is None:
                     flags[i, :, subband.channels] = True
                     continue
                 vis, raw_flags, nsamples = next(pieces)
+                if subband.rows.order is not None:
+                    vis, raw_flags, nsamples = (
+                        of[:, subband.rows.order] for of in (vis, raw_flags, nsamples)
+                    )
+                swapped = subband.rows.swapped
                 jobs = [
                     pool.submit(
                         _seated,
@@ -350,8 +350,8 @@ def _stream(
                         vis[0],
                         raw_flags[0],
                         nsamples[0],
-                        extra,
-                        plan.swapped,
+                        np.where(swapped, -extra, extra),
+                        swapped,
                         plan.corr_source,
                         plan.corr_source_swapped,
                         subband.freq_file_hz,
@@ -383,7 +383,11 @@ def _seated(seats: threading.Semaphore, work: Callable[..., Any], *arguments: An
 def _read_ahead(subbands: Sequence[_Subband], n_times: int, seats: threading.Semaphore) -> Iterator[Any]:
     """Yield (vis, flags, nsamples) of each file of each integration, read in a thread ahead of their use."""
     with ExitStack() as stack:
-        handles = [stack.enter_context(uvh5.open_data(s.path)) for s in subbands if s.path is not None]
+        handles = [
+            stack.enter_context(raw.open_data(s.path, s.rows.layout))
+            for s in subbands
+            if s.path is not None and s.rows is not None
+        ]
         order = [(handle, i) for i in range(n_times) for handle in handles]
         reader = stack.enter_context(ThreadPoolExecutor(1))
         pending: deque[Future] = deque()

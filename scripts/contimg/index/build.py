@@ -12,13 +12,14 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
-from contimg.core.errors import InputError
-from contimg.core.names import tile_date, utc
+from contimg.core.errors import InputError, SystemFault
+from contimg.core.names import tile_date, tile_mjd, tile_name, utc
 from contimg.index.cache import HeaderCache, State, state_of
-from contimg.index.groups import NAME_MARGIN_S, Fate, RawFile, decide
-from contimg.index.subband import RawName, SubbandHeader, parse_name
+from contimg.index.groups import NAME_MARGIN_S, NAME_TOLERANCE_S, Fate, RawFile, Reader, decide
+from contimg.index.subband import RawName, SubbandHeader, looks_like, parse_name
 from contimg.index.tile import Index, LeftOut, Tile
 
 _LOG = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def build_index(
     min_subbands: int,
     exclude: Sequence[str] = (),
     cache: Path | None = None,
+    reader: Reader = "auto",
 ) -> Index:
     """Find the tiles of a range among the raw files under a directory.
 
@@ -50,6 +52,8 @@ def build_index(
         Names of tiles to leave out.
     cache
         Directory that keeps what was read between calls, made if it is not there; None keeps nothing.
+    reader
+        Which reader is to take the files: `raw.reader`.
 
     Returns
     -------
@@ -61,21 +65,71 @@ def build_index(
         `incoming` or a directory under it cannot be listed.
     """
     root = os.path.abspath(incoming)
-    present = list(_search(root))
+    otherwise: list[tuple[float | bool, str]] = []
+    present = list(_search(root, otherwise))
     near = [(entry, name) for entry, name in present if _near(name.mjd, start_mjd, end_mjd)]
     store = HeaderCache(cache)
     try:
-        fates = decide(_files(near, store), min_subbands=min_subbands, exclude=exclude)
+        files = [_taken(file, reader) for file in _files(near, store)]
+        fates = decide(files, min_subbands=min_subbands, exclude=exclude, reader=reader)
         fates = [fate for fate in fates if _within(fate.start_mjd, start_mjd, end_mjd)]
-        tiles = _tiles([fate for fate in fates if fate.reason is None], store)
+        tiles, undated = _tiles([fate for fate in fates if fate.reason is None], store)
     finally:  # an interrupted first call has not read for nothing
         store.save(root, (entry.path for entry, _ in present))
-    left_out = tuple(LeftOut(fate.tile, fate.reason, fate.files) for fate in fates if fate.reason is not None)
-    return Index(tiles, left_out)
+    left_out = [LeftOut(fate.tile, fate.reason, fate.files) for fate in fates if fate.reason is not None]
+    for entry in _named_otherwise(otherwise, root):
+        if _within(tile_mjd(entry.tile), start_mjd, end_mjd):
+            left_out.append(entry)
+    return Index(tiles, tuple(sorted([*left_out, *undated], key=lambda entry: tile_mjd(entry.tile))))
 
 
-def _search(root: str) -> Iterator[tuple[os.DirEntry[str], RawName]]:
-    """Raw files under a directory by name; hidden directories are passed over, links followed once."""
+def _taken(file: RawFile, reader: Reader) -> RawFile:
+    """A raw file, without its header if the reader asked for does not take it."""
+    if reader != "own" or file.header is None or file.header.foreign is None:
+        return file
+    return RawFile(file.path, file.name, None, f"{file.header.foreign} (raw.reader is own)")
+
+
+def _named_otherwise(found: Sequence[tuple[float | bool, str]], root: str) -> list[LeftOut]:
+    """Files that may be raw files but for their names: those that state a time by it, the others in one warning."""
+    groups: list[tuple[float, list[str]]] = []
+    for mjd, path in sorted(entry for entry in found if not isinstance(entry[0], bool)):
+        if groups and (mjd - groups[-1][0]) * 86400.0 <= NAME_TOLERANCE_S:
+            groups[-1][1].append(path)
+        else:
+            groups.append((mjd, [path]))
+    undated = sorted(path for mjd, path in found if isinstance(mjd, bool))
+    if undated:
+        _warn_once(root, len(undated), undated[0])
+    return [
+        LeftOut(
+            tile_name(mjd),
+            f"named otherwise than raw files: {Path(paths[0]).name}"
+            + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+            + "; a raw file is called YYYY-MM-DDTHH:MM:SS_sbNN.hdf5: rename them",
+            tuple(paths),
+        )
+        for mjd, paths in groups
+    ]
+
+
+@lru_cache(maxsize=64)
+def _warn_once(root: str, count: int, first: str) -> None:
+    _LOG.warning(
+        "%s: %d HDF5 file(s) are not called as raw files are (YYYY-MM-DDTHH:MM:SS_sbNN.hdf5) and passed over: %s",
+        root,
+        count,
+        first if count == 1 else f"{first} …",
+    )
+
+
+def _search(
+    root: str, otherwise: list[tuple[float | bool, str]]
+) -> Iterator[tuple[os.DirEntry[str], RawName]]:
+    """Raw files under a directory by name; hidden directories are passed over, links followed once.
+
+    What may be one under another name is added to `otherwise`.
+    """
     folders, visited = [root], set()
     while folders:
         folder = folders.pop()
@@ -89,6 +143,8 @@ def _search(root: str) -> Iterator[tuple[os.DirEntry[str], RawName]]:
                     name = parse_name(entry.name)
                     if name is not None:
                         yield entry, name
+                    elif (like := looks_like(entry.name)) is not False and entry.is_file():
+                        otherwise.append((like, entry.path))
                     elif "." not in entry.name[:1] and entry.name != LOST_AND_FOUND and entry.is_dir():
                         folders.append(entry.path)
         except FileNotFoundError as error:
@@ -142,8 +198,8 @@ def _files(near: Sequence[tuple[os.DirEntry[str], RawName]], store: HeaderCache)
 
 
 def _read(unknown: Sequence[tuple[str, RawName, str, State]], store: HeaderCache) -> Iterator[RawFile]:
-    from contimg.index.uvh5 import read_header
-    from contimg.index.uvh5_file import TransientInputError
+    from contimg.index.hdf5 import TransientInputError
+    from contimg.index.raw import read_header
 
     for path, name, date, state in unknown:
         try:
@@ -158,10 +214,20 @@ def _read(unknown: Sequence[tuple[str, RawName, str, State]], store: HeaderCache
             yield RawFile(path, name, header)
 
 
-def _tiles(fates: Sequence[Fate], store: HeaderCache) -> tuple[Tile, ...]:
-    """Tiles with their phase centres."""
+def _tiles(fates: Sequence[Fate], store: HeaderCache) -> tuple[tuple[Tile, ...], list[LeftOut]]:
+    """Tiles with their phase centres; and those whose times nobody knows the Earth's rotation of."""
     centres = _centres([(fate.tile, fate.reference) for fate in fates if fate.reference is not None], store)
-    return tuple(
+    undated = [
+        LeftOut(
+            fate.tile,
+            "its times are beyond the tables of the Earth's rotation that are installed: a clock that was wrong, or "
+            "update astropy-iers-data",
+            fate.files,
+        )
+        for fate in fates
+        if fate.tile not in centres
+    ]
+    tiles = tuple(
         Tile(
             name=fate.tile,
             start_mjd=fate.start_mjd,
@@ -179,8 +245,9 @@ def _tiles(fates: Sequence[Fate], store: HeaderCache) -> tuple[Tile, ...]:
             bytes=fate.bytes,
         )
         for fate in fates
-        if (header := fate.reference) is not None
+        if (header := fate.reference) is not None and fate.tile in centres
     )
+    return tiles, undated
 
 
 def _mid_jd(header: SubbandHeader) -> float:
@@ -202,12 +269,28 @@ def _centres(
         else:
             centres[tile] = known
     for site, entries in new.items():
-        from contimg.telescope.geometry import location, meridian_icrs
-
-        mid_jd = [_mid_jd(header) for _, _, header in entries]
-        dec_rad = [header.dec_rad for _, _, header in entries]
-        ra, dec = meridian_icrs(mid_jd, dec_rad, location(*site))
-        for (tile, key, _), ra_rad, icrs_rad in zip(entries, ra, dec, strict=True):
-            centres[tile] = (math.degrees(ra_rad), math.degrees(icrs_rad))
-            store.add_centre(tile_date(tile), key, centres[tile])
+        for tile, key, centre in _computed(site, entries):
+            centres[tile] = centre
+            store.add_centre(tile_date(tile), key, centre)
     return centres
+
+
+def _computed(
+    site: tuple[float, float, float], entries: Sequence[tuple[str, str, SubbandHeader]]
+) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """Phase centres of tiles (name, key, header) of one site: all at once, or one by one if a time has none."""
+    from contimg.telescope.geometry import location, meridian_icrs
+
+    try:
+        ra, dec = meridian_icrs(
+            [_mid_jd(header) for _, _, header in entries],
+            [header.dec_rad for _, _, header in entries],
+            location(*site),
+        )
+    except SystemFault:
+        if len(entries) > 1:
+            for entry in entries:
+                yield from _computed(site, [entry])
+        return
+    for (tile, key, _), ra_rad, dec_rad in zip(entries, ra, dec, strict=True):
+        yield tile, key, (math.degrees(ra_rad), math.degrees(dec_rad))

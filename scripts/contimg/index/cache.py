@@ -19,7 +19,7 @@ from typing import Any
 
 from contimg.index.subband import SubbandHeader
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 YOUNG_S = 300.0
 """An unreadable file that changed less than this ago may still be growing: it is read again each time."""
 _FIELDS = [field.name for field in fields(SubbandHeader)][3:]  # path, size and time of change are the key
@@ -55,7 +55,7 @@ class HeaderCache:
             if isinstance(entry[1], str):
                 return entry[1]
             values = dict(zip(_FIELDS, entry[1], strict=True))
-            values["polarizations"] = tuple(values["polarizations"])
+            values |= {name: tuple(values[name]) for name in ("polarizations", "odd")}
         except (TypeError, ValueError, IndexError, KeyError):  # damaged: read the file again
             return None
         return SubbandHeader(path, state[0], state[1], **values)

@@ -1,6 +1,6 @@
 """Which raw files make a tile together: decided on headers alone, no file is opened here.
 
-Files with the same `time_array[0]`, bit for bit, are a group. Within it the majority says what declination,
+Files whose `time_array[0]` agree within a millisecond are a group. Within it the majority says what declination,
 shape and times are right; frequencies say which subband a file is, its label (sbNN) never does. Labels serve
 to name what is missing.
 """
@@ -14,17 +14,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from contimg.core.names import tile_mjd, tile_name
 from contimg.index.band import Band, find_bands
 from contimg.index.subband import RawName, SubbandHeader
 from contimg.index.tile import Slot
 
+Reader = Literal["auto", "own", "pyuvdata"]
 DEC_TOLERANCE_DEG = 0.1
 NAME_MARGIN_S = 300.0
 """A name further than this from the start that its header gives is wrong: it could not be found by range."""
 NAME_TOLERANCE_S = 120.0
 """A file without a readable header belongs to the tile that its name is this close to."""
+
+
+SAME_TIME_S = 1e-3
+"""Times of one tile's files may differ by this: 25 units in the last place of a JD, 5 mrad on the longest baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Problem:
 
 @dataclass
 class Group:
-    """Files of one `time_array[0]`: those that agree, and those that do not."""
+    """Files of one first time: those that agree, and those that do not."""
 
     reference: SubbandHeader
     members: list[RawFile]
@@ -85,7 +91,9 @@ class Fate:
     files: tuple[str, ...]
 
 
-def decide(files: Iterable[RawFile], *, min_subbands: int, exclude: Iterable[str] = ()) -> list[Fate]:
+def decide(
+    files: Iterable[RawFile], *, min_subbands: int, exclude: Iterable[str] = (), reader: Reader = "auto"
+) -> list[Fate]:
     """Find the groups among raw files and the fate of each.
 
     Parameters
@@ -96,6 +104,8 @@ def decide(files: Iterable[RawFile], *, min_subbands: int, exclude: Iterable[str
         A group with fewer good subbands is left out.
     exclude
         Names of tiles to leave out.
+    reader
+        Which reader is to take the files.
 
     Returns
     -------
@@ -115,7 +125,7 @@ def decide(files: Iterable[RawFile], *, min_subbands: int, exclude: Iterable[str
         for group in groups
     ]
     for group, band in zip(groups, find_bands(contents, min_subbands), strict=True):
-        fates.append(_fate(group, band, min_subbands, excluded))
+        fates.append(_fate(group, band, min_subbands, excluded, reader))
     fates = _one_a_name(fates)
     for cluster in _clusters(orphans):
         name = tile_name(min(mjd for mjd, _ in cluster))
@@ -127,7 +137,7 @@ def decide(files: Iterable[RawFile], *, min_subbands: int, exclude: Iterable[str
 
 def _groups(files: Sequence[RawFile]) -> tuple[list[Group], list[tuple[float, Problem]]]:
     """Groups by first time; and the files without a usable header, with the time of their names."""
-    by_time: dict[float, list[RawFile]] = defaultdict(list)
+    timed = []
     homeless = []
     for file in files:
         header = file.header
@@ -136,11 +146,60 @@ def _groups(files: Sequence[RawFile]) -> tuple[list[Group], list[tuple[float, Pr
         else:
             off_s = (file.name.mjd - header.start_mjd) * 86400.0
             if abs(off_s) <= NAME_MARGIN_S:
-                by_time[header.time0_jd].append(file)
+                timed.append((header.time0_jd, file))
                 continue
             text = f"has a name {off_s:+.0f} s from the start in its header: rename it"
         homeless.append((file.name.mjd, Problem(file.name.label, file.path, text)))
-    return [_agree(by_time[time0]) for time0 in sorted(by_time)], homeless
+    together: list[list[RawFile]] = []
+    began_jd = -math.inf
+    for time0_jd, file in sorted(timed, key=lambda entry: entry[0]):
+        if (time0_jd - began_jd) * 86400.0 > SAME_TIME_S:
+            together.append([])
+            began_jd = time0_jd
+        together[-1].append(file)
+    by_path = (sorted(files, key=lambda file: file.path) for files in together)
+    return _with_late([_agree(files) for files in by_path]), homeless
+
+
+def _with_late(groups: list[Group]) -> list[Group]:
+    """Give a larger group the files of a smaller one that are its missing subbands, begun at another instant.
+
+    They are not used, but neither are they missing: the tile says when they begin.
+    """
+    kept: list[Group] = []
+    for group in sorted(groups, key=lambda group: (-len(group.members), group.reference.time0_jd)):
+        main = next((other for other in kept if _is_late(group.reference, other.reference)), None)
+        if main is None or _frequencies(group) & _frequencies(main):
+            kept.append(group)
+            continue
+        for file in group.members:
+            late_s = (group.reference.time0_jd - main.reference.time0_jd) * 86400.0
+            steps = late_s / main.reference.integration_s
+            words = (
+                f" ({round(steps):+d} integrations)"
+                if round(steps) and abs(steps - round(steps)) < 0.01
+                else ""
+            )
+            why = f"left out: its times are {late_s:+.4g} s from the others'{words}"
+            main.problems.append(Problem(file.name.label, file.path, why))
+        main.problems.extend(group.problems)
+    return sorted(kept, key=lambda group: group.reference.time0_jd)
+
+
+def _is_late(one: SubbandHeader, main: SubbandHeader) -> bool:
+    """Whether a group may be a part of a larger one that began at another instant."""
+    reach_s = 0.5 * main.n_times * main.integration_s
+    return (
+        abs(one.time0_jd - main.time0_jd) * 86400.0 < reach_s
+        and abs(one.dec_rad - main.dec_rad) <= math.radians(DEC_TOLERANCE_DEG)
+        and one.n_channels == main.n_channels
+    )
+
+
+def _frequencies(group: Group) -> set[int]:
+    """Lowest channels of a group's files, in channels."""
+    width_hz = group.reference.channel_width_hz
+    return {round(file.header.freq_low_hz / width_hz) for file in group.members if file.header}
 
 
 def _layout(header: SubbandHeader) -> tuple[object, ...]:
@@ -150,7 +209,6 @@ def _layout(header: SubbandHeader) -> tuple[object, ...]:
         header.n_baselines,
         header.n_antennas_data,
         round(header.integration_s, 6),
-        header.time_last_jd,
         header.n_channels,
         round(header.channel_width_hz, 3),
         header.polarizations,
@@ -164,7 +222,8 @@ def _agree(files: list[RawFile]) -> Group:
     kinds: dict[tuple[object, ...], list[RawFile]] = defaultdict(list)
     for file in files:
         if file.header is not None:
-            kinds[(*_layout(file.header), file.header.dec_rad)].append(file)
+            key = *_layout(file.header), file.header.time_last_jd, file.header.dec_rad
+            kinds[key].append(file)
     ranked = sorted(kinds.values(), key=lambda kind: -len(kind))  # stable: ties go to the first path
     if len(ranked) > 1:
         ranked.sort(
@@ -191,7 +250,7 @@ def _difference(file: RawFile, reference: RawFile) -> str | None:
         return "no header"
     if abs(one.dec_rad - other.dec_rad) > math.radians(DEC_TOLERANCE_DEG):
         return f"declination {math.degrees(one.dec_rad):.3f} deg, the others' is {math.degrees(other.dec_rad):.3f}"
-    if _layout(one) == _layout(other):
+    if _layout(one) == _layout(other) and abs(one.time_last_jd - other.time_last_jd) * 86400.0 <= SAME_TIME_S:
         return None
     mine, theirs = _shape_text(one), _shape_text(other)
     if mine != theirs:
@@ -252,7 +311,29 @@ def _preference(file: RawFile, start_mjd: float) -> tuple[float, int, str]:
     return abs(file.name.mjd - start_mjd), len(file.name.suffix), file.path
 
 
-def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str]) -> Fate:
+def _slot(files: Sequence[RawFile], kept: SubbandHeader, reader: Reader) -> Slot:
+    """The slot of a subband, of which there are some files: the first is kept."""
+    used: Reader = "pyuvdata" if kept.foreign is not None else reader
+    spares = tuple(file.path for file in files[1:])
+    return Slot(kept.path, kept.freq_low_hz, kept.n_channels, kept.channel_width_hz, used, spares)
+
+
+def _oddities(used: Sequence[RawFile]) -> list[str]:
+    """What is odd of the files that are used, those with the same words together."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for file in used:
+        header = file.header
+        if header is not None:
+            foreign = [] if header.foreign is None else [f"read by pyuvdata, slower: {header.foreign}"]
+            for words in [*header.odd, *foreign]:
+                said[words].append(f"sb{file.name.label:02d}")
+    return [
+        words if len(which) == len(used) else f"{', '.join(sorted(which))}: {words}"
+        for words, which in said.items()
+    ]
+
+
+def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str], reader: Reader) -> Fate:
     """Fill the slots of a band's grid with a group's files and decide."""
     header = group.reference
     by_slot: dict[int, list[RawFile]] = defaultdict(list)
@@ -266,11 +347,13 @@ def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str]) -> Fa
             by_slot[slot].append(file)
     slots: list[Slot] = []
     notes: list[str] = []
+    used: list[RawFile] = []
     size = 0
     for number in band.grid:
         files = sorted(by_slot[number], key=lambda file: _preference(file, header.start_mjd))
         if files and (kept := files[0].header) is not None:
-            slots.append(Slot(kept.path, kept.freq_low_hz, kept.n_channels, kept.channel_width_hz))
+            slots.append(_slot(files, kept, reader))
+            used.append(files[0])
             size += kept.size_bytes
             notes.extend(
                 f"{band.title(number)} twice: kept {Path(kept.path).name}, left {Path(spare.path).name}"
@@ -279,6 +362,7 @@ def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str]) -> Fa
         else:
             slots.append(Slot(None, band.freq_low_hz(number), header.n_channels, header.channel_width_hz))
     present = [number for number in band.grid if by_slot[number]]
+    notes.extend(_oddities(used))
     missing = _missing(band, [number for number in band.grid if not by_slot[number]], present, problems)
     others = [f"sb{problem.label:02d} {problem.text}" for problem in problems]
     reason = None

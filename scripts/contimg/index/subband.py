@@ -11,6 +11,12 @@ from contimg.core.names import TILE_PATTERN, mjd
 
 _NAME = re.compile(rf"({TILE_PATTERN}(?:\.\d+)?)Z?_sb(\d{{1,3}})(?!\d)(.*)\.hdf5", re.IGNORECASE)
 
+_LIKE = re.compile(
+    r"(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)[T_ .-]?(\d\d)[-_.:]?(\d\d)[-_.:]?(\d\d)(?!\d).*\.(?:hdf5|h5|hdf|uvh5)",
+    re.IGNORECASE,
+)
+_HDF5 = (".hdf5", ".h5", ".uvh5")
+
 
 @dataclass(frozen=True, slots=True)
 class RawName:
@@ -49,6 +55,8 @@ class SubbandHeader:
     longitude_deg: float  # of the reference point, WGS84, east positive
     latitude_deg: float
     height_m: float
+    foreign: str | None = None  # why it is no file of our reader, but one of pyuvdata's
+    odd: tuple[str, ...] = ()  # what is not as the instrument writes it
 
     @property
     def freq_low_hz(self) -> float:
@@ -70,6 +78,21 @@ def parse_name(name: str) -> RawName | None:
         return None
     stamp = _stamp_mjd(match[1])
     return None if stamp is None else RawName(stamp, int(match[2]), match[3])
+
+
+def looks_like(name: str) -> float | bool:
+    """Whether a file may be a raw file under another name: the time (MJD UTC) that its name states, else yes or no.
+
+    Parameters
+    ----------
+    name
+        File name without its directory, which `parse_name` does not take.
+    """
+    if name.startswith("."):
+        return False
+    match = _LIKE.fullmatch(name)
+    stamp = _stamp_mjd("{}-{}-{}T{}:{}:{}".format(*match.groups())) if match else None
+    return name.lower().endswith(_HDF5) if stamp is None else stamp
 
 
 @lru_cache(maxsize=65536)

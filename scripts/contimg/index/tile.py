@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from contimg.core.names import SIDEREAL_DAY
 
@@ -17,6 +17,18 @@ class Slot:
     freq_low_hz: float  # centre of the lowest channel
     n_channels: int
     channel_width_hz: float
+    reader: Literal["auto", "own", "pyuvdata"] = "auto"
+    spares: tuple[str, ...] = ()  # other files of this subband, should the data in this one be damaged
+
+    def params(self) -> dict[str, Any]:
+        """Plain values for a rule: what another value of makes the product again. Spares do not."""
+        values = {key: value for key, value in vars(self).items() if key != "spares"}
+        return values if self.reader != "auto" else {k: v for k, v in values.items() if k != "reader"}
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Slot:
+        """Make a slot from plain values."""
+        return cls(**{**values, "spares": tuple(values.get("spares", ()))})
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ class Index:
             Tile(
                 **{
                     **tile,
-                    "slots": tuple(Slot(**slot) for slot in tile["slots"]),
+                    "slots": tuple(Slot.of(slot) for slot in tile["slots"]),
                     "notes": tuple(tile["notes"]),
                 }
             )

@@ -16,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg.core.errors import InputError
+from contimg.index import plausible
+from contimg.index.hdf5 import reading_errors
+from contimg.index.phased import Phased, unprojected
 from contimg.index.subband import SubbandHeader
-from contimg.index.uvh5_file import (
-    DATA_NAMES,
-    ROW_ARRAYS,
-    Uvh5File,
-    opened,
-    reading_errors,
-)
+from contimg.index.uvh5_file import DATA_NAMES, ROW_ARRAYS, NotOurs, Uvh5File, opened, text
 
 MJD_EPOCH_JD = 2400000.5
 SECONDS_PER_DAY = 86400.0
@@ -50,6 +47,8 @@ class Layout:
     freq_hz: NDArray[np.float64]  # (nchan,) channel centres in file order
     channel_width_hz: float
     polarizations: tuple[int, ...]  # AIPS codes in file order
+    phased: Phased | None = None  # where the data are phased; None: (hour angle 0, `dec_rad`)
+    foreign: str | None = None  # why pyuvdata reads the file; None: this module does
 
 
 def read_header(path: str | os.PathLike[str]) -> SubbandHeader:
@@ -75,38 +74,63 @@ def read_header(path: str | os.PathLike[str]) -> SubbandHeader:
         It could not be opened because of permissions, I/O errors or because it is gone.
     """
     with opened(path) as file:
-        n_times, n_bl, n_chan, _ = file.shape()
+        n_times, _, _, _ = file.shape()
+        file.require_ours()
         file.check_data()
-        freq_hz, width_hz = file.frequencies()
-        time0, time_last = file.number("time_array", 0), file.number("time_array", -1)
-        integration_s = file.number("integration_time")
-        if not (1e6 < time0 <= time_last < 1e7 and 0.0 < integration_s < SECONDS_PER_DAY):
-            raise InputError(
-                f"{file.path}: times cannot be right: time_array runs from {time0} to {time_last} (JD), "
-                f"integration_time is {integration_s} s; leave the file out or repair its header"
-            )
-        longitude, latitude, height = file.site()
-        return SubbandHeader(
-            path=file.path,
-            size_bytes=file.size_bytes,
-            mtime_ns=file.mtime_ns,
-            time0_jd=time0,
-            time_last_jd=time_last,
-            start_mjd=time0 - MJD_EPOCH_JD - 0.5 * integration_s / SECONDS_PER_DAY,
-            n_times=n_times,
-            n_baselines=n_bl,
-            integration_s=integration_s,
-            dec_rad=file.pointing_dec_rad(),
-            freq_first_hz=float(freq_hz[0]),
-            freq_last_hz=float(freq_hz[-1]),
-            n_channels=n_chan,
-            channel_width_hz=width_hz,
-            polarizations=file.polarizations(),
-            n_antennas_data=file.count("Nants_data"),
-            longitude_deg=longitude,
-            latitude_deg=latitude,
-            height_m=height,
-        )
+        time0, time_last = file.first_time(), file.number("time_array", -1)
+        return header_of(file, (time0, time_last, n_times, file.number("integration_time")))
+
+
+def header_of(
+    file: Uvh5File,
+    times: tuple[float, float, int, float],
+    *,
+    dec_rad: float | None = None,
+    foreign: str | None = None,
+) -> SubbandHeader:
+    """Make a header of an open file, checked: what both readers share.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    times
+        First and last integration's midpoint (JD UTC), how many there are, and their length (s).
+    dec_rad
+        Pointing, if not from the header.
+    foreign
+        Why it is pyuvdata that reads the file.
+    """
+    time0, time_last, n_times, integration_s = times
+    _, n_bl, n_chan, _ = file.shape()
+    file.antennas()
+    freq_hz, width_hz = file.frequencies()
+    plausible.check_times(file.path, time0, time_last, integration_s)
+    spacing_s = (time_last - time0) * SECONDS_PER_DAY / (n_times - 1) if n_times > 1 else None
+    longitude, latitude, height = file.site()
+    return SubbandHeader(
+        path=file.path,
+        size_bytes=file.size_bytes,
+        mtime_ns=file.mtime_ns,
+        time0_jd=time0,
+        time_last_jd=time_last,
+        start_mjd=time0 - MJD_EPOCH_JD - 0.5 * integration_s / SECONDS_PER_DAY,
+        n_times=n_times,
+        n_baselines=n_bl,
+        integration_s=integration_s,
+        dec_rad=file.pointing_dec_rad() if dec_rad is None else dec_rad,
+        freq_first_hz=float(freq_hz[0]),
+        freq_last_hz=float(freq_hz[-1]),
+        n_channels=n_chan,
+        channel_width_hz=width_hz,
+        polarizations=file.polarizations(),
+        n_antennas_data=file.count("Nants_data"),
+        longitude_deg=longitude,
+        latitude_deg=latitude,
+        height_m=height,
+        foreign=foreign,
+        odd=file.odd(integration_s, spacing_s),
+    )
 
 
 def read_layout(path: str | os.PathLike[str]) -> Layout:
@@ -128,44 +152,68 @@ def read_layout(path: str | os.PathLike[str]) -> Layout:
         increase, or a baseline names an antenna that the table lacks.
     """
     with opened(path) as file:
+        file.require_ours()
         file.check_data()
-        times_jd, integration_s, ant1, ant2 = _rows(file)
-        numbers = file.array("antenna_numbers").astype(np.int64)
-        names = [_text(value) for value in file.array("antenna_names")]
-        positions = file.array("antenna_positions").astype(np.float64)
-        diameters = file.array("antenna_diameters").astype(np.float64)
-        n_ant = numbers.size
-        if len(names) != n_ant or positions.shape != (n_ant, 3) or diameters.shape != (n_ant,):
-            raise InputError(
-                f"{file.path}: the antenna table contradicts itself: {n_ant} numbers, {len(names)} names, "
-                f"positions {positions.shape}, diameters {diameters.shape}; repair the header"
-            )
-        unknown = np.setdiff1d(np.concatenate([ant1, ant2]), numbers)
-        if unknown.size:
-            raise InputError(
-                f"{file.path}: baselines name antenna number {unknown[0]}, which Header/antenna_numbers "
-                "lacks; repair the header"
-            )
-        freq_hz, width_hz = file.frequencies()
-        longitude, latitude, height = file.site()
-        return Layout(
-            antenna_names=names,
-            antenna_numbers=numbers,
-            antenna_positions_m=positions,
-            diameters_m=diameters,
-            ant1=ant1,
-            ant2=ant2,
-            times_jd=times_jd,
-            integration_s=integration_s,
-            longitude_deg=longitude,
-            latitude_deg=latitude,
-            height_m=height,
-            telescope_name=_text(file.array("telescope_name")[()]),
-            dec_rad=file.pointing_dec_rad(),
-            freq_hz=freq_hz,
-            channel_width_hz=width_hz,
-            polarizations=file.polarizations(),
+        layout = layout_of(file, _rows(file), dec_rad=file.pointing_dec_rad())
+        table = layout.antenna_numbers, layout.antenna_positions_m
+        if unprojected(file, *table, layout.ant1, layout.ant2, layout.dec_rad):
+            raise NotOurs(file.path, "uvw_array says that the data are raw correlations, not fringe-stopped")
+        return layout
+
+
+def layout_of(
+    file: Uvh5File,
+    rows: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]],
+    *,
+    dec_rad: float,
+    phased: Phased | None = None,
+    foreign: str | None = None,
+) -> Layout:
+    """Make a layout of an open file, checked: what both readers share.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    rows
+        Times (nt,) JD, integrations (nt,) s and the baselines' antenna numbers (nbl,), (nbl,).
+    dec_rad
+        Pointing.
+    phased
+        Where the data are phased; None: (hour angle 0, `dec_rad`).
+    foreign
+        Why it is pyuvdata that reads the file.
+    """
+    times_jd, integration_s, ant1, ant2 = rows
+    names, numbers, positions, diameters = file.antennas()
+    unknown = np.setdiff1d(np.concatenate([ant1, ant2]), numbers)
+    if unknown.size:
+        raise InputError(
+            f"{file.path}: baselines name antenna number {unknown[0]}, which Header/antenna_numbers "
+            "lacks; repair the header"
         )
+    freq_hz, width_hz = file.frequencies()
+    longitude, latitude, height = file.site()
+    return Layout(
+        antenna_names=names,
+        antenna_numbers=numbers,
+        antenna_positions_m=positions,
+        diameters_m=diameters,
+        ant1=ant1,
+        ant2=ant2,
+        times_jd=times_jd,
+        integration_s=integration_s,
+        longitude_deg=longitude,
+        latitude_deg=latitude,
+        height_m=height,
+        telescope_name=text(file.array("telescope_name")[()]),
+        dec_rad=dec_rad,
+        freq_hz=freq_hz,
+        channel_width_hz=width_hz,
+        polarizations=file.polarizations(),
+        phased=phased,
+        foreign=foreign,
+    )
 
 
 class RawData:
@@ -261,23 +309,16 @@ def _rows(
     for name, values in rows.items():
         across = 0 if name.startswith("ant_") else 1
         if np.ptp(values, axis=across).any():
-            raise InputError(
-                f"{file.path}: rows do not run time by time with the same baselines each time (Header/{name} "
-                "varies); sort the file by time and baseline"
+            raise NotOurs(
+                file.path,
+                f"rows do not run time by time with the same baselines each time (Header/{name} varies)",
             )
     times_jd = rows["time_array"][:, 0].astype(np.float64)
     if not np.all(np.diff(times_jd) > 0):
-        raise InputError(
-            f"{file.path}: times do not increase from one integration to the next; sort the file"
-        )
+        raise NotOurs(file.path, "times do not increase from one integration to the next")
     integration_s = rows["integration_time"][:, 0].astype(np.float64)
     ant1, ant2 = (rows[name][0].astype(np.int64) for name in ("ant_1_array", "ant_2_array"))
     return times_jd, integration_s, ant1, ant2
-
-
-def _text(value: Any) -> str:
-    """A string from what writers store: bytes, padded bytes or str."""
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip("\0 ")
 
 
 def _with_chunk_cache(file: Uvh5File, name: str) -> h5py.Dataset:

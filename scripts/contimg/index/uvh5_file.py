@@ -1,15 +1,14 @@
 """Opening one UVH5 file and checking what matters in it, with the least possible number of reads.
 
 A night's index opens thousands of files, so headers are read with the low-level interface of h5py (a third
-of the time) and nothing is read that the check does not need.
+of the time) and nothing is read that the check does not need. What UVH5 allows and the instrument does not write is
+`NotOurs`: pyuvdata reads it (`contimg.index.foreign`).
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg.core.errors import InputError
+from contimg.index import plausible
+from contimg.index.hdf5 import array_of, dataset_of, element_of, group_of, reading_errors
 
 HEADER_NAMES = (
     "Nants_data",
@@ -31,7 +32,6 @@ HEADER_NAMES = (
     "altitude",
     "ant_1_array",
     "ant_2_array",
-    "antenna_diameters",
     "antenna_names",
     "antenna_numbers",
     "antenna_positions",
@@ -40,7 +40,6 @@ HEADER_NAMES = (
     "integration_time",
     "latitude",
     "longitude",
-    "phase_center_app_dec",
     "polarization_array",
     "telescope_name",
     "time_array",
@@ -49,16 +48,22 @@ HEADER_NAMES = (
 DATA_NAMES = ("visdata", "flags", "nsamples")
 ROW_ARRAYS = ("ant_1_array", "ant_2_array", "integration_time", "time_array")
 """Header datasets with one element a row (a baseline at a time)."""
+DISH_M = 4.65
+"""Diameter of the instrument's dishes, where a header has none."""
+SPACING_TOLERANCE = 0.01
+"""Times may be apart by so much more or less than an integration without a word."""
+POLARIZATIONS = frozenset(range(-8, 0))
+"""AIPS codes that a Measurement Set knows."""
 DEC_AGREEMENT_RAD = math.radians(1e-3)
 """Two statements of the pointing in one header may differ by this much (a delay of 0.1 ns)."""
-FREQ_TOLERANCE = 0.01
-"""Channel spacing may depart from `channel_width` by this fraction of it."""
-_TRANSIENT = {errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOENT}
-"""Errors of the system rather than of the file's content: they may be gone at the next try."""
 
 
-class TransientInputError(InputError):
-    """The file could not be opened for a reason that its content did not cause (permission, I/O, gone)."""
+class NotOurs(InputError):
+    """The file is UVH5 that our reader does not take: pyuvdata may."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}; raw.reader: auto or pyuvdata reads such files")
+        self.why = why
 
 
 class Uvh5File:
@@ -84,11 +89,11 @@ class Uvh5File:
             raise InputError(f"{path}: zero length; copy the file again or delete it")
         self.file = h5py.File(path, "r", locking=False)
         try:
-            root = self.file.id
             self._groups = {}
             for group, names in (("Header", HEADER_NAMES), ("Data", DATA_NAMES)):
-                members = h5py.h5g.open(root, group.encode()) if group.encode() in root else ()
-                missing = [f"{group}/{name}" for name in names if name.encode() not in members]
+                members = group_of(path, self.file.id, group)
+                known: Any = () if members is None else members
+                missing = [f"{group}/{name}" for name in names if name.encode() not in known]
                 if missing:
                     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
                     raise InputError(
@@ -96,29 +101,37 @@ class Uvh5File:
                         "the file again or leave it out"
                     )
                 self._groups[group] = members
-            header = self._groups["Header"]
-            self._extra = h5py.h5g.open(header, b"extra_keywords") if b"extra_keywords" in header else ()
+            self._extra = group_of(path, self._groups["Header"], "extra_keywords")
         except BaseException:
             self.file.close()
             raise
 
     def dataset_id(self, name: str, *, group: str = "Header", access: Any = None) -> h5py.h5d.DatasetID:
         """The low-level dataset `group/name`, opened with the given access properties."""
-        return h5py.h5d.open(self._groups[group], name.encode(), access)
+        return dataset_of(self.path, self._groups[group], name, f"{group}/{name}", access)
+
+    def has(self, name: str) -> bool:
+        """Whether the header has `name`."""
+        header = self._groups["Header"]
+        return header is not None and name.encode() in header
 
     def array(self, name: str) -> NDArray[Any]:
         """The whole of the header's dataset `name`."""
-        return np.asarray(h5py.Dataset(self.dataset_id(name))[()])
+        return array_of(self.path, self.dataset_id(name), f"Header/{name}")
+
+    def text(self, name: str) -> str | None:
+        """The header's text `name`; None if it has none."""
+        return text(self.array(name)[()]) if self.has(name) else None
 
     def number(self, name: str, index: int = 0) -> float:
         """The header's scalar `name`, or element `index` (along the first axis) if it is an array."""
-        return _element(self.dataset_id(name), index)
+        return element_of(self.dataset_id(name), index)
 
     def extra(self, name: str) -> float | None:
         """The number `extra_keywords/name`, or None if the file does not have it."""
-        if name.encode() not in self._extra:
+        if self._extra is None or name.encode() not in self._extra:
             return None
-        return _element(h5py.h5d.open(self._extra, name.encode()), 0)
+        return element_of(dataset_of(self.path, self._extra, name, f"extra_keywords/{name}"), 0)
 
     def count(self, name: str) -> int:
         """The header's count `name`, at least 1."""
@@ -131,6 +144,8 @@ class Uvh5File:
         """(integrations, baselines, channels, polarisations), checked against the number of rows."""
         n_times, n_bl, n_chan, n_pol = (self.count(name) for name in ("Ntimes", "Nbls", "Nfreqs", "Npols"))
         n_rows = self.count("Nblts")
+        counts = {"Ntimes": n_times, "Nbls": n_bl, "Nfreqs": n_chan, "Npols": n_pol}
+        plausible.check_counts(self.path, counts, 8)
         if n_rows != n_times * n_bl:
             raise InputError(
                 f"{self.path}: expected Ntimes x Nbls rows, found Ntimes = {n_times}, Nbls = {n_bl}, Nblts = "
@@ -206,6 +221,60 @@ class Uvh5File:
             )
         return int(dataset.get_storage_size())
 
+    @property
+    def phased_elsewhere(self) -> bool:
+        """Whether the header says itself where the data are phased, so that `phase_center_app_dec` is that place's."""
+        return self.has("phase_center_catalog") or self.text("phase_type") == "phased"
+
+    def require_ours(self) -> None:
+        """Require what the instrument writes: fringe-stopped on the meridian, one spectral window, complex numbers.
+
+        Raises
+        ------
+        NotOurs
+            It is something else that UVH5 allows.
+        """
+        if self.has("phase_center_catalog"):
+            raise NotOurs(self.path, "where the data are phased is in a phase_center_catalog")
+        stated = self.text("phase_type")
+        if stated is not None and stated not in ("drift", "unprojected"):
+            raise NotOurs(self.path, f"phase_type is {stated}, not drift")
+        if self.has("Nspws") and self.count("Nspws") > 1:
+            raise NotOurs(self.path, f"{self.count('Nspws')} spectral windows in one file")
+        dtype = h5py.Dataset(self.dataset_id("visdata", group="Data")).dtype
+        if dtype.kind != "c":
+            raise NotOurs(self.path, f"visibilities are {_dtype_text(dtype)}, not complex numbers")
+
+    def first_time(self) -> float:
+        """The first time (JD UTC), of rows that run time by time as far as the first integration tells.
+
+        `contimg.index.uvh5.read_layout` looks at all of them.
+
+        Raises
+        ------
+        NotOurs
+            They do not.
+        """
+        n_times, n_bl, _, _ = self.shape()
+        # in one read: each of its own takes HDF5's 64 KiB from the disk
+        times = h5py.Dataset(self.dataset_id("time_array"))[: n_bl + 1]
+        if not (times[:n_bl] == times[0]).all() or (n_times > 1 and not times[n_bl] > times[0]):
+            raise NotOurs(self.path, "rows do not run time by time")
+        return float(times[0])
+
+    def antennas(
+        self,
+    ) -> tuple[list[str], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Names, numbers (nant,), positions (nant, 3) and diameters (nant,), m, checked against each other."""
+        names = [text(value) for value in self.array("antenna_names").reshape(-1)]
+        numbers = self.array("antenna_numbers").astype(np.int64).reshape(-1)
+        positions = self.array("antenna_positions").astype(np.float64)
+        diameters = np.full(numbers.size, DISH_M)
+        if self.has("antenna_diameters"):
+            diameters = self.array("antenna_diameters").astype(np.float64)
+        plausible.check_antennas(self.path, names, numbers, positions, diameters)
+        return names, numbers, positions, diameters
+
     def frequencies(self) -> tuple[NDArray[np.float64], float]:
         """Channel centres in file order (nchan,) and channel width, both Hz, checked against each other.
 
@@ -214,20 +283,9 @@ class Uvh5File:
         InputError
             They are not positive, not as many as the header says, or not evenly spaced by the channel width.
         """
-        n_chan = self.count("Nfreqs")
         freq_hz = self.array("freq_array").astype(np.float64).reshape(-1)
         width_hz = abs(self.number("channel_width"))
-        if freq_hz.shape != (n_chan,) or not np.all(np.isfinite(freq_hz) & (freq_hz > 0)) or not width_hz > 0:
-            raise InputError(
-                f"{self.path}: Header/freq_array holds {freq_hz.size} channels of {width_hz} Hz, expected "
-                f"{n_chan}, positive and finite; leave the file out or repair its header"
-            )
-        steps = np.diff(freq_hz)
-        if steps.size and np.max(np.abs(np.sign(steps[0]) * steps - width_hz)) > FREQ_TOLERANCE * width_hz:
-            raise InputError(
-                f"{self.path}: channels are not evenly spaced by channel_width = {width_hz} Hz (steps of "
-                f"{steps.min()} to {steps.max()} Hz); leave the file out or repair its header"
-            )
+        plausible.check_frequencies(self.path, freq_hz, width_hz, self.count("Nfreqs"))
         return freq_hz, width_hz
 
     def pointing_dec_rad(self) -> float:
@@ -236,21 +294,27 @@ class Uvh5File:
         Raises
         ------
         InputError
-            It is no declination, is stated twice and differently, or data are not stopped on the meridian.
+            It is nowhere, is no declination, is stated twice and differently, or data are not stopped on the meridian.
         """
-        dec_rad = self.number("phase_center_app_dec")
-        if not -math.pi / 2 <= dec_rad <= math.pi / 2:
+        stated = {}
+        if self.has("phase_center_app_dec") and not self.phased_elsewhere:
+            stated["phase_center_app_dec"] = self.number("phase_center_app_dec")
+            if self.dataset_id("phase_center_app_dec").shape:
+                stated["phase_center_app_dec of the last row"] = self.number("phase_center_app_dec", -1)
+        in_extra = self.extra("phase_center_dec")
+        if in_extra is not None:
+            stated["extra_keywords/phase_center_dec"] = in_extra
+        if not stated:
             raise InputError(
-                f"{self.path}: Header/phase_center_app_dec = {dec_rad} rad is no declination; "
-                "repair the header"
+                f"{self.path}: nothing says where the dishes pointed: no extra_keywords/phase_center_dec (rad); "
+                "write it into the header"
             )
-        stated = {"extra_keywords/phase_center_dec": self.extra("phase_center_dec")}
-        if self.dataset_id("phase_center_app_dec").shape:
-            stated["phase_center_app_dec of the last row"] = self.number("phase_center_app_dec", -1)
-        for name, value in stated.items():
-            if value is not None and not abs(value - dec_rad) <= DEC_AGREEMENT_RAD:
+        (first, dec_rad), *others = stated.items()
+        plausible.check_pointing(self.path, first, dec_rad, self.number("latitude"))
+        for name, value in others:
+            if not abs(value - dec_rad) <= DEC_AGREEMENT_RAD:
                 raise InputError(
-                    f"{self.path}: the pointing is stated twice and differently: phase_center_app_dec = "
+                    f"{self.path}: the pointing is stated twice and differently: {first} = "
                     f"{math.degrees(dec_rad):.4f} deg, {name} = {math.degrees(value):.4f} deg; "
                     "repair the header"
                 )
@@ -265,12 +329,19 @@ class Uvh5File:
     def site(self) -> tuple[float, float, float]:
         """Longitude (deg, east positive), latitude (deg) and height (m) of the reference point."""
         longitude, latitude, height = (self.number(name) for name in ("longitude", "latitude", "altitude"))
-        if not (abs(longitude) <= 360 and abs(latitude) <= 90 and -1e4 < height < 1e5):
-            raise InputError(
-                f"{self.path}: the site cannot be right: longitude {longitude} deg, latitude {latitude} deg, "
-                f"altitude {height} m; repair the header"
-            )
+        plausible.check_site(self.path, longitude, latitude, height)
         return longitude, latitude, height
+
+    def odd(self, integration_s: float, spacing_s: float | None) -> tuple[str, ...]:
+        """What is not as the instrument writes it, and is taken all the same."""
+        found = []
+        if spacing_s is not None and abs(spacing_s - integration_s) > SPACING_TOLERANCE * integration_s:
+            found.append(f"times are {spacing_s:.5g} s apart, integrations of {integration_s:.5g} s")
+        if not self.has("antenna_diameters"):
+            found.append(f"no antenna_diameters: {DISH_M} m")
+        if not self.has("phase_center_app_dec") or self.phased_elsewhere:
+            found.append("the pointing is in extra_keywords only")
+        return tuple(found)
 
     def polarizations(self) -> tuple[int, ...]:
         """AIPS codes in file order."""
@@ -279,6 +350,11 @@ class Uvh5File:
             raise InputError(
                 f"{self.path}: Header/polarization_array holds {codes}, Npols is "
                 f"{self.count('Npols')}; repair the header"
+            )
+        if not set(codes) <= POLARIZATIONS or len(set(codes)) != len(codes):
+            raise InputError(
+                f"{self.path}: Header/polarization_array holds {codes}, expected AIPS codes of linear (-5 to -8) or "
+                "circular (-1 to -4) products, each once; leave the file out"
             )
         return codes
 
@@ -299,47 +375,12 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Uvh5File]:
             file.close()
 
 
-@contextmanager
-def reading_errors(path: str) -> Iterator[None]:
-    """Turn what h5py raises on bad content into an InputError that says what is wrong."""
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno in _TRANSIENT:
-            raise TransientInputError(
-                f"{path}: {os.strerror(exc.errno or 0)}; check the file system and permissions"
-            ) from exc
-        raise InputError(f"{path}: {_hdf5_reason(str(exc))}; copy the file again or delete it") from exc
-    except (KeyError, RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as exc:
-        raise InputError(
-            f"{path}: damaged or not UVH5 ({type(exc).__name__}: {_first_line(str(exc))}); copy the file "
-            "again or delete it"
-        ) from exc
+def text(value: Any) -> str:
+    """A string from what writers store: bytes, padded bytes or str."""
+    return (value.decode() if isinstance(value, bytes) else str(value)).strip("\0 ")
 
 
-def _hdf5_reason(message: str) -> str:
-    """What is wrong with the file, in words, from the message of an OSError of h5py."""
-    truncated = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)
-    if truncated:
-        return f"truncated: {truncated[1]} of {truncated[2]} bytes"
-    if "file signature not found" in message:
-        return "not an HDF5 file (no HDF5 signature)"
-    return f"damaged HDF5 ({_first_line(message)})"
-
-
-def _first_line(message: str) -> str:
-    lines = message.strip().splitlines()
-    return lines[0] if lines else "no message"
-
-
-def _element(dataset: h5py.h5d.DatasetID, index: int) -> float:
-    """A scalar dataset's value, or element `index` along the first axis of an array (0 along the others)."""
-    value = np.empty((), dtype=np.float64)
-    if not dataset.shape:
-        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, value)
-        return float(value)
-    start = (index % dataset.shape[0], *(0 for _ in dataset.shape[1:]))
-    space = dataset.get_space()
-    space.select_hyperslab(start, (1,) * len(start))
-    dataset.read(h5py.h5s.create(h5py.h5s.SCALAR), space, value)
-    return float(value)
+def _dtype_text(dtype: np.dtype[Any]) -> str:
+    """What visibilities are, in words."""
+    parts = {part[0].name for part in (dtype.fields or {}).values()}
+    return f"pairs of {', '.join(sorted(parts))}" if parts else dtype.name

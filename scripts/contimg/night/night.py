@@ -71,7 +71,7 @@ class Night:
 
     def slots(self, tile: str) -> list[dict[str, Any]]:
         """Subband slots of a tile as plain values, for a rule's params."""
-        return [vars(slot) for slot in self._tile(tile).slots]
+        return [slot.params() for slot in self._tile(tile).slots]
 
     def cal_dirs(self, tile: str) -> list[str]:
         """Caltable directories that a tile may use, best first."""
@@ -337,7 +337,13 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
         "end_mjd": None if end is None else end + reach_days,
     }
     index = build_index(
-        Path(config.incoming), **reach, min_subbands=config.min_subbands, exclude=config.exclude, cache=cache
+        Path(config.incoming),
+        start_mjd=reach["start_mjd"],
+        end_mjd=reach["end_mjd"],
+        min_subbands=config.min_subbands,
+        exclude=config.exclude,
+        cache=cache,
+        reader=config.raw.reader,
     )
     retired = records(config.products, **reach)
     _require_known(config, {entry.tile for entry in index.left_out} | retired.keys())

@@ -119,6 +119,7 @@ class Watcher:
             min_subbands=config.min_subbands,
             exclude=config.exclude,
             cache=state / "index",
+            reader=config.raw.reader,
         )
         known = self._known()
         seen = Seen()

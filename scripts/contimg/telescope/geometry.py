@@ -270,6 +270,28 @@ def antenna_uvw(
     )
 
 
+def antenna_uvw_toward(antpos_ecef_m: Array, ha: ArrayLike, dec_app: ArrayLike, loc: EarthLocation) -> Array:
+    """Return antenna coordinates toward places over the array, v toward apparent north.
+
+    Parameters
+    ----------
+    antpos_ecef_m
+        Antenna positions relative to the reference point, Earth-fixed axes (ITRS), m, (nant, 3).
+    ha, dec_app
+        Hour angle and apparent declination, rad, (nt,). (0, geodetic latitude) is the zenith: east, north, up.
+    loc
+        The array's reference point.
+
+    Returns
+    -------
+    ndarray, (nt, nant, 3), float64
+        u, v, w in m.
+    """
+    places = np.asarray(ha, dtype=np.float64), np.asarray(dec_app, dtype=np.float64)
+    hour_angle, dec = np.broadcast_arrays(*map(np.atleast_1d, places))
+    return _project(antpos_ecef_m, hour_angle, dec, np.zeros(dec.shape), loc.lon.rad)
+
+
 def antenna_w_meridian(antpos_ecef_m: Array, dec_app: float, loc: EarthLocation) -> Array:
     """Return each antenna's w toward (hour angle 0, apparent declination), where raw data are phased.
 
@@ -287,8 +309,7 @@ def antenna_w_meridian(antpos_ecef_m: Array, dec_app: float, loc: EarthLocation)
     ndarray, (nant,), float64
         w in m; it does not depend on time.
     """
-    zero = np.zeros(1)
-    return _project(antpos_ecef_m, zero, np.full(1, dec_app), zero, loc.lon.rad)[0, :, 2]
+    return antenna_uvw_toward(antpos_ecef_m, 0.0, dec_app, loc)[0, :, 2]
 
 
 def v_axis_angle(ra: float, dec: float, times_jd: ArrayLike, loc: EarthLocation) -> Array:

@@ -21,6 +21,7 @@ from contimg.core.errors import ConfigError
 from contimg.core.messages import keys
 from contimg.core.provenance import REPOSITORY
 from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
+from contimg.index.options import RawOptions
 from contimg.mosaic.options import MosaicOptions
 from contimg.photometry.options import PhotometryOptions
 from contimg.qa.options import QaOptions
@@ -30,6 +31,7 @@ from contimg.variability.ese_options import EseOptions
 from contimg.variability.options import VariabilityOptions
 
 SECTIONS = (
+    RawOptions,
     SlurmOptions,
     BeamOptions,
     CalibrationOptions,

@@ -345,3 +345,40 @@ def test_the_picture_of_the_flags_shows_each_antenna_and_marks_the_dead():
     colours = [bar.get_facecolor() for bar in antennas.patches]
     assert [colour == colours[2] for colour in colours] == [False, False, True, False, False, False]
     assert [len(axes.patches) for axes in (subbands, times, lengths)] == [16, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "aoflagger"),
+    [(1e20, True), (1e5, False), (1e30, False), (np.inf, False), (complex(np.nan, 3), False)],
+)
+def test_one_absurd_visibility_is_flagged_and_costs_nothing_else(value, aoflagger):
+    """A flipped bit of an exponent: squares of single precision end at 1.8e19, and the search passes over inf."""
+    meta = make_meta(n_chan=64)
+    clean = make_sky(meta, [(8.4, 20.0, 1e-3)])
+    struck = clean.copy()
+    struck[5, 1, 30, 0] = value
+    reports, flags = [], []
+    for data in (clean, struck):
+        with Flagger(meta, FlaggingOptions(aoflagger=aoflagger), np.ones(64, bool), 1) as flagger:
+            reports.append(
+                flagger.run(
+                    lambda i, first, out, data=data: out.__setitem__(..., data[i, first : first + len(out)])
+                )
+            )
+            flags.append(flagger.flags.copy())
+    assert flags[1][5, 1, 30, 0]
+    # AOFlagger flags both hands together, and stretches by up to a fifth: the neighbours at most.
+    assert (flags[1] != flags[0]).sum() <= (1 if not aoflagger else 12)
+    assert reports[1].metrics["dead_antennas"] == reports[0].metrics["dead_antennas"] == {}
+    # 1 of 24 x 62 second differences (3 that it is in) is gone: noise of an antenna moves by below a per cent
+    np.testing.assert_allclose(reports[1].weight, reports[0].weight, rtol=0.02)
+
+
+def test_absurd_values_of_a_few_channels_are_found_too():
+    meta = make_meta(n_times=3, n_chan=8)
+    data = make_sky(meta, [])
+    data[1, 1, 3, 1] = 1e12
+    flags = np.zeros(meta.shape, dtype=bool)
+    assert flag_stats.flag_wild(data, flags, np.full((meta.n_baselines, 2), 1e23)) == 1
+    assert flags[1, 1, 3, 1]
+    assert data[1, 1, 3, 1] == 0

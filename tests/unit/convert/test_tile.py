@@ -176,18 +176,21 @@ def test_what_is_not_finite_or_zero_is_flagged_and_written_as_zero(tmp_path):
     files = raw_tile(tmp_path / "raw")
     with h5py.File(files[0], "r+") as file:
         first, second = file["Header/ant_1_array"][()], file["Header/ant_2_array"][()]
-        [nan_row, zero_row, sample_row] = np.flatnonzero(first != second)[:3]
+        rows = np.flatnonzero(first != second)
+        odd = (np.nan, np.inf, complex(0, -np.inf), 0, 1e20, complex(3, -1e20))
         for name, row, value in (
-            ("visdata", nan_row, np.nan),
-            ("visdata", zero_row, 0),
-            ("nsamples", sample_row, 0),
+            *(("visdata", row, value) for row, value in zip(rows, odd, strict=False)),
+            ("nsamples", rows[6], 0),
+            ("nsamples", rows[7], np.inf),
+            ("nsamples", rows[8], np.nan),
         ):
             data = file[f"Data/{name}"]
             data[row, 0, 2, 0] = value
     _, ours = convert(files, tmp_path / "ours.ms")
     cross = ours["names"][:, 0] != ours["names"][:, 1]
-    assert ours["FLAG"][cross].sum() == 3
+    assert ours["FLAG"][cross].sum() == 9
     assert np.isfinite(ours["DATA"]).all()
+    assert np.abs(ours["DATA"]).max() < 1e6
 
 
 @pytest.mark.parametrize("broken", ["all_zero", "all_flagged"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -329,16 +330,114 @@ def test_pointings_that_differ_by_less_than_a_tenth_of_a_degree_are_one(raw):
     assert tile.dec_deg == pytest.approx(54.6)
 
 
-def test_a_file_of_another_instant_is_a_group_of_its_own(raw):
+@pytest.mark.parametrize(
+    ("late_s", "says"), [(0.2, r"\+0.2 s"), (INTEGRATION_S, r"\+12.88 s .* \(\+1 integrations\)")]
+)
+def test_a_subband_that_begins_at_another_instant_is_told_and_not_missing(raw, late_s, says):
     files = write_tile(raw, START)
-    write_uvh5(files[3], START + 0.2 / 86400, freq_low_hz=LOWEST_HZ + 6 * CHANNEL_HZ)
+    write_uvh5(files[3], START + late_s / 86400, freq_low_hz=LOWEST_HZ + 6 * CHANNEL_HZ)
     found = index_of(raw, min_subbands=1)
     tile = only(found.tiles)
     assert tile.slots[3].path is None
+    assert found.left_out == ()
+    assert re.search(rf"sb12 .* left out: its times are {says}", only(tile.notes))
+    assert "missing" not in only(index_of(raw).left_out).reason
+
+
+def test_the_same_subband_at_another_instant_is_a_group_of_its_own(raw):
+    files = write_tile(raw, START)
+    late = raw / f"{stamp(START, 1)}_sb12.hdf5"
+    write_uvh5(late, START + 0.2 / 86400, freq_low_hz=LOWEST_HZ + 6 * CHANNEL_HZ)
+    found = index_of(raw, min_subbands=1)
+    assert only(found.tiles).files == tuple(map(str, files))
     out = only(found.left_out)
-    assert out.tile == tile.name
-    assert out.files == (str(files[3]),)
+    assert out.files == (str(late),)
     assert out.reason.startswith("another group of more subbands has this name")
+
+
+def test_times_that_differ_in_the_last_bit_are_one_tile(raw):
+    for path in write_tile(raw, START)[::2]:
+        with h5py.File(path, "r+") as file:
+            times = file["Header/time_array"]
+            times[...] = np.nextafter(times[()], np.inf)
+    found = index_of(raw)
+    assert len(only(found.tiles).files) == 16
+    assert only(found.tiles).notes == ()
+
+
+def test_a_spacing_that_is_not_the_integration_is_told(raw):
+    for path in write_tile(raw, START):
+        with h5py.File(path, "r+") as file:
+            file["Header/integration_time"][...] = INTEGRATION_S / 4
+    assert only(only(index_of(raw).tiles).notes) == "times are 12.885 s apart, integrations of 3.2212 s"
+
+
+@pytest.mark.parametrize(("year", "says"), [(1970, "times cannot be right"), (2031, "Earth's rotation")])
+def test_a_tile_of_a_lost_clock_is_left_out_alone(raw, year, says):
+    write_tile(raw, START)
+    write_tile(raw, mjd(f"{year}-01-01T00:00:00"))
+    found = index_of(raw)
+    assert only(found.tiles).name == tile_name(START)
+    out = only(found.left_out)
+    assert out.tile == f"{year}-01-01T00:00:00"
+    assert says in out.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["2025-10-30T13-00-00_sb{}.hdf5", "20251030T130000_sb{}.h5", "2025-10-30T13:00:00_sb{}.uvh5"]
+)
+def test_files_named_otherwise_are_told(raw, name):
+    for place, path in enumerate(write_tile(raw, START)):
+        path.rename(raw / name.format(f"{place:02d}"))
+    found = index_of(raw)
+    assert found.tiles == ()
+    out = only(found.left_out)
+    assert out.tile == "2025-10-30T13:00:00"
+    assert len(out.files) == 16
+    assert out.reason.startswith(
+        f"named otherwise than raw files: {name.format('00')} and 15 more; a raw file is called"
+    )
+    assert index_of(raw, start=START + 1).left_out == ()
+
+
+def test_hdf5_files_without_a_time_in_their_names_are_told_once(raw, caplog):
+    write_tile(raw, START)[0].rename(raw / "sb00.hdf5")
+    index_of(raw)
+    index_of(raw)
+    assert only(caplog.messages).endswith(f"passed over: {raw / 'sb00.hdf5'}")
+
+
+def test_a_spare_is_known_to_its_slot_and_makes_nothing_again(raw):
+    files = write_tile(raw, START)
+    alone = only(index_of(raw).tiles).slots[3].params()
+    spare = raw / f"{stamp(START, 7)}_sb12.hdf5"
+    shutil.copy(files[3], spare)
+    slot = only(index_of(raw).tiles).slots[3]
+    assert (slot.path, slot.spares) == (str(files[3]), (str(spare),))
+    assert slot.params() == alone
+
+
+def test_a_file_of_another_writer_is_taken_by_pyuvdata_or_left_out_as_asked(raw):
+    files = write_tile(raw, START)
+    with h5py.File(files[3], "r+") as file:
+        values = file["Data/visdata"][()]
+        whole = np.zeros(values.shape, dtype=[("r", "<i4"), ("i", "<i4")])
+        whole["r"], whole["i"] = np.rint(1000 * values.real), np.rint(1000 * values.imag)
+        del file["Data/visdata"]
+        file["Data/visdata"] = whole
+    tile = only(index_of(raw).tiles)
+    assert [slot.reader for slot in tile.slots] == ["auto"] * 3 + ["pyuvdata"] + ["auto"] * 12
+    assert (
+        only(tile.notes)
+        == "sb12: read by pyuvdata, slower: visibilities are pairs of int32, not complex numbers"
+    )
+    own = build_index(raw, start_mjd=None, end_mjd=None, min_subbands=16, reader="own")
+    assert (
+        "cannot be read: visibilities are pairs of int32, not complex numbers (raw.reader is own)"
+        in only(own.left_out).reason
+    )
+    every = build_index(raw, start_mjd=None, end_mjd=None, min_subbands=16, reader="pyuvdata")
+    assert {slot.reader for slot in only(every.tiles).slots} == {"pyuvdata"}
 
 
 def test_a_name_that_could_not_be_found_by_its_time_is_left_out(raw):
@@ -521,7 +620,7 @@ def damaged(path, how):
             "cut": content[: len(content) // 2],
             "not JSON": "\0\0\0",
             "another thing": "[1, 2, 3]",
-            "another version": content.replace('"version":1', '"version":0'),
+            "another version": content.replace('"version":2', '"version":0'),
             "other fields": content.replace('"dec_rad"', '"dec_deg"'),
             "short entries": json.dumps(
                 {**json.loads(content), "files": {p: [[1]] for p in json.loads(content)["files"]}}
