@@ -113,7 +113,11 @@ def test_a_header_that_declares_more_than_there_can_be_is_not_read(raw):
         ("antenna_diameters", [4.65], "the antenna table contradicts itself"),
         ("altitude", 6.4e6, "the site cannot be right"),
         ("latitude", np.nan, "the site cannot be right"),
-        ("time_array", np.repeat([2440587.5, 2440587.6, 2440587.7], 6), "times cannot be right.*expected from 1973"),
+        (
+            "time_array",
+            np.repeat([2440587.5, 2440587.6, 2440587.7], 6),
+            "times cannot be right.*expected from 1973",
+        ),
         (
             "time_array",
             np.repeat([2460979.0, 2460979.5, 2460981.0], 6),
