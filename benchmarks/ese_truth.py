@@ -27,9 +27,10 @@ from contimg.simulate.scattering import TYPES, WITHOUT_U, Event
 from contimg.simulate.survey import SurveyOptions, simulate
 from contimg.variability import kernel, search
 from contimg.variability.candidates import Rates, first_detection
+from contimg.variability.ese import worst
 from contimg.variability.ese_options import EseOptions
 from contimg.variability.modes import common_modes
-from contimg.variability.nulls import Tail, fit_tail
+from contimg.variability.nulls import fit_tail
 from contimg.variability.series import Floats, Series
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,6 +174,25 @@ def found_event(found: Floats, event: Event, options: EseOptions, rates: Rates) 
     return by_shape or bool(paired and near), by_shape, row
 
 
+def drawn(
+    kind: str, depth: float, duration_d: float, snr: float, n: int, *, red: bool, salt: int, **changes: float
+) -> tuple[Series, list[Event]]:
+    """Curves of sources that have an event each, and the events; `salt` makes others."""
+    seed = [ord(kind[0]), len(kind), int(100 * depth), int(duration_d), int(snr), red] + [salt] * (salt > 0)
+    rng = np.random.default_rng(seed)
+    made = events(kind, depth, duration_d, n, rng)
+    survey = SurveyOptions(
+        seed=int(rng.integers(1 << 30)),
+        n_sources=len(made),
+        snr=snr,
+        red=red,
+        width_deg=15.0 * len(made) / 32.0,
+        **changes,
+    )
+    places = np.arange(0, len(made), 4)
+    return series_of(survey, made).chosen(places), [event for event in made if event is not None]
+
+
 def recall(
     kind: str,
     depth: float,
@@ -189,25 +209,11 @@ def recall(
 ) -> Recall:
     """Simulate events and search for them; `salt` makes other events, `changes` are to the population."""
     null, rates = known
-    seed = [ord(kind[0]), len(kind), int(100 * depth), int(duration_d), int(snr), red] + [salt] * (salt > 0)
-    rng = np.random.default_rng(seed)
-    made = events(kind, depth, duration_d, n, rng)
-    survey = SurveyOptions(
-        seed=int(rng.integers(1 << 30)),
-        n_sources=len(made),
-        snr=snr,
-        red=red,
-        width_deg=15.0 * len(made) / 32.0,
-        **changes,
-    )
-    places = np.arange(0, len(made), 4)
-    series = series_of(survey, made).chosen(places)
+    series, made = drawn(kind, depth, duration_d, snr, n, red=red, salt=salt, **changes)
     prior = null.priors[snr]
     found = search.search(series, prior, threads=threads)
     total, shaped, fractions, colours = 0, 0, [], []
-    for s, place in enumerate(places):
-        event = made[place]
-        assert event is not None
+    for s, event in enumerate(made):
         is_found, by_shape, row = found_event(found[s], event, OPTIONS, rates)
         total, shaped = total + is_found, shaped + by_shape
         if by_shape and len(fractions) < alerts:
@@ -244,14 +250,16 @@ def depth_at(points: list[Recall], share: float) -> str:
     return f"{100 * (depths[k - 1] + between * (depths[k] - depths[k - 1])):.0f}"
 
 
+GOALS = (
+    ("dip", 0.3, 20.0, 20.0, True), ("dip", 0.3, 60.0, 20.0, True), ("U", 0.3, 20.0, 20.0, True),
+    ("U", 0.3, 60.0, 20.0, True), ("dip", 0.3, 20.0, 20.0, False), ("dip", 0.3, 60.0, 20.0, False),
+    ("dip", 0.15, 20.0, 20.0, True), ("dip", 0.5, 7.0, 10.0, True),
+)  # fmt: skip
+
+
 def headline(size: Size, known: tuple[Nulls, Rates], threads: int) -> Iterator[Recall]:
     """What the goals speak of."""
-    wanted = [
-        ("dip", 0.3, 20.0, 20.0, True), ("dip", 0.3, 60.0, 20.0, True), ("U", 0.3, 20.0, 20.0, True),
-        ("U", 0.3, 60.0, 20.0, True), ("dip", 0.3, 20.0, 20.0, False), ("dip", 0.3, 60.0, 20.0, False),
-        ("dip", 0.15, 20.0, 20.0, True), ("dip", 0.5, 7.0, 10.0, True),
-    ]  # fmt: skip
-    for kind, depth, duration_d, snr, red in wanted:
+    for kind, depth, duration_d, snr, red in GOALS:
         print(kind, depth, duration_d, snr, red, file=sys.stderr, flush=True)
         yield recall(
             kind, depth, duration_d, snr, size.headline, known, red=red, alerts=size.replayed, threads=threads
@@ -371,7 +379,7 @@ def measured_nulls(size: Size, threads: int, *, keep: bool) -> tuple[Nulls, Rate
         },
     }
     if keep:
-        stored = {"shape": asdict(shape), "deviation": asdict(deviation)}
+        stored = {**json.loads(TAILS.read_text()), "shape": asdict(shape), "deviation": asdict(deviation)}
         stored["log_prior"] = null.priors[20.0].log_prior.round(4).tolist()
         TAILS.write_text(json.dumps(stored) + "\n")
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
@@ -390,8 +398,7 @@ def main() -> None:
     size = SIZES[arguments.size]
     if arguments.stage == "recall":
         results = json.loads(RESULTS.read_text())
-        stored = json.loads(TAILS.read_text())
-        rates = Rates((Tail(**stored["shape"]),), (Tail(**stored["deviation"]),))
+        rates = worst({})
         null = Nulls(results["null_epochs"], results["null_curves"], *(np.zeros(0),) * 3, {})
         for snr in SNRS:
             null.priors[snr] = search.learn(series_of(SurveyOptions(seed=90, n_sources=400, snr=snr), []))

@@ -70,10 +70,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class Shipped:
-    """What the shipped simulation says: tails of the shape's statistic and of the deviation, and of noise."""
+    """What the shipped simulations say: tails of the shape's statistic and of the deviation, and of noise.
 
-    shape: Tail
-    deviation: Tail
+    Of each statistic two tails: of one run, whose bulk tells how often small values come, and of the largest values
+    of all runs.
+    """
+
+    shape: tuple[Tail, ...]
+    deviation: tuple[Tail, ...]
     log_prior: Floats
 
 
@@ -86,7 +90,10 @@ def shipped() -> Shipped:
         raise InputError(
             f"{SHIPPED_TAILS}: expected the tails of nulls ({error}); install the package anew"
         ) from error
-    return Shipped(Tail(**stored["shape"]), Tail(**stored["deviation"]), np.array(stored["log_prior"]))
+    shape, deviation = (
+        tuple(Tail(**stored[key]) for key in (name, f"{name}_largest")) for name in ("shape", "deviation")
+    )
+    return Shipped(shape, deviation, np.array(stored["log_prior"]))
 
 
 def worst(tails: Mapping[str, tuple[Tail, Tail]]) -> Rates:
@@ -94,7 +101,7 @@ def worst(tails: Mapping[str, tuple[Tail, Tail]]) -> Rates:
 
     `flipped` does not count: real flares make it an upper bound only.
     """
-    shape, deviation = [[tail] for tail in (shipped().shape, shipped().deviation)]
+    shape, deviation = list(shipped().shape), list(shipped().deviation)
     for family, (own_shape, own_deviation) in tails.items():
         if family != "flipped" and own_shape.epochs >= FEWEST_NULLS:
             shape.append(own_shape)

@@ -86,8 +86,21 @@ def fit_tail(values: Floats, epochs: int) -> Tail:
     if len(ordered) < 2 or epochs == 0:
         return Tail(0, 0.0, 0.0, 1.0, 0.1, 0.0)
     count = min(max(int(_TAIL_PART * len(ordered)), _FEWEST), _MOST, len(ordered) - 1)
-    start = float(ordered[count])
-    excess = np.maximum(ordered[:count] - start, 1e-6)
+    return tail_above(ordered[:count], float(ordered[count]), epochs)
+
+
+def tail_above(values: Floats, start: float, epochs: int) -> Tail:
+    """Fit a tail to all values above its start, as `fit_tail` does.
+
+    Parameters
+    ----------
+    values : ndarray
+        Every value above `start` that so many source-epochs gave; of several runs together, where `start` is the lowest
+        value that all of them kept.
+    start : float
+    epochs : int
+    """
+    excess, count = np.maximum(values - start, 1e-6), len(values)
     best = (-np.inf, 1.0, 0.1)
     mean = max(float(excess.mean()), 0.02)
     for shape in np.linspace(0.01, 0.5, 50):
@@ -96,7 +109,7 @@ def fit_tail(values: Floats, epochs: int) -> Tail:
             log_like -= 0.5 * ((shape - 0.1) / 0.1) ** 2
             if log_like > best[0]:
                 best = (log_like, scale, float(shape))
-    return Tail(epochs, start, float(count), float(best[1]), best[2], float(ordered[0]))
+    return Tail(epochs, start, float(count), float(best[1]), best[2], float(np.max(values)))
 
 
 def flipped(series: Series, rng: np.random.Generator) -> Series:
