@@ -114,6 +114,7 @@ def child(arguments):
     """Fit and subtract, twice: the first run compiles."""
     from contimg.drift.fit import fit
     from contimg.drift.subtract import subtract
+    from contimg.ms.private import PrivateSet
 
     given = pd.read_parquet(arguments.folder / "given.parquet")
     ms, options = arguments.folder / "tile.ms", {"beam": BEAM, "freq_average": arguments.average}
@@ -121,9 +122,9 @@ def child(arguments):
     began, cpu = time.perf_counter(), time.process_time()
     found = fit(ms, given, **options, threads=arguments.threads)
     fitted, fit_cpu = time.perf_counter() - began, time.process_time() - cpu
-    subtract(ms, found.table.assign(flux_jy=0.0), **options, threads=arguments.threads)
+    subtract(PrivateSet(ms), found.table.assign(flux_jy=0.0), **options, threads=arguments.threads)
     began = time.perf_counter()
-    subtract(ms, found.table, **options, threads=arguments.threads)
+    subtract(PrivateSet(ms), found.table, **options, threads=arguments.threads)
     found.table.to_parquet(arguments.folder / "found.parquet")
     row = {
         **found.summary(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -245,6 +246,9 @@ HEAVY = ("casacore", "casatasks", "casatools", "numba", "matplotlib", "scipy")
 LIGHT = ("contimg.cli.main", "contimg.night.night", "contimg.config.load")
 MOST_LINES = 460
 """Of a module: beyond, it does two things. Kernels of one equation are the longest."""
+MOST_LINES_OF_A_FUNCTION = 72
+"""Below its docstring."""
+WRITERS_OF_CALTABLES = ("bandpass", "channels", "depart", "solve")
 
 
 def packages() -> list[str]:
@@ -273,6 +277,54 @@ def test_no_module_does_two_things():
         if (n := len(path.read_text().splitlines())) > MOST_LINES
     ]
     assert long == []
+
+
+def test_no_function_does_two_things():
+    """A docstring may be as long as it needs to be; what is below it fits on a page."""
+    long = []
+    for path in sorted([*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tools").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                n = (node.end_lineno or 0) - first.lineno + 1
+                if n > MOST_LINES_OF_A_FUNCTION:
+                    long.append(f"{path.relative_to(ROOT)}: {node.name}, {n}")
+    assert long == []
+
+
+def test_only_private_sets_and_caltables_are_opened_for_writing():
+    """No job changes its input: nothing but `PrivateSet` changes the data of a Measurement Set that is written."""
+    own = {"ms/private.py", "ms/subtables.py", *(f"calibrate/{name}.py" for name in WRITERS_OF_CALTABLES)}
+    writing = {
+        str(path.relative_to(LIBRARY))
+        for path in LIBRARY.rglob("*.py")
+        if "readonly=False" in path.read_text()
+    }
+    assert writing == own
+
+
+def test_constants_have_one_place():
+    digits = re.compile(r"299_?792_?458|\b1\.4826|\b86_?400\.0|\b2_?400_?000\.5|\b40587|\b1\.0027")
+    mine = LIBRARY / "core" / "constants.py"
+    found = [
+        f"{path.relative_to(LIBRARY)}: {line.strip()}"
+        for path in sorted(LIBRARY.rglob("*.py"))
+        if path != mine and "simulate" not in path.parts  # it shares nothing with what it tests
+        for line in path.read_text().splitlines()
+        if digits.search(line.split("#")[0]) and "MAD" not in line and "median of" not in line
+    ]
+    assert found == []
+
+
+def test_modules_named_in_documents_are_there():
+    names = {path.name for path in tracked_files() if path.suffix == ".py"}
+    gone = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in documents()
+        for name in re.findall(r"`(?:[\w/]*/)?(\w+\.py)`", path.read_text())
+        if name not in names and path.name != "CHANGELOG.md"
+    ]
+    assert gone == []
 
 
 @pytest.mark.parametrize("module", LIGHT)

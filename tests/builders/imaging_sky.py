@@ -21,6 +21,7 @@ from contimg.image.options import ImagingOptions
 from contimg.image.plan import resolve
 from contimg.image.tile import image_tile
 from contimg.ms.meta import MsMeta
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import MsWriter
 from contimg.simulate.stations import read_stations
 from contimg.telescope.options import BeamOptions
@@ -59,10 +60,9 @@ def through_image_job(
 ) -> dict:
     """Image a tile with what the options choose for it; returns the metrics."""
     return image_tile(
-        ms,
+        PrivateSet(ms),
         out,
         plan=resolve(truth.meta, options),
-        options=options,
         beam=BeamOptions(),
         scratch=scratch,
         threads=2,

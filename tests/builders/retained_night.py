@@ -147,7 +147,7 @@ class RetainedNight:
         )
 
     def publish(self, path):
-        """As `contimg.publish.publish` does, without the FITS files."""
+        """As `contimg.publish.versions.publish` does, without the FITS files."""
         found = names.product_of(path)
         if read_json(self.tree / names.verdict(found.date, found.name))["verdict"] != qa.PASS:
             return

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from contimg.core.constants import MJD_EPOCH_JD
 from contimg.core.errors import Rejected
 from contimg.drift import kernels
 from contimg.drift.data import StokesI
@@ -169,7 +170,7 @@ def _table(meta: MsMeta, array: DriftArray, view: DriftView, ratio: Array, weigh
             "dec_deg": np.degrees(sources.dec_rad[s]),
             "flux_jy": sources.flux_jy[s],
             "spectral_index": sources.spectral_index[s],
-            "mjd": times[t] - 2400000.5,
+            "mjd": times[t] - MJD_EPOCH_JD,
             "freq_hz": freq[k],
             "west_deg": west[s, t],
             "north_deg": north[s, t],

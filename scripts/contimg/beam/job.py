@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from contimg.beam.fit import BeamFit
     from contimg.jobs.scratch import Scratch
+    from contimg.ms.private import PrivateSet
     from contimg.sky.catalog import Catalog
 
 WORTH_CHANGING = 0.01
@@ -49,6 +50,7 @@ class BeamTile(Calibrated):
         from contimg.beam.apparent import apparent
         from contimg.image.place import as_observed
         from contimg.image.plan import resolve
+        from contimg.ms.private import PrivateSet
         from contimg.ms.sets import read_meta
         from contimg.telescope.beam import load_beam
 
@@ -71,7 +73,7 @@ class BeamTile(Calibrated):
                 "freq_average": plan.freq_average,
                 "threads": self.threads,
             }
-            far = without_far(calibrated, sources, imaged["metrics"], **model)
+            far = without_far(PrivateSet(calibrated), sources, imaged["metrics"], **model)
             cells = apparent(calibrated, sources, **model)
             cells.to_parquet(part / f"{self.tile}.cells.parquet")
             n_sources = len(cells[["ra_deg", "dec_deg"]].drop_duplicates())
@@ -85,14 +87,13 @@ class BeamTile(Calibrated):
 
 
 def without_far(
-    ms: Path, sources: pd.DataFrame, imaged: Mapping[str, Any], **model: Any
+    ms: PrivateSet, sources: pd.DataFrame, imaged: Mapping[str, Any], **model: Any
 ) -> dict[str, Any] | None:
-    """Take out of a private, calibrated set what was taken out of the data of its image, if anything was.
+    """Subtract from a calibrated set the far sources that were subtracted from the data of its image, if any.
 
     Parameters
     ----------
-    ms : Path
-        In scratch: changed in place.
+    ms : PrivateSet
     sources : DataFrame
         The field's, as fitted for the image.
     imaged : mapping
@@ -103,7 +104,7 @@ def without_far(
     Returns
     -------
     dict or None
-        What `remove_outside` says; None if nothing was to be taken out.
+        What `remove_outside` says; None if there was nothing to subtract.
     """
     from contimg.drift.outside import remove_outside
 

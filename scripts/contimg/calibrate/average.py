@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from contimg.calibrate.model import DriftModel
 from contimg.core.casa import NAME_PREFIX
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
 from contimg.ms.noise import NOISE_KEYWORD, SUBBANDS_KEYWORD, hands_of, read_noise_shape, read_subbands
 from contimg.ms.sets import MsWriter, read_meta
@@ -78,7 +79,7 @@ def long_baselines(meta: MsMeta, uvmin_klambda: float) -> NDArray[np.bool_]:
     middle = meta.times_jd[meta.n_times // 2]
     uvw = antenna_uvw(meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, middle, place)[0]
     length_m = np.hypot(*(uvw[meta.ant2, :2] - uvw[meta.ant1, :2]).T)
-    klambda = length_m * float(np.mean(meta.freq_hz)) / 299792458.0 / 1e3
+    klambda = length_m * float(np.mean(meta.freq_hz)) / SPEED_OF_LIGHT_M_S / 1e3
     return np.asarray((meta.ant1 != meta.ant2) & (klambda > uvmin_klambda))
 
 

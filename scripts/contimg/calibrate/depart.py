@@ -26,10 +26,11 @@ from contimg.calibrate.average import CalibratorData
 from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.verdict import calibrated
 from contimg.core.casa import NAME_PREFIX
+from contimg.core.constants import MAD_TO_SIGMA
 from contimg.gains.between import filled, nanmedian
 from contimg.gains.tables import Gains, Solutions, read_gains, read_solutions
 from contimg.ms.meta import MsMeta
-from contimg.ms.sets import flag_hands
+from contimg.ms.private import PrivateSet
 
 WINDOW_CHANNELS = 17
 """Of the running median: a third of a subband of 48. A run of bad ones may be half as long."""
@@ -124,7 +125,7 @@ def phase_scatter_deg(mean: NDArray[np.complex128], meta: MsMeta) -> NDArray[np.
 
 def flag_antennas(data: CalibratorData, bad: Flags) -> CalibratorData:
     """Flag the hands of antennas in the averaged set, in place: it is private to its transit."""
-    flag_hands(data.path, data.meta, bad)
+    PrivateSet(data.path).flag_hands(bad)
     return replace(data, unflagged=data.unflagged * (1 - bad.mean(axis=1)))
 
 
@@ -162,7 +163,7 @@ def channels(bandpass: Solutions, max_sigma: float) -> Flags:
     bend = whole[:, 1:-1] - 0.5 * (whole[:, :-2] + whole[:, 2:])
     known = (good[:, 1:-1] & good[:, :-2] & good[:, 2:])[..., np.newaxis]
     parts = np.where(known, np.stack([bend.real, bend.imag], axis=-1), np.nan)
-    sigma = 1.4826 * nanmedian(np.abs(parts), axis=(1, 3))[:, np.newaxis, :] / np.sqrt(1.5)
+    sigma = MAD_TO_SIGMA * nanmedian(np.abs(parts), axis=(1, 3))[:, np.newaxis, :] / np.sqrt(1.5)
     limit = np.maximum(max_sigma * sigma, LEAST_CHANNEL * np.abs(centre))
     distance = np.min(
         [np.abs(whole - median) for median in (centre, side[:, :n_chan], side[:, half + 1 :])], axis=0

@@ -33,6 +33,7 @@ from contimg.gains.apply import apply_gains
 from contimg.image.options import ImagingOptions
 from contimg.jobs.scratch import working_folder
 from contimg.ms.meta import MsMeta
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.sky.calibrators import Calibrator
 from contimg.telescope.beam import load_beam
@@ -230,7 +231,7 @@ class _Coarse:
         apply_gains(self.ms, gains, calibrated, threads=solver.threads, origin="the first solutions")
         settings: dict[str, Any] = {"beam": beam, "freq_average": self.step, "threads": solver.threads}
         # The gains were made to show the calibrator as it is in the model: it need not be fitted.
-        subtract(calibrated, source_table([self.field.calibrator]), **settings)
+        subtract(PrivateSet(calibrated), source_table([self.field.calibrator]), **settings)
         if not search:
             options = FitOptions(
                 uvmin_klambda=self.search.uvmin_klambda, max_passes=REFIT_PASSES, shape_snr=SHAPE_SNR

@@ -15,7 +15,7 @@ solves on that small set with its default model, a point source of 1 Jy at the p
 4. G: amplitude and phase over the whole transit, on the data with K and BP taken out and averaged to one channel:
    the mean phase, and an amplitude near 1.
 5. Antennas that depart from the others are flagged and 2 to 4 done again without them; then channels that depart
-   from their neighbours are flagged (`contimg.caldepart`).
+   from their neighbours are flagged (`contimg.calibrate.depart`).
 
 A tile is corrected by K, BP and G together (`contimg.gains.tables`).
 """
@@ -29,16 +29,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contimg.calibrate import channels, depart, ensemble
-from contimg.calibrate.average import CalibratorData, average
+from contimg.calibrate.average import average
 from contimg.calibrate.field import Field, find_neighbours
 from contimg.calibrate.model import DriftModel
 from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.plots import plot_solutions
 from contimg.calibrate.refant import choose_refant
 from contimg.calibrate.solve import Solver, restore_names
-from contimg.calibrate.verdict import judge
+from contimg.calibrate.verdict import Verdict, judge
 from contimg.core.casa import casatasks
 from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
@@ -134,71 +135,21 @@ def solve_transit(
     ConfigError
         If the reference antenna that is asked for is not in the array.
     """
-    meta = read_meta(cal_ms)
-
-    beam_arcsec = resolution_arcsec(meta)
-    identity = None if calibrator.is_field else _identity(calibrator, others or (), beam_arcsec)
-
-    def divided(neighbours: Sequence[Calibrator]) -> tuple[DriftModel, CalibratorData]:
-        pattern = load_beam(beam)
-        first, rest = (
-            ensemble.brightest_first(neighbours, meta, pattern)
-            if calibrator.is_field
-            else (calibrator, others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG, beam_arcsec))
-        )
-        model = DriftModel(meta, first, rest, pattern)
-        return model, average(
-            cal_ms,
-            scratch / "averaged.ms",
-            model,
-            uvmin_klambda=options.uvmin_klambda,
-            time_average_s=options.time_average_s,
-            threads=threads,
-            least=ensemble.LEAST_POWER if calibrator.is_field else 0.0,
-        )
-
-    model, data = divided(others or ())
-    field = ensemble.describe(model.mean_apparent_jy) if calibrator.is_field else None
-    apparent_jy = float(model.mean_apparent_jy[0]) if field is None else field.strength_jy
-    with_data = int((data.unflagged > 0).sum())
-    if with_data < options.min_antennas:
-        raise Rejected(
-            f"{with_data} antennas have data beyond {options.uvmin_klambda:g} kλ, calibration.min_antennas "
-            f"{options.min_antennas}"
-        )
-    refant = choose_refant(data, options.refant, options.min_baselines_per_antenna)
-    solver = Solver(casatasks(threads, log), refant.name, options, scratch, threads)
-    solver.delay(data, out_dir / "K")
+    transit = _Transit(cal_ms, out_dir, calibrator, options, beam, scratch, threads, log)
+    identity = None if calibrator.is_field else _identity(calibrator, others or (), transit.resolution_arcsec)
+    transit.divide(others or ())
+    transit.choose_reference()
+    transit.solve_delays()
     if others is None:
-        found = find_neighbours(Field(cal_ms, calibrator, beam), solver, out_dir / "K")
-        if found:
-            shutil.rmtree(data.path)
-            model, data = divided(found)
-    phases = solver.finish(data, out_dir)
-    departed = depart.antennas(data, out_dir, options)
+        transit.divide_by_what_is_found()
+    transit.solve()
+    departed = depart.antennas(transit.data, out_dir, options)
     if departed.bad.any():
-        data = depart.flag_antennas(data, departed.bad)
-        for name in ("BP", "G"):
-            shutil.rmtree(out_dir / name)
-        (scratch / "again").mkdir()
-        solver = replace(solver, scratch=scratch / "again")
-        if departed.bad[refant.index].any():
-            refant = choose_refant(data, options.refant, options.min_baselines_per_antenna)
-            solver = replace(solver, refant=refant.name)
-            shutil.rmtree(out_dir / "K")
-            solver.delay(data, out_dir / "K")
-        phases = solver.finish(data, out_dir)
-    for table in (*(out_dir / name for name in TABLES), phases):
-        restore_names(table, cal_ms)
+        transit.solve_without(departed.bad)
+    transit.restore_names()
     n_channels = depart.flag_channels(out_dir / "BP", options.max_channel_departure)
-    verdict = judge(data, meta, out_dir, options, refant.index)
-    width = solver.channels_averaged(data)
-    bias = channels.flux_bias(channels.antenna_snr(data) * width**0.5)
-    sefd = channels.sefd_jy(data, meta, apparent_jy)
-    reasons = [reason for reason in (verdict.reason, channels.too_noisy(bias)) if reason]
-    verdict = replace(verdict, reason="; ".join(reasons) or None)
-    title = f"{calibrator.name} in {meta.tile}: {'ok' if verdict.reason is None else verdict.reason}"
-    plot_solutions(out_dir, phases, out_dir / "solutions.png", title=f"{title}; reference {refant.name}")
+    verdict, noise = transit.judge()
+    transit.plot(verdict.reason)
     return status(
         verdict.reason,
         inputs=[str(cal_ms)],
@@ -209,19 +160,165 @@ def solve_transit(
             "calibrator": asdict(calibrator),
         },
         metrics={
-            "refant": {"name": refant.name, "reason": refant.reason},
-            "apparent_flux_jy": round(apparent_jy, 4),
-            "field": None if field is None else field.to_json(),
-            "neighbours": {
-                source.name: round(float(apparent), 4)
-                for source, apparent in zip(model.neighbours, model.mean_apparent_jy[1:], strict=True)
-            },
+            **transit.describe(),
             "identity": identity,
-            "n_time_bins": data.meta.n_times,
-            "sefd_jy": round(sefd, 1) if np.isfinite(sefd) else None,
-            "bandpass_channels": width,
-            "expected_flux_bias": round(bias, 6) if np.isfinite(bias) else None,
+            **noise,
             "departed": {"antennas": departed.reasons, "n_channels": n_channels},
             **verdict.metrics,
         },
     )
+
+
+class _Transit:
+    """A transit on its way to caltables, step by step.
+
+    Attributes
+    ----------
+    meta : MsMeta
+        Of the tile, phased to the calibrator.
+    model : DriftModel
+        What the data are divided by.
+    data : CalibratorData
+        Divided and averaged, in scratch.
+    refant : Refant
+    solver : Solver
+    phases : Path
+        Table of the phases that the bandpass was solved with.
+    """
+
+    def __init__(
+        self,
+        cal_ms: Path,
+        out_dir: Path,
+        calibrator: Calibrator,
+        options: CalibrationOptions,
+        beam: BeamOptions,
+        scratch: Path,
+        threads: int,
+        log: Path,
+    ) -> None:
+        self.cal_ms, self.out_dir, self.scratch = cal_ms, out_dir, scratch
+        self.calibrator, self.options, self.beam = calibrator, options, beam
+        self.threads, self.log = threads, log
+        self.meta = read_meta(cal_ms)
+        self.resolution_arcsec = resolution_arcsec(self.meta)
+
+    def divide(self, neighbours: Sequence[Calibrator]) -> None:
+        """Divide by the calibrator and those of its neighbours that are in the beam, or by the whole field; average."""
+        pattern, calibrator = load_beam(self.beam), self.calibrator
+        first, rest = (
+            ensemble.brightest_first(neighbours, self.meta, pattern)
+            if calibrator.is_field
+            else (
+                calibrator,
+                others_in_field(calibrator, neighbours, FIELD_RADIUS_DEG, self.resolution_arcsec),
+            )
+        )
+        self.model = DriftModel(self.meta, first, rest, pattern)
+        self.data = average(
+            self.cal_ms,
+            self.scratch / "averaged.ms",
+            self.model,
+            uvmin_klambda=self.options.uvmin_klambda,
+            time_average_s=self.options.time_average_s,
+            threads=self.threads,
+            least=ensemble.LEAST_POWER if calibrator.is_field else 0.0,
+        )
+
+    @property
+    def field(self) -> ensemble.Ensemble | None:
+        """What a whole field is worth as a calibrator; None where one source is."""
+        return ensemble.describe(self.model.mean_apparent_jy) if self.calibrator.is_field else None
+
+    @property
+    def apparent_jy(self) -> float:
+        """Apparent flux of the calibrator, or the strength of the field."""
+        return float(self.model.mean_apparent_jy[0]) if self.field is None else self.field.strength_jy
+
+    def choose_reference(self) -> None:
+        """Choose the reference antenna; raises Rejected where too few antennas have data."""
+        options = self.options
+        with_data = int((self.data.unflagged > 0).sum())
+        if with_data < options.min_antennas:
+            raise Rejected(
+                f"{with_data} antennas have data beyond {options.uvmin_klambda:g} kλ, calibration.min_antennas "
+                f"{options.min_antennas}"
+            )
+        self.refant = choose_refant(self.data, options.refant, options.min_baselines_per_antenna)
+        casa = casatasks(self.threads, self.log)
+        self.solver = Solver(casa, self.refant.name, options, self.scratch, self.threads)
+
+    def solve_delays(self) -> None:
+        """Solve for K."""
+        self.solver.delay(self.data, self.out_dir / "K")
+
+    def divide_by_what_is_found(self) -> None:
+        """Find the neighbours in the data themselves, and divide by them too."""
+        found = find_neighbours(
+            Field(self.cal_ms, self.calibrator, self.beam), self.solver, self.out_dir / "K"
+        )
+        if found:
+            shutil.rmtree(self.data.path)
+            self.divide(found)
+
+    def solve(self) -> None:
+        """Solve for the phases, BP and G."""
+        self.phases = self.solver.finish(self.data, self.out_dir)
+
+    def solve_without(self, bad: NDArray[np.bool_]) -> None:
+        """Flag hands of antennas, (nant, 2), and solve once more; for K too if the reference antenna is among them."""
+        self.data = depart.flag_antennas(self.data, bad)
+        for name in ("BP", "G"):
+            shutil.rmtree(self.out_dir / name)
+        (self.scratch / "again").mkdir()
+        self.solver = replace(self.solver, scratch=self.scratch / "again")
+        if bad[self.refant.index].any():
+            self.refant = choose_refant(
+                self.data, self.options.refant, self.options.min_baselines_per_antenna
+            )
+            self.solver = replace(self.solver, refant=self.refant.name)
+            shutil.rmtree(self.out_dir / "K")
+            self.solve_delays()
+        self.solve()
+
+    def restore_names(self) -> None:
+        """Give the tables the antennas' own names."""
+        for table in (*(self.out_dir / name for name in TABLES), self.phases):
+            restore_names(table, self.cal_ms)
+
+    def judge(self) -> tuple[Verdict, dict[str, Any]]:
+        """The verdict; the noise, and what it does to fluxes."""
+        verdict = judge(self.data, self.meta, self.out_dir, self.options, self.refant.index)
+        width = self.solver.channels_averaged(self.data)
+        bias = channels.flux_bias(channels.antenna_snr(self.data) * width**0.5)
+        sefd = channels.sefd_jy(self.data, self.meta, self.apparent_jy)
+        reasons = [reason for reason in (verdict.reason, channels.too_noisy(bias)) if reason]
+        noise = {
+            "sefd_jy": round(sefd, 1) if np.isfinite(sefd) else None,
+            "bandpass_channels": width,
+            "expected_flux_bias": round(bias, 6) if np.isfinite(bias) else None,
+        }
+        return replace(verdict, reason="; ".join(reasons) or None), noise
+
+    def plot(self, reason: str | None) -> None:
+        """Draw the solutions."""
+        title = f"{self.calibrator.name} in {self.meta.tile}: {'ok' if reason is None else reason}"
+        plot_solutions(
+            self.out_dir,
+            self.phases,
+            self.out_dir / "solutions.png",
+            title=f"{title}; reference {self.refant.name}",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Numbers for a sidecar: the reference antenna, and what the model holds."""
+        return {
+            "refant": {"name": self.refant.name, "reason": self.refant.reason},
+            "apparent_flux_jy": round(self.apparent_jy, 4),
+            "field": None if self.field is None else self.field.to_json(),
+            "neighbours": {
+                source.name: round(float(jy), 4)
+                for source, jy in zip(self.model.neighbours, self.model.mean_apparent_jy[1:], strict=True)
+            },
+            "n_time_bins": self.data.meta.n_times,
+        }

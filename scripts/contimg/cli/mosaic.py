@@ -23,7 +23,7 @@ from contimg.core import names
 from contimg.core.errors import SystemFault
 from contimg.core.products import read_json, remove, write_json
 from contimg.core.provenance import REPOSITORY
-from contimg.index.build import build_index
+from contimg.index.load import cache_of, load_index
 from contimg.jobs import frame, treelock
 from contimg.night.night import plan
 from contimg.night.readiness import (
@@ -198,16 +198,12 @@ def _not_current(products: Path, mosaic: str) -> str | None:
 def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
     """Look at `incoming` and at the lock of the products tree."""
     margin = wanted.half_days + 0.02
-    state = config.products / "state"
-    index = build_index(
-        config.incoming,
+    index = load_index(
+        config,
         start_mjd=wanted.mjd - margin,
         end_mjd=wanted.mjd + margin,
-        min_subbands=config.min_subbands,
-        exclude=config.exclude,
-        cache=state / "index" if state.is_dir() else None,
-        reader=config.raw.reader,
-    )
+        cache=cache_of(config.products),
+    ).index
     here = placed(index, wanted)
     found = readiness(
         index,
@@ -216,7 +212,7 @@ def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
         changed_mjd=newest_change(index, here),
         settle_minutes=settle_minutes,
     )
-    holder = treelock.holder(state / "lock") if found.ready else None
+    holder = treelock.holder(config.products / "state" / "lock") if found.ready else None
     if holder is not None:
         return Readiness(False, f"{found.said}; another run writes the products tree ({holder})")
     return found

@@ -77,6 +77,7 @@ def _forget(config: Config, tiles: list[str]) -> int:
 
 
 def _let_go(config: Config, *, apply: bool) -> int:
+    from contimg.index.load import cache_of
     from contimg.night.night import plan
     from contimg.run import retention
 
@@ -84,7 +85,7 @@ def _let_go(config: Config, *, apply: bool) -> int:
     if apply:
         for path in retention.finish(tree):
             print(f"gone: {path}, half removed before")
-    night = plan(config, cache=tree / "state" / "index" if (tree / "state").is_dir() else None)
+    night = plan(config, cache=cache_of(tree))
     now = names.mjd(datetime.now(UTC))
     free: Counter[str] = Counter()
     held: dict[str, Counter[str]] = defaultdict(Counter)

@@ -11,11 +11,11 @@ from typing import Any
 
 from contimg.calibrate import transits
 from contimg.core import names
-from contimg.core.constants import REFERENCE_HZ
+from contimg.core.constants import REFERENCE_HZ, SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
-from contimg.index.retired import NOTHING, Retired, merge, records
+from contimg.index.retired import NOTHING, Retired
 from contimg.index.tile import Index, Tile
 from contimg.sky.calibrators import Calibrator
 from contimg.telescope.options import BeamOptions
@@ -117,7 +117,7 @@ def passages(
 
 
 def _lacking(index: Index, instant_mjd: float) -> str:
-    duration = max(tile.n_times * tile.integration_s for tile in index.tiles) / 86400.0
+    duration = max(tile.n_times * tile.integration_s for tile in index.tiles) / SECONDS_PER_DAY
     for entry in index.left_out:
         if names.tile_mjd(entry.tile) <= instant_mjd < names.tile_mjd(entry.tile) + duration:
             return f"{entry.tile} left out: {entry.reason}"
@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
     from contimg.config.files import read_configuration
     from contimg.config.load import catalogued, load
     from contimg.config.model import Config
-    from contimg.index.build import build_index
+    from contimg.index.load import cache_of, load_index
 
     values = read_configuration(args.configfile, args.config)
     wanted = args.calibrator or values.pop("calibrator", None)
@@ -166,30 +166,21 @@ def run(args: argparse.Namespace) -> int:
     config: Config = load(values).resolved(Path.cwd())
     calibrator = _entry(catalogued(wanted, config.calibrators), config.calibrators)
     margin = config.mosaic.width_minutes / 1440.0
-    state = config.products / "state"
-    reach = {
-        "start_mjd": None if config.start_mjd is None else config.start_mjd - margin,
-        "end_mjd": None if config.end_mjd is None else config.end_mjd + margin,
-    }
-    index = build_index(
-        config.incoming,
-        start_mjd=reach["start_mjd"],
-        end_mjd=reach["end_mjd"],
-        min_subbands=config.min_subbands,
-        exclude=config.exclude,
-        cache=state / "index" if state.is_dir() else None,
-        reader=config.raw.reader,
+    there = load_index(
+        config,
+        start_mjd=None if config.start_mjd is None else config.start_mjd - margin,
+        end_mjd=None if config.end_mjd is None else config.end_mjd + margin,
+        cache=cache_of(config.products),
     )
-    index, gone = merge(index, records(config.products, **reach), config.products, exclude=config.exclude)
     listed = passages(
-        index,
+        there.index,
         calibrator,
         start_mjd=config.start_mjd,
         end_mjd=config.end_mjd,
         window_minutes=config.mosaic.width_minutes,
         beam=config.beam,
     )
-    for line in table(listed, calibrator, config.products, gone):
+    for line in table(listed, calibrator, config.products, there.retired):
         print(line)
     return 0
 

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.core.constants import MAD_TO_SIGMA
 from contimg.ms.meta import MsMeta
 from contimg.ms.noise import hands_of
 
@@ -155,7 +156,7 @@ def _smooth(values: NDArray[np.float64], orders: Sequence[tuple[int, int]]) -> N
     fit = np.where(np.isfinite(middle), middle, 0.0) * np.ones(n_chan)
     for _ in range(ROUNDS):
         off = np.where(known, series - fit, np.nan)
-        scale = TUKEY * 1.4826 * nanmedian(np.abs(off), axis=1)[:, np.newaxis] + 1e-6
+        scale = TUKEY * MAD_TO_SIGMA * nanmedian(np.abs(off), axis=1)[:, np.newaxis] + 1e-6
         weight = np.where(known, np.clip(1.0 - (np.nan_to_num(off) / scale) ** 2, 0.0, None) ** 2, 0.0)
         normal = np.einsum("sc,ci,cj->sij", weight, basis, basis) + 1e-9 * np.eye(order + 1)
         right = np.einsum("sc,sc,ci->si", weight, y, basis)

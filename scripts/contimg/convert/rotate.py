@@ -14,7 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-SPEED_OF_LIGHT_M_S = 299792458.0
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
+
 RESEED_CHANNELS = 64
 """Channels between two exact sines and cosines; between them the phase advances by one multiplication.
 

@@ -1,8 +1,17 @@
-"""Constants of nature and of the clock that several packages share."""
+"""Constants of nature, of the clock and of statistics: the only place where their digits stand.
+
+`contimg.simulate` has its own: it shares nothing with what it tests.
+"""
 
 from __future__ import annotations
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 REFERENCE_HZ = 1.4e9
 MJD_EPOCH_JD = 2400000.5
+MJD_UNIX_EPOCH = 40587.0
+"""1970-01-01."""
 SECONDS_PER_DAY = 86400.0
+EARTH_TURNS_PER_DAY = 1.00273781191135448
+"""Earth rotation angle, turns in a day of UT1 (IAU 2000 resolution B1.8)."""
+MAD_TO_SIGMA = 1.4826
+"""Of a normal distribution, standard deviation over median absolute deviation: 1 / 0.6745."""

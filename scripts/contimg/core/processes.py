@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import psutil
 
 import contimg
 from contimg.core.errors import SystemFault
 
 _PATIENCE_S = 60.0
+_OVER = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the third, the state, on; None if there is no such process."""
+def start_time(pid: int) -> str | None:
+    """Start time of a process, living or a zombie, in clock ticks since boot; None if there is none.
+
+    Not psutil's time of day, which moves when the clock is set: what is kept on disk must be the same for ever.
+    """
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except OSError:
         return None
-    return text.rsplit(")", 1)[1].split()
 
 
 def started(pid: int) -> str | None:
-    """Start time of a living process in clock ticks since boot; None if there is none (a zombie is none)."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] in "ZX" else fields[19]
+    """Start time of a living process, as `start_time`; None if there is none (a zombie is none)."""
+    try:
+        return start_time(pid) if lives(psutil.Process(pid)) else None
+    except psutil.NoSuchProcess:
+        return None
 
 
 def boot() -> str | None:
@@ -39,17 +45,13 @@ def boot() -> str | None:
         return None
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that it started, directly or not, parents first."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        fields = _stat(int(entry.name)) if entry.name.isdigit() else None
-        if fields is not None:
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all that it started, directly or not, parents first; nothing if it is gone."""
+    try:
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def kill_tree(pid: int) -> None:
@@ -60,18 +62,18 @@ def kill_tree(pid: int) -> None:
     SystemFault
         One of them still lives after a minute: it hangs in the kernel.
     """
-    doomed = {one: started(one) for one in tree(pid)}
+    doomed = tree(pid)
     for one in doomed:
         try:
-            os.kill(one, signal.SIGKILL)
-        except ProcessLookupError:
+            one.kill()
+        except psutil.NoSuchProcess:
             continue
-        except PermissionError as error:
+        except psutil.AccessDenied as error:
             raise SystemFault(
-                f"process {one} of an earlier run is another user's, and still at work; ask them to end it, or wait"
+                f"process {one.pid} of an earlier run is another user's, and still at work; ask them to end it, or wait"
             ) from error
     end = time.monotonic() + _PATIENCE_S
-    while left := [one for one, start in doomed.items() if start is not None and started(one) == start]:
+    while left := [one.pid for one in doomed if lives(one)]:
         if time.monotonic() > end:
             raise SystemFault(
                 f"processes {', '.join(map(str, left))} of an earlier run do not end; see what they wait for, and "
@@ -80,13 +82,32 @@ def kill_tree(pid: int) -> None:
         time.sleep(0.02)
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether a process is there and no zombie; a later one of its number is another."""
+    try:
+        return process.is_running() and process.status() not in _OVER
+    except psutil.NoSuchProcess:
+        return False
+
+
 def session(number: int) -> list[int]:
     """Living processes of a session, which is known by the process that began it."""
+    return _of(number, os.getsid)
+
+
+def group(number: int) -> list[int]:
+    """Living processes of a group, which is known by the process that began it."""
+    return _of(number, os.getpgid)
+
+
+def _of(number: int, what: Callable[[int], int]) -> list[int]:
     found = []
-    for entry in Path("/proc").iterdir():
-        fields = _stat(int(entry.name)) if entry.name.isdigit() else None
-        if fields is not None and fields[0] not in "ZX" and int(fields[3]) == number:
-            found.append(int(entry.name))
+    for process in psutil.process_iter():
+        try:
+            if what(process.pid) == number and lives(process):
+                found.append(process.pid)
+        except ProcessLookupError:  # ended since
+            continue
     return found
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from casacore import tables
 from numpy.typing import NDArray
 
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.drift import kernels
 from contimg.ms.meta import parallel_hands
 from contimg.ms.sets import read_meta
 
 Array = NDArray[Any]
 
-"""CASA's codes of the correlations that show unpolarised sources: RR, LL, XX, YY."""
 MAX_CACHED_BYTES = 1.2e9
 """Stokes I of at most this is kept: a full tile at full resolution takes 1.0 GB, averaged by four 0.26 GB."""
 
@@ -54,7 +54,7 @@ class StokesI:
         self._weight = np.empty((n_bl, n_chan, n_corr), np.float32)
         cross = self.meta.ant1 != self.meta.ant2
         if uvmin_klambda > 0 and uv_m is not None:
-            wavelength_m = 299792458.0 / float(np.mean(self.meta.freq_hz))
+            wavelength_m = SPEED_OF_LIGHT_M_S / float(np.mean(self.meta.freq_hz))
             cross &= uv_m >= 1e3 * uvmin_klambda * wavelength_m
         self._left_out = ~cross
         self._cache: dict[int, tuple[Array, Array]] = {}
@@ -88,6 +88,10 @@ class StokesI:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the table and forget what was read."""
         self._table.close()
         self._cache.clear()
 

@@ -24,7 +24,6 @@ References: Thompson, Moran & Swenson (2017), section 10.2 (size), 6.4 (smearing
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.drift import kernels
 from contimg.drift.predict import DriftArray, DriftView, PointSources
 from contimg.ms.meta import MsMeta, parallel_hands
-from contimg.ms.sets import read_meta
+from contimg.ms.private import PrivateSet
 from contimg.telescope import geometry
 from contimg.telescope.beam import PowerBeam
 from contimg.telescope.geometry import pointing_separation
@@ -128,19 +127,19 @@ class _Sums:
 
 
 def remove_outside(
-    ms: Path,
+    ms: PrivateSet,
     field: pd.DataFrame | None,
     *,
     beam: PowerBeam | None,
     freq_average: int = 1,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Take far sources out of a calibrated Measurement Set, in place: only for a private copy in scratch.
+    """Subtract far sources from calibrated data.
 
     Parameters
     ----------
-    ms : Path
-        As `contimg.gains.apply` writes it. DATA is changed only if a source is significant.
+    ms : PrivateSet
+        DATA is changed only if a source is significant.
     field : DataFrame or None
         The field's bright sources, as `contimg.drift.fit.fit` found them: their sidelobes are taken out of the solution
         (and not out of the data).
@@ -161,7 +160,7 @@ def remove_outside(
     import numba
 
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
-    meta = read_meta(ms)
+    meta = ms.meta
     array = DriftArray(meta, beam=None, freq_average=freq_average)
     sky, report = _visible(meta, array)
     if not sky.names:
@@ -170,14 +169,13 @@ def remove_outside(
     if field is not None and len(field):
         known = DriftArray(meta, beam=beam, freq_average=freq_average)
         seen = known.view(PointSources.from_table(field))
-    with tables.table(str(ms), readonly=True, ack=False) as table:
+    with tables.table(str(ms.path), readonly=True, ack=False) as table:
         sums = _accumulate(table, meta, model, seen)
     significant = _judge(sums, sky, model, report)
     if significant.any():
         chosen = sky.take(significant)
         gain = _gains(sums.take(significant), meta, chosen, report)
-        with tables.table(str(ms), readonly=False, ack=False) as table:
-            _subtract(table, meta, _Model(array, chosen), gain)
+        _subtract(ms, _Model(array, chosen), gain)
     return report
 
 
@@ -400,14 +398,14 @@ def _interpolated(
     return out
 
 
-def _subtract(table: tables.table, meta: MsMeta, model: _Model, gain: Array) -> None:
-    """Subtract the sources from DATA, integration by integration."""
-    n_bl = meta.n_baselines
-    hands = parallel_hands(meta)
-    for i in range(meta.n_times):
-        data = table.getcol("DATA", i * n_bl, n_bl)
+def _subtract(ms: PrivateSet, model: _Model, gain: Array) -> None:
+    """Subtract the sources, 1 Jy of each times its gain (nhand, nt, nchan, nsrc)."""
+    n_bl, n_chan = ms.meta.shape[1:3]
+
+    def sources(i: int) -> Array:
+        total = np.zeros((n_bl, n_chan, len(gain)), np.complex64)
         for s in range(len(model.sky.names)):
-            unit = model.unit(s, i, model.cross)
-            for h, hand in enumerate(hands):
-                data[model.cross, :, hand] -= unit * gain[h, i, :, s]
-        table.putcol("DATA", data, i * n_bl, n_bl)
+            total[model.cross] += model.unit(s, i, model.cross)[..., np.newaxis] * gain[:, i, :, s].T
+        return total
+
+    ms.subtract(sources)

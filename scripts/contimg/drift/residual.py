@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.drift.data import StokesI
 from contimg.drift.predict import EARTH_ROTATION_RAD_S, DriftArray, PointSources
 from contimg.ms.meta import MsMeta
 from contimg.ms.sets import MsWriter
-from contimg.ms.weights import SPEED_OF_LIGHT_M_S
 
 Array = NDArray[Any]
 LEVELS = ((1, 1), (2, 1), (2, 2), (4, 3), (8, 6))

@@ -1,4 +1,4 @@
-"""Bright sources taken out of the visibilities before CLEAN, and put back into the image.
+"""Bright sources subtracted from the visibilities before CLEAN, and restored into the image.
 
 What drifts through the beam is constant neither in time nor over the band, and CLEAN takes it for both: the
 residue of a bright source, not the noise, limits the image then. Fitted and subtracted through the drifting
@@ -9,7 +9,6 @@ as that Gaussian convolved with the beam.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import astropy.units as u
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.shape import matrices
-from contimg.ms.meta import parallel_hands
-from contimg.ms.sets import read_meta
+from contimg.ms.private import PrivateSet
 from contimg.sky.measure import PixelBeam
 from contimg.telescope.beam import PowerBeam
 
@@ -34,14 +32,13 @@ STEP = 10 * u.arcsec
 
 
 def subtract(
-    ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_average: int = 1, threads: int = 1
+    ms: PrivateSet, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_average: int = 1, threads: int = 1
 ) -> None:
-    """Subtract sources from the DATA of a Measurement Set, in place: only for a private copy in scratch.
+    """Subtract sources, as they drift through the beam, from calibrated data.
 
     Parameters
     ----------
-    ms : Path
-        As `contimg.gains.apply` writes it.
+    ms : PrivateSet
     sources : DataFrame
         The table of `contimg.drift.fit.fit`.
     beam : PowerBeam or None
@@ -51,19 +48,10 @@ def subtract(
     threads : int
     """
     import numba
-    from casacore import tables
 
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
-    meta = read_meta(ms)
-    array = DriftArray(meta, beam=beam, freq_average=freq_average)
-    view = array.view(PointSources.from_table(sources))
-    hands = parallel_hands(meta)
-    n_bl = meta.n_baselines
-    with tables.table(str(ms), readonly=False, ack=False) as table:
-        for i in range(meta.n_times):
-            data = table.getcol("DATA", i * n_bl, n_bl)
-            data[:, :, hands] -= view.predict(i)[:, :, np.newaxis]
-            table.putcol("DATA", data, i * n_bl, n_bl)
+    array = DriftArray(ms.meta, beam=beam, freq_average=freq_average)
+    ms.subtract(array.view(PointSources.from_table(sources)).predict)
 
 
 def restore(

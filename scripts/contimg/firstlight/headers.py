@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.firstlight.finding import Finding, judged
 from contimg.index.subband import parse_name
 from contimg.index.tile import Index, Tile
@@ -33,7 +34,7 @@ def header_findings(index: Index, tile: Tile) -> list[Finding]:
 
 def _clock(index: Index) -> Finding:
     late = [
-        (name.mjd - tile.start_mjd) * 86400.0
+        (name.mjd - tile.start_mjd) * SECONDS_PER_DAY
         for tile in index.tiles
         for path in tile.files
         if (name := parse_name(Path(path).name)) is not None
@@ -53,7 +54,7 @@ def _clock(index: Index) -> Finding:
 
 
 def _integration(layout: Layout) -> Finding:
-    steps = np.diff(layout.times_jd) * 86400.0
+    steps = np.diff(layout.times_jd) * SECONDS_PER_DAY
     spacing = float(np.median(steps)) if steps.size else math.nan
     stated = float(layout.integration_s[0])
     even = not steps.size or (abs(spacing - stated) < 1e-3 and float(np.ptp(steps)) < 1e-2)

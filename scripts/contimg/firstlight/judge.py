@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from contimg.core.constants import REFERENCE_HZ, SPEED_OF_LIGHT_M_S
 from contimg.firstlight.beamfit import HALF_POWER, Drift, FieldBeam
 from contimg.firstlight.finding import Finding, judged, untold
 from contimg.firstlight.fringes import Solved, delays, stopped_at
@@ -214,7 +215,7 @@ def beam(found: Drift, by_field: FieldBeam | None, diameter_m: float, has_catalo
     if by_field is not None:
         widths.append((by_field.diameter_m, by_field.diameter_err_m, f"{by_field.n_sources} sources"))
     best = min(widths, key=lambda entry: entry[1])
-    full = 57.2958 * HALF_POWER * 0.299792458 / 1.4
+    full = np.degrees(HALF_POWER * SPEED_OF_LIGHT_M_S / REFERENCE_HZ)
     what = f"The beam is that of a dish of {diameter_m} m: {full / diameter_m:.2f} deg wide at half power at 1.4 GHz"
     said = "; ".join(
         f"{full / m:.2f} ± {full / m * err / m:.2f} deg ({m:.2f} ± {err:.2f} m) by {how}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.index.tile import Tile
 from contimg.index.uvh5 import Layout, open_data, read_layout
@@ -102,7 +103,7 @@ def sky_of(piece: Piece, ra_deg: float, dec_deg: float) -> Sky:
         return antenna_uvw(unit, float(ra), float(dec), times_jd, loc)[:, :, 2]
 
     step_s = 1.0
-    later, sooner = (toward(piece.times_jd + sign * step_s / 86400.0) for sign in (1, -1))
+    later, sooner = (toward(piece.times_jd + sign * step_s / SECONDS_PER_DAY) for sign in (1, -1))
     return Sky(
         toward(piece.times_jd), (later - sooner) / (2 * step_s), antenna_w_meridian(unit, piece.dec_rad, loc)
     )

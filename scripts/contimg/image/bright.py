@@ -1,4 +1,4 @@
-"""The bright sources of a tile, out of its visibilities: found, fitted, subtracted.
+"""The bright sources of a tile: found, fitted to its visibilities, subtracted from them.
 
 What is left, Stokes I alone and averaged as far as faint sources allow, goes to the imager; the sources come
 back into its image (`contimg.drift.subtract.restore`). The sources of a catalogue, where there is one, are begun
@@ -7,7 +7,7 @@ with; what else is bright, and what the catalogue has that is not there, the dat
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from contimg.drift.fit import Fit
 from contimg.drift.gridder import Visibilities
 from contimg.drift.outside import near_sidelobes, remove_outside
 from contimg.drift.predict import DriftArray
-from contimg.drift.residual import plan_groups, write_residuals
+from contimg.drift.residual import POLARISATION, plan_groups, write_residuals
 from contimg.drift.sources import brightest
 from contimg.image import header as fitsimage
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import ImagingPlan, fft_size, field_of_view
-from contimg.image.selfcal import calibrate
+from contimg.image.selfcal import Corrected, calibrate
 from contimg.ms.meta import MsMeta
-from contimg.ms.sets import read_meta
+from contimg.ms.private import PrivateSet
 from contimg.ms.weights import DataWeights
 from contimg.sky.catalog import Catalog
 from contimg.telescope.beam import PowerBeam
@@ -56,9 +56,11 @@ class Rest:
     Attributes
     ----------
     fit : Fit or None
-        The sources that were taken out; None where nothing is bright.
+        The sources that were subtracted; None where nothing is bright.
     sets : tuple of Path
         Measurement Sets of the residuals, to be imaged together; none where they are kept in memory.
+    polarisation : str
+        What of the sets is imaged.
     outside : dict or None
         What `contimg.drift.outside.remove_outside` says of far sources; None where they were not looked for.
     selfcal : dict or None
@@ -67,56 +69,57 @@ class Rest:
     visibilities : Visibilities or None
         The residuals, where they are kept in memory: all of them, without further averaging.
     reweighted : bool
-        Whether flags and weights of the set are no longer those that it came with: where gains were taken out of it.
+        Whether flags and weights of the set are no longer those that it came with: where it was divided by gains.
     """
 
-    fit: Fit | None
-    sets: tuple[Path, ...]
+    fit: Fit | None = None
+    sets: tuple[Path, ...] = ()
+    polarisation: str = "I"
     outside: dict[str, Any] | None = None
     selfcal: dict[str, Any] | None = None
-    reweighted: bool = False
     visibilities: Visibilities | None = None
+    reweighted: bool = False
+
+    @property
+    def brightest_jy(self) -> float:
+        """Highest apparent flux of a source that was subtracted; 0 without any."""
+        return 0.0 if self.fit is None else float((self.fit.table["flux_jy"] * self.fit.table["beam"]).max())
 
 
-def take_out(
-    ms: Path,
-    folder: Path,
-    search: Search,
+def everything(ms: PrivateSet, plan: ImagingPlan) -> Rest:
+    """The whole tile for the imager, without a sky model."""
+    if not plan.in_memory:
+        return Rest(sets=(ms.path,))
+    with StokesI(ms.path) as data:
+        return Rest(visibilities=Visibilities.residual(data))
+
+
+def subtract_bright(
+    ms: PrivateSet,
+    plan: ImagingPlan,
+    weights: DataWeights,
     *,
     beam: PowerBeam,
-    freq_average: int,
-    loss: float,
-    known: pd.DataFrame | None = None,
-    outside: bool = False,
-    selfcal: str = "none",
-    in_memory: bool = False,
+    catalog: Catalog | None = None,
+    folder: Path,
     threads: int = 1,
     log: Path,
 ) -> Rest:
-    """Find the bright sources of a calibrated tile, fit them, and take them out of the data.
+    """Find the bright sources of a calibrated tile, fit them, and subtract them from the data.
 
     Parameters
     ----------
-    ms : Path
-        Calibrated Measurement Set; a private copy if `outside` or `selfcal`.
+    ms : PrivateSet
+        With far sources (`outside`), or gains to be corrected (`selfcal`), it is another one afterwards.
+    plan : ImagingPlan
+        Of the tile's image.
+    weights : DataWeights
+        Of the tile's image.
+    beam : PowerBeam
+    catalog : Catalog, optional
+        Its sources that should be bright are begun with.
     folder : Path
         Existing scratch directory for the residuals.
-    search : Search
-        Where and how deep to look.
-    beam : PowerBeam
-    freq_average : int
-        Raw channels in each channel of the set.
-    loss : float
-        Largest part of its peak that a source at half power may lose as the residuals are averaged.
-    known : DataFrame, optional
-        Sources to begin with, from `catalogued`.
-    outside : bool
-        Whether far sources are taken out of its DATA; if there is one, the field is searched again without it.
-    selfcal : str
-        ``auto``: what gains have changed by since their transit is solved for with the sources that were found, and
-        taken out of its DATA; ``phase``: their phases alone; ``none``. See `contimg.image.selfcal`.
-    in_memory : bool
-        Whether the residuals are returned, or written for an imager that reads Measurement Sets.
     threads : int
     log : Path
         CASA's log is appended.
@@ -125,53 +128,145 @@ def take_out(
     -------
     Rest
     """
-    array = DriftArray(read_meta(ms), beam=beam, freq_average=freq_average)
-    model: dict[str, Any] = {"beam": beam, "freq_average": freq_average, "threads": threads}
-    own: dict[str, Any] = {"scratch": folder, "log": log, **model}
-    report, steps, reweighted = None, dict[str, Any](), False
-    with ExitStack() as stack:
-        data = stack.enter_context(StokesI(ms))
+    options = plan.options
+    known = None if catalog is None else catalogued(catalog, ms.meta, weights, beam)
+    where = search(ms.path, ms.meta, plan, weights, options, beam)
+    with _Subtraction(ms, plan, where, beam, folder, threads, log) as tile:
+        if options.outside == "auto":
+            tile.subtract_near_sidelobes(known)
+        tile.find(known)
+        if options.outside == "auto":
+            tile.subtract_outside(known)
+        if options.selfcal != "none":
+            tile.calibrate()
+        return tile.rest()
 
-        def read() -> StokesI:
-            nonlocal data
-            stack.close()  # what was read before is no longer what the set holds
-            data = stack.enter_context(StokesI(ms))
-            return data
 
-        def correct(sources: pd.DataFrame) -> StokesI | None:
-            nonlocal reweighted
-            corrected = calibrate(ms, sources, amplitudes=selfcal == "auto", whole_tile=True, **own)
-            steps.setdefault("search", []).append(corrected.describe())
-            reweighted |= corrected.changed
-            return read() if corrected.changed else None
+class _Subtraction:
+    """A tile on its way to `Rest`, step by step; a context manager.
 
-        first = None if selfcal == "none" else correct
-        before = dict[str, Any]()
-        if outside and near_sidelobes(data.meta):
-            # what a first sidelobe lets through is neither a point nor constant: a search would never end
-            before = remove_outside(ms, known, **model)
-            data = read() if any(entry["removed"] for entry in before.values()) else data
-        found = find_sources(data, search, known=known, correct=first, **model)
-        if outside:
-            report = remove_outside(ms, None if found is None else found.table, **model)
-            if any(entry["removed"] for entry in report.values()):
-                found = find_sources(read(), search, known=known, **model)
-            for name in (name for name, entry in before.items() if entry["removed"]):
-                report[name] |= {"removed": True, "before_search_jy": before[name]["mean_jy"]}
-        if selfcal != "none" and found is not None:
-            corrected = calibrate(ms, found.table, amplitudes=selfcal == "auto", **own)
-            steps |= corrected.describe()
-            reweighted |= corrected.changed
-            if corrected.changed:
-                found = find_sources(read(), search, known=found.table, **model) or found
-        table = None if found is None else found.table
-        if in_memory:
-            left = Visibilities.residual(data, array, table)
-            return Rest(found, (), report, steps or None, reweighted, left)
-        radius = beam.radius(0.5, float(np.mean(data.meta.freq_hz)))
-        groups = plan_groups(data.meta, array.uv_m(), radius_rad=radius, loss=loss)
-        sets = write_residuals(data, array, table, groups, folder)
-    return Rest(found, tuple(sets), report, steps or None, reweighted)
+    Attributes
+    ----------
+    data : StokesI
+        Of the set as it is now.
+    fit : Fit or None
+        The sources found by now.
+    """
+
+    def __init__(
+        self,
+        ms: PrivateSet,
+        plan: ImagingPlan,
+        where: Search,
+        beam: PowerBeam,
+        folder: Path,
+        threads: int,
+        log: Path,
+    ) -> None:
+        self.ms, self.plan, self.where, self.beam = ms, plan, where, beam
+        self.folder, self.threads, self.log = folder, threads, log
+        self.selfcal = plan.options.selfcal
+        self.data = StokesI(ms.path)
+        self.fit: Fit | None = None
+        self.near: dict[str, Any] = {}
+        self.outside: dict[str, Any] | None = None
+        self.corrections: dict[str, Any] = {}
+        self.reweighted = False
+
+    def __enter__(self) -> _Subtraction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.data.close()
+
+    def subtract_near_sidelobes(self, known: pd.DataFrame | None) -> None:
+        """Subtract what near sidelobes let through, before the search, which would never end: it is neither a point nor
+        constant."""
+        if near_sidelobes(self.ms.meta):
+            self.near = remove_outside(self.ms, known, **self._model)
+            if any(entry["removed"] for entry in self.near.values()):
+                self._read_again()
+
+    def find(self, known: pd.DataFrame | None) -> None:
+        """Search the tile, its gains corrected between the first rounds where they are what is wrong."""
+        self._search(known, correct=None if self.selfcal == "none" else self._correct_between_rounds)
+
+    def subtract_outside(self, known: pd.DataFrame | None) -> None:
+        """Subtract far sources; if there is one, the field is searched again without it."""
+        self.outside = remove_outside(self.ms, self._table(), **self._model)
+        if any(entry["removed"] for entry in self.outside.values()):
+            self._read_again()
+            self._search(known)
+        for name in (name for name, entry in self.near.items() if entry["removed"]):
+            self.outside[name] |= {"removed": True, "before_search_jy": self.near[name]["mean_jy"]}
+
+    def calibrate(self) -> None:
+        """Divide by what the gains have changed by since their transit, and search again if they have."""
+        if self.fit is None:
+            return
+        corrected = self._corrected(self.fit.table)
+        self.corrections |= corrected.describe()
+        if corrected.changed:
+            before = self.fit
+            self._read_again()
+            self._search(before.table)
+            self.fit = self.fit or before
+
+    def rest(self) -> Rest:
+        """What is left without the sources, in memory or in sets averaged as far as faint sources allow."""
+        array = DriftArray(self.ms.meta, beam=self.beam, freq_average=self.plan.freq_average)
+        rest = Rest(
+            fit=self.fit,
+            outside=self.outside,
+            selfcal=self.corrections or None,
+            reweighted=self.reweighted,
+        )
+        if self.plan.in_memory:
+            return replace(rest, visibilities=Visibilities.residual(self.data, array, self._table()))
+        radius = self.beam.radius(0.5, float(np.mean(self.ms.meta.freq_hz)))
+        loss = self.plan.options.smearing_loss
+        groups = plan_groups(self.ms.meta, array.uv_m(), radius_rad=radius, loss=loss)
+        sets = write_residuals(self.data, array, self._table(), groups, self.folder)
+        return replace(rest, sets=tuple(sets), polarisation=POLARISATION)
+
+    @property
+    def _model(self) -> dict[str, Any]:
+        return {"beam": self.beam, "freq_average": self.plan.freq_average, "threads": self.threads}
+
+    def _table(self) -> pd.DataFrame | None:
+        return None if self.fit is None else self.fit.table
+
+    def _search(
+        self, known: pd.DataFrame | None, correct: Callable[[pd.DataFrame], StokesI | None] | None = None
+    ) -> None:
+        self.fit = find_sources(self.data, self.where, known=known, correct=correct, **self._model)
+
+    def _read_again(self) -> None:
+        """What was read before is no longer what the set holds."""
+        self.data.close()
+        self.data = StokesI(self.ms.path)
+
+    def _correct_between_rounds(self, sources: pd.DataFrame) -> StokesI | None:
+        """Better data for the search to go on with, if there are any."""
+        corrected = self._corrected(sources, whole_tile=True)
+        self.corrections.setdefault("search", []).append(corrected.describe())
+        if not corrected.changed:
+            return None
+        self._read_again()
+        return self.data
+
+    def _corrected(self, sources: pd.DataFrame, *, whole_tile: bool = False) -> Corrected:
+        corrected = calibrate(
+            self.ms,
+            sources,
+            amplitudes=self.selfcal == "auto",
+            whole_tile=whole_tile,
+            scratch=self.folder,
+            log=self.log,
+            **self._model,
+        )
+        self.reweighted |= corrected.changed
+        return corrected
 
 
 def search(

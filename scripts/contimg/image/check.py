@@ -37,7 +37,7 @@ class Planes:
     dirty: np.ndarray | None = None
 
 
-def implausible(planes: Planes, *, beam_pix: float, taken_out_jy: float = 0.0) -> str | None:
+def implausible(planes: Planes, *, beam_pix: float, subtracted_jy: float = 0.0) -> str | None:
     """Why an image cannot be believed although its imager was content; None if nothing speaks against it.
 
     Sky is positive, and CLEAN only takes away. So there is something wrong with an image whose deepest hole is deeper
@@ -51,14 +51,14 @@ def implausible(planes: Planes, *, beam_pix: float, taken_out_jy: float = 0.0) -
     planes : Planes
     beam_pix : float
         Mean FWHM of the restoring beam, pixels.
-    taken_out_jy : float
+    subtracted_jy : float
         Highest apparent flux of a source that was subtracted before: round it errors of gains leave up to
         `GAIN_RESIDUE` of it, of either sign.
     """
     restored, residual = planes.restored, planes.residual
     high, low = float(np.nanmax(restored)), float(np.nanmin(restored))
     noise = robust_rms(residual)
-    floor = max(NOISE_PEAK * noise, GAIN_RESIDUE * taken_out_jy)
+    floor = max(NOISE_PEAK * noise, GAIN_RESIDUE * subtracted_jy)
     if -low > high and -low > floor:
         return f"CLEAN diverged: the image reaches from {low:.4g} to {high:.4g} Jy/beam, noise {noise:.3g}"
     left = float(np.nanmax(np.abs(residual)))
@@ -67,7 +67,7 @@ def implausible(planes: Planes, *, beam_pix: float, taken_out_jy: float = 0.0) -
             f"CLEAN diverged: a residual of {left:.4g} Jy/beam is left in an image with a peak of {high:.4g}"
         )
     bowl = float(ndimage.uniform_filter(np.nan_to_num(residual), round(BOWL_BEAMS * beam_pix)).min())
-    if bowl < -max(BOWL_SIGMA * noise, 0.1 * GAIN_RESIDUE * taken_out_jy):
+    if bowl < -max(BOWL_SIGMA * noise, 0.1 * GAIN_RESIDUE * subtracted_jy):
         return (
             f"CLEAN dug a bowl: the residual is {bowl:.4g} Jy/beam in the mean of {BOWL_BEAMS:g} x {BOWL_BEAMS:g} "
             f"beams, noise {noise:.3g}"

@@ -20,6 +20,7 @@ from contimg.telescope.options import BeamOptions
 if TYPE_CHECKING:
     from contimg.gains.between import Between
     from contimg.jobs.scratch import Scratch
+    from contimg.ms.private import PrivateSet
     from contimg.sky.catalog import Catalog
 
 
@@ -100,29 +101,29 @@ class ImageTile(Calibrated):
         return f"rms {1e3 * record['metrics']['rms_jy']:.2f} mJy, with {tables}"
 
     def image_into(
-        self, folder: Path, work: Path, alter: Callable[[Path, int], None] | None = None
+        self, folder: Path, work: Path, alter: Callable[[PrivateSet, int], None] | None = None
     ) -> dict[str, Any]:
         """Make the files of the image in an existing folder; returns its sidecar.
 
-        `alter` may change the calibrated data before they are imaged: it is called with the private Measurement Set and
-        the number of raw channels in each of its channels.
+        `alter` may change the calibrated data before they are imaged: it is called with them and the number of raw
+        channels in each of their channels.
         """
         from contimg.image import programs
         from contimg.image.plan import resolve
         from contimg.image.tile import image_tile
+        from contimg.ms.private import PrivateSet
         from contimg.ms.sets import read_meta
 
         between = self.choose_gains()
         plan = resolve(read_meta(Path(self.ms)), self.imaging, self.beam)
-        calibrated = work / f"{self.tile}.ms"
-        applied = self.apply(between, calibrated, plan.freq_average)
+        calibrated = PrivateSet(work / f"{self.tile}.ms")
+        applied = self.apply(between, calibrated.path, plan.freq_average)
         if alter is not None:
             alter(calibrated, plan.freq_average)
         metrics = image_tile(
             calibrated,
             folder,
             plan=plan,
-            options=self.imaging,
             beam=self.beam,
             weights=applied.pop("sum_weight"),
             origin={"caltable": str(between.tables[0])},

@@ -11,18 +11,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.fft import next_fast_len
 
+from contimg.core.constants import EARTH_TURNS_PER_DAY, SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.image.options import ImagingOptions, Tier, load_tiers, resolve_imaging
 from contimg.image.programs import available_backend
 from contimg.ms.meta import MsMeta
-from contimg.ms.weights import ROBUST_TRIED, SPEED_OF_LIGHT_M_S, UvPlane, choose_weighting, synthesised_beam
+from contimg.ms.weights import ROBUST_TRIED, UvPlane, choose_weighting, synthesised_beam
 from contimg.telescope import geometry
 from contimg.telescope.beam import PowerBeam, load_beam
 from contimg.telescope.options import BeamOptions
 
 PIXELS_PER_BEAM = 3.0  # across the minor axis; fluxes of sources between pixels are then right to 0.3 %
-SIDEREAL_RATE = 1.0027379
 LOOP_GAIN = {"ducc0": 0.1, "wsclean": 0.1, "tclean": 0.2}  # a component costs tclean a hundred times more
 MAX_MAJOR = {"ducc0": 16, "wsclean": 8, "tclean": 8}  # those of ducc0 take smaller steps, and cost a tenth
 PLAN_TIMES, PLAN_CHANNELS = (
@@ -63,6 +64,8 @@ class ImagingPlan:
         CLEAN with components of several sizes.
     why : dict of str
         One line for each setting.
+    options : ImagingOptions
+        The configuration, its quality tier filled in: what needs no data to be resolved is read there.
     """
 
     backend: str
@@ -83,10 +86,16 @@ class ImagingPlan:
     no_small_inversion: bool
     multiscale: bool = False
     why: dict[str, str] = field(default_factory=dict)
+    options: ImagingOptions = field(default_factory=ImagingOptions)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the backend takes visibilities in memory, not Measurement Sets."""
+        return self.backend == "ducc0"
 
     def describe(self) -> dict[str, Any]:
         """Plain values for a sidecar."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "options"}
 
 
 def resolve(
@@ -131,34 +140,8 @@ def resolve(
             f"none of {np.count_nonzero(meta.ant1 != meta.ant2)} baselines is longer than imaging.uvmin_klambda, "
             f"{said.uvmin_klambda:g} klambda"
         )
-    robust = float(said.robust)
-    if options.robust == "auto":
-        chosen, best = choose_weighting(plane, robust)
-        origin = f"tier {options.quality_tier}" if chosen.robust == robust else "least noise x beam"
-        tried = ", ".join(f"{value:g}" for value in ROBUST_TRIED)
-        why["robust"] = (
-            f"{origin}: noise (over natural) x beam is {chosen.cost_arcsec:.1f} arcsec; of the tier's and {tried} the "
-            f"least is {best.cost_arcsec:.1f} at {best.robust:g}"
-        )
-        robust, (major, minor, angle) = chosen.robust, chosen.beam_rad
-    else:
-        major, minor, angle = synthesised_beam(plane, robust)
-    beam_arcsec = (float(np.degrees(major)) * 3600, float(np.degrees(minor)) * 3600, float(np.degrees(angle)))
-    if said.cell_arcsec == "auto":
-        cell = _round_down(beam_arcsec[1] / PIXELS_PER_BEAM)
-        why["cell_arcsec"] = (
-            f"{PIXELS_PER_BEAM:g} pixels across the {beam_arcsec[1]:.1f} arcsec minor axis of the expected beam"
-        )
-    else:
-        cell = float(said.cell_arcsec)
-    if said.imsize == "auto":
-        nx, ny = (fft_size(degrees * 3600 / cell) for degrees in fields_deg)
-        why["imsize"] = (
-            f"{fields_deg[0]:.2f} x {fields_deg[1]:.2f} deg: the beam down to {said.pb_limit:g} at the lowest "
-            "frequency, and the drift in right ascension; sizes have factors 2, 3 and 5 only"
-        )
-    else:
-        nx = ny = int(said.imsize)
+    robust, beam_arcsec = _weighting(plane, options, said, why)
+    cell, (nx, ny) = _grid(said, fields_deg, beam_arcsec[1], why)
     offsets = _half_power_offsets(meta, pattern)
     average, loss = _averaging(meta, baselines, plane, sampled, robust, offsets, said.smearing_loss)
     why["freq_average"] = (
@@ -189,7 +172,53 @@ def resolve(
         no_small_inversion=fine,
         multiscale=said.multiscale is True,
         why=why,
+        options=said,
     )
+
+
+def _weighting(
+    plane: UvPlane, options: ImagingOptions, said: ImagingOptions, why: dict[str, str]
+) -> tuple[float, tuple[float, float, float]]:
+    """Briggs weighting, and the beam (arcsec, deg) that it makes: the tier's, unless another is much better."""
+    robust = float(said.robust)
+    if options.robust == "auto":
+        chosen, best = choose_weighting(plane, robust)
+        origin = f"tier {options.quality_tier}" if chosen.robust == robust else "least noise x beam"
+        tried = ", ".join(f"{value:g}" for value in ROBUST_TRIED)
+        why["robust"] = (
+            f"{origin}: noise (over natural) x beam is {chosen.cost_arcsec:.1f} arcsec; of the tier's and {tried} the "
+            f"least is {best.cost_arcsec:.1f} at {best.robust:g}"
+        )
+        robust, (major, minor, angle) = chosen.robust, chosen.beam_rad
+    else:
+        major, minor, angle = synthesised_beam(plane, robust)
+    return robust, (
+        float(np.degrees(major)) * 3600,
+        float(np.degrees(minor)) * 3600,
+        float(np.degrees(angle)),
+    )
+
+
+def _grid(
+    said: ImagingOptions, fields_deg: tuple[float, float], minor_arcsec: float, why: dict[str, str]
+) -> tuple[float, tuple[int, int]]:
+    """Side of a pixel (arcsec) and their number: the synthesised beam resolved, the whole field of view."""
+    if said.cell_arcsec == "auto":
+        cell = _round_down(minor_arcsec / PIXELS_PER_BEAM)
+        why["cell_arcsec"] = (
+            f"{PIXELS_PER_BEAM:g} pixels across the {minor_arcsec:.1f} arcsec minor axis of the expected beam"
+        )
+    else:
+        cell = float(said.cell_arcsec)
+    if said.imsize == "auto":
+        nx, ny = (fft_size(degrees * 3600 / cell) for degrees in fields_deg)
+        why["imsize"] = (
+            f"{fields_deg[0]:.2f} x {fields_deg[1]:.2f} deg: the beam down to {said.pb_limit:g} at the lowest "
+            "frequency, and the drift in right ascension; sizes have factors 2, 3 and 5 only"
+        )
+    else:
+        nx = ny = int(said.imsize)
+    return cell, (nx, ny)
 
 
 def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float, float]:
@@ -199,22 +228,16 @@ def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float
     ascension. A smaller field leaves the sidelobes of the sources outside it in the image.
     """
     radius = beam.radius(pb_limit, float(np.min(meta.freq_hz)))
-    duration_s = (meta.times_jd[-1] - meta.times_jd[0]) * 86400 + float(np.mean(meta.integration_s))
-    drift = 2 * np.pi * duration_s / 86400 * SIDEREAL_RATE * np.cos(meta.pointing_dec_rad)
+    duration_days = (
+        meta.times_jd[-1] - meta.times_jd[0] + float(np.mean(meta.integration_s)) / SECONDS_PER_DAY
+    )
+    drift = 2 * np.pi * duration_days * EARTH_TURNS_PER_DAY * np.cos(meta.pointing_dec_rad)
     return float(np.degrees(2 * radius + drift)), float(np.degrees(2 * radius))
 
 
 def fft_size(pixels: float) -> int:
-    """Smallest even number not below `pixels` whose prime factors are 2, 3 and 5."""
-    size = max(64, 2 * int(np.ceil(pixels / 2)))
-    while True:
-        rest = size
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return size
-        size += 2
+    """Smallest even number not below `pixels`, nor 64, whose prime factors are 2, 3 and 5."""
+    return 2 * int(next_fast_len(max(32, int(np.ceil(pixels / 2))), real=True))
 
 
 def _origins(options: ImagingOptions, resolved: ImagingOptions) -> dict[str, str]:

@@ -40,7 +40,8 @@ from contimg.gains.tables import Gains, evaluate
 from contimg.image.selfcal_data import SIGNIFICANT, Divided, by_antenna, divide
 from contimg.image.selfcal_depart import coherence, departs
 from contimg.ms.meta import MsMeta, parallel_hands
-from contimg.ms.sets import MsWriter, flag_hands
+from contimg.ms.private import PrivateSet
+from contimg.ms.sets import MsWriter
 from contimg.telescope.beam import PowerBeam
 
 Array = NDArray[Any]
@@ -125,7 +126,7 @@ class Corrected:
 
 
 def calibrate(
-    ms: Path,
+    ms: PrivateSet,
     sources: pd.DataFrame,
     *,
     amplitudes: bool = True,
@@ -136,12 +137,12 @@ def calibrate(
     threads: int = 1,
     log: Path,
 ) -> Corrected:
-    """Solve for phases, then for amplitudes and phases; take out what is significant, and flag who departs.
+    """Solve for phases, then for amplitudes and phases; divide by what is significant, and flag who departs.
 
     Parameters
     ----------
-    ms : Path
-        As `contimg.gains.apply` writes it, a private copy: DATA and weights are changed if a solution is accepted.
+    ms : PrivateSet
+        DATA and weights are changed if a solution is accepted, flags where an antenna departs.
     sources : DataFrame
         The table of `contimg.drift.fit.fit`.
     amplitudes : bool
@@ -163,14 +164,14 @@ def calibrate(
     -------
     Corrected
     """
-    divided = divide(ms, sources, beam=beam, freq_average=freq_average)
+    divided = divide(ms.path, sources, beam=beam, freq_average=freq_average)
     phased, gains, solutions = divided, None, {}
     for name, mode in (("phase", "p"), ("amplitude", "ap"))[: 1 + amplitudes]:
         if mode == "ap" and _resolved_share(sources) > RESOLVED_SHARE:
             solutions[name] = Solution(mode, reason="a bright source is resolved")
             break
         solutions[name], found = solve(
-            ms, divided, mode=mode, whole_tile=whole_tile, scratch=scratch, threads=threads, log=log
+            ms.path, divided, mode=mode, whole_tile=whole_tile, scratch=scratch, threads=threads, log=log
         )
         if found is not None:
             divided = divided.over(found)
@@ -178,11 +179,11 @@ def calibrate(
         if mode == "p":
             phased = divided  # an amplitude would make up for what swinging phases take
     if gains is not None:
-        _take_out(ms, divided.meta, gains)
+        ms.divide(gains)
     coherent = coherence(phased)
     bad = departs(phased, coherent)
     if bad.any():
-        flag_hands(ms, divided.meta, bad)
+        ms.flag_hands(bad)
     return Corrected(
         solutions,
         {
@@ -361,23 +362,3 @@ def _held(gains: Gains) -> tuple[Array, Array]:
     turned = np.where(solved, values / size, 0.0).sum(axis=1, keepdims=True)
     mean = np.exp(logs / np.maximum(solved.sum(axis=0), 1) + 1j * np.angle(turned))
     return np.where(solved, values / mean, 1.0), solved
-
-
-def _take_out(ms: Path, meta: MsMeta, gains: Array) -> None:
-    """Divide DATA by the gains, and multiply the weights by their power, in place."""
-    n_bl = meta.n_baselines
-    hands = parallel_hands(meta)
-    with tables.table(str(ms), readonly=False, ack=False) as table:
-        spectrum = "WEIGHT_SPECTRUM" in table.colnames()
-        for i in range(meta.n_times):
-            product = gains[i, meta.ant1] * gains[i, meta.ant2].conj()
-            power = (np.abs(product) ** 2).astype(np.float32)
-            data, weight = (table.getcol(name, i * n_bl, n_bl) for name in ("DATA", "WEIGHT"))
-            data[..., hands] /= product[:, np.newaxis]
-            weight[:, hands] *= power
-            table.putcol("DATA", data, i * n_bl, n_bl)
-            table.putcol("WEIGHT", weight, i * n_bl, n_bl)
-            if spectrum:
-                by_channel = table.getcol("WEIGHT_SPECTRUM", i * n_bl, n_bl)
-                by_channel[..., hands] *= power[:, np.newaxis]
-                table.putcol("WEIGHT_SPECTRUM", by_channel, i * n_bl, n_bl)

@@ -1,68 +1,60 @@
 """A tile's image: imager, primary beam, noise, picture, and the numbers that say how good it is.
 
 The Measurement Set that comes in is calibrated and on scratch. `resolve` (`contimg.image.plan`) fixes the
-settings, `image_tile` makes the files. With `imaging.sky_model: drift` the bright sources are found and fitted to
-the visibilities through the drifting beam (`contimg.image.bright`), subtracted, and restored into the image of
-the rest.
+settings, `image_tile` goes step by step: weights, bright sources out (`contimg.image.bright`), header and primary beam,
+CLEAN of the rest (`contimg.image.deconvolve`), bright sources back, its place against the catalogue, files, numbers.
 """
 
 from __future__ import annotations
 
-import logging
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from astropy.io.fits import Header
 
 from contimg.core import tables
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
-from contimg.drift.data import StokesI
-from contimg.drift.gridder import Visibilities
-from contimg.drift.residual import POLARISATION
 from contimg.drift.sources import COLUMNS
 from contimg.drift.subtract import restore
-from contimg.image import bright as skymodel
+from contimg.image import bright
 from contimg.image import header as fitsimage
-from contimg.image import place, wsclean
-from contimg.image.check import Planes, implausible
-from contimg.image.options import ImagingOptions
+from contimg.image.check import Planes
+from contimg.image.deconvolve import MEMORY_GB, Cleaned, Imager, beam_pixels, deconvolve
 from contimg.image.picture import save_picture
+from contimg.image.place import Shift
+from contimg.image.place import measure as measure_shift
 from contimg.image.plan import ImagingPlan
-from contimg.image.wsclean import CleanRecord, Images
 from contimg.ms.meta import MsMeta
-from contimg.ms.sets import read_meta
+from contimg.ms.private import PrivateSet
 from contimg.ms.weights import DataWeights, weigh
 from contimg.sky.measure import find
 from contimg.sky.noise import local_rms, robust_rms
-from contimg.telescope.beam import load_beam
+from contimg.telescope.beam import PowerBeam, load_beam
 from contimg.telescope.beam_map import beam_map
 from contimg.telescope.options import BeamOptions
 
 if TYPE_CHECKING:
     from contimg.drift.fit import Fit
-    from contimg.image.ducc import Imager
     from contimg.sky.catalog import Catalog
 
 FOUND_SIGMA = 7.0  # sources circled in the picture and counted
-MEMORY_GB = 3.0
-
 SLANTED = ("ducc0", "tclean")
 """Backends whose images are slanted along the array's plane."""
-_log = logging.getLogger(__name__)
 
 
 def image_tile(
-    ms: Path,
+    ms: PrivateSet,
     out_dir: Path,
     *,
     plan: ImagingPlan,
-    options: ImagingOptions,
     beam: BeamOptions,
     weights: np.ndarray | None = None,
     origin: Mapping[str, str] | None = None,
@@ -81,15 +73,12 @@ def image_tile(
 
     Parameters
     ----------
-    ms : Path
-        Calibrated Measurement Set written by `contimg.gains.apply`, with weights; a private copy if `outside` or
-        `selfcal` of the options is not none.
+    ms : PrivateSet
+        Calibrated, with weights; another one afterwards if far sources or gains are taken out of it.
     out_dir : Path
         Existing directory.
     plan : ImagingPlan
         From `contimg.image.plan.resolve`.
-    options : ImagingOptions
-        `pb_limit` and `rms_box_beams` are taken from here.
     beam : BeamOptions
         Primary beam.
     weights : (nt, nchan) float, optional
@@ -119,264 +108,249 @@ def image_tile(
     SystemFault
         The imager failed.
     """
-    started = time.monotonic()
-    meta = read_meta(ms)
-    in_memory = plan.backend == "ducc0"
-    fields = (
-        float(np.radians(plan.nx * plan.cell_arcsec / 3600)),
-        float(np.radians(plan.ny * plan.cell_arcsec / 3600)),
-    )
-    weighing = partial(
-        weigh,
-        ms,
-        meta,
-        fields_rad=fields,
-        robust=plan.robust,
-        uvmin_klambda=plan.uvmin_klambda,
-        weighted_hands=in_memory or options.sky_model == "drift",
-    )
-    data = weighing()
-    weighed = time.monotonic()
+    seconds = _Seconds()
     pattern = load_beam(beam)
-    work = scratch / f"image.{ms.stem}"
-    rest_folder = scratch / f"rest.{ms.stem}"
-    rest_folder.mkdir()
-    try:
-        fitted, outside, selfcal = None, None, None
-        sets: tuple[Path, ...] = (ms,)
-        polarisation = "I"
-        left: Visibilities | None = None
-        if options.sky_model == "drift":
-            known = skymodel.catalogued(catalog, meta, data, pattern) if catalog is not None else None
-            rest = skymodel.take_out(
-                ms,
-                rest_folder,
-                skymodel.search(ms, meta, plan, data, options, pattern),
-                beam=pattern,
-                freq_average=plan.freq_average,
-                loss=options.smearing_loss,
-                known=known,
-                outside=options.outside == "auto",
-                selfcal=options.selfcal,
-                in_memory=in_memory,
-                threads=threads,
-                log=log,
+    used = weigh_image(ms, plan)
+    seconds.lap("seconds_weights")
+    with _folder(scratch / f"rest.{ms.path.stem}") as folder:
+        if plan.options.sky_model == "drift":
+            rest = bright.subtract_bright(
+                ms, plan, used, beam=pattern, catalog=catalog, folder=folder, threads=threads, log=log
             )
-            left = rest.visibilities
-            fitted, outside, selfcal = rest.fit, rest.outside, rest.selfcal
-            sets, polarisation = rest.sets, POLARISATION
-            if options.multiscale == "auto" and fitted is not None and fitted.n_resolved:
-                why = f"{fitted.n_resolved} of the sources fitted are resolved"
-                plan = replace(plan, multiscale=True, why={**plan.why, "multiscale": why})
-            if rest.reweighted:
-                data = weighing()
-        elif in_memory:
-            with StokesI(ms) as whole:
-                left = Visibilities.residual(whole)
-        found = time.monotonic()
-        beam_arcsec = data.beam_arcsec
-        freq_hz = data.effective_freq_hz(meta.freq_hz)
-        header = fitsimage.tile_header(
-            meta,
-            plan,
-            axes=fitsimage.imager_axes(ms, meta),
-            slope=fitsimage.slant(ms, meta) if plan.backend in SLANTED else (0.0, 0.0),
-            beam_arcsec=beam_arcsec,
-            freq_hz=freq_hz,
-            n_visibilities=data.n_visibilities,
-        )
-        header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
-        pb = beam_map(header, meta, data.time_channel, pattern)
-        imager = _Imager(sets, meta, work, beam_arcsec, threads, memory_gb, log, polarisation)
-        if left is not None:
-            from contimg.image.ducc import Imager
-
-            imager = replace(imager, ducc=Imager.of(left, header, plan, pb=pb, threads=threads, log=log))
-        planes, clean, used, tries = _deconvolve(imager, plan, fitted)
-        del imager, left
-    finally:
-        _remove(rest_folder)
-    imaged = time.monotonic()
-    apparent = planes.restored
-    noise = local_rms(apparent, options.rms_box_beams * _beam_pixels(beam_arcsec, plan))
+            used = weigh_image(ms, plan) if rest.reweighted else used
+        else:
+            rest = bright.everything(ms, plan)
+        seconds.lap("seconds_sky_model")
+        plan = for_resolved_sources(plan, rest.fit)
+        header = image_header(ms, plan, used, origin)
+        pb = beam_map(header, ms.meta, used.time_channel, pattern)
+        work = scratch / f"image.{ms.path.stem}"
+        more: dict[str, Any] = {"work": work, "threads": threads, "memory_gb": memory_gb, "log": log}
+        cleaned = deconvolve(Imager.of(rest, ms.meta, plan, header, pb, **more), plan)
+    rest = replace(rest, visibilities=None)  # as large as the data, and of no more use
+    seconds.lap("seconds_imager")
+    image = restored(cleaned, rest.fit, header, pb, plan)
     shift = None
-    if fitted is not None:
-        apparent = restore(apparent, header, pb, fitted.table)
-        table = fitted.table
-        if catalog is not None and options.place == "auto":
-            shift = place.measure(
-                table,
-                catalog,
-                ra_deg=float(header["CRVAL1"]),
-                dec_deg=float(header["CRVAL2"]),
-                radius_deg=skymodel.SEARCH_RADIUS_DEG,
-                beam_arcsec=beam_arcsec[:2],
-            )
-            if shift is not None and shift.taken_out:
-                table = shift.move(header, table)
-        tables.write(out_dir / f"{meta.tile}.sources.parquet", table, COLUMNS, {"freq_hz": REFERENCE_HZ})
-    inside = pb >= options.pb_limit
-    if not inside.any():
-        raise Rejected(
-            f"the image lies outside the primary beam: nowhere is it above pb_limit {options.pb_limit:g}"
-        )
-    pbcor = np.where(inside, apparent / np.maximum(pb, 1e-6), np.nan)
-    rms = np.where(inside, noise / np.maximum(pb, 1e-6), np.nan)
-    kinds = [
-        ("image", apparent, "Jy/beam", "Intensity"),
-        ("pbcor", pbcor, "Jy/beam", "Intensity"),
-        ("pb", pb, "", "Power beam"),
-        ("rms", rms, "Jy/beam", "Local rms"),
-    ]
-    if "residual" in options.keep:
-        kinds.append(("residual", planes.residual, "Jy/beam", "Residual intensity"))
-    if "model" in options.keep:
-        kinds.append(("model", planes.model, "Jy/pixel", "Intensity of CLEAN components"))
-    for kind, plane, unit, what in kinds:
-        fitsimage.write(out_dir / f"{meta.tile}.{kind}.fits", plane, header, bunit=unit, btype=what)
-    sources = find(np.where(inside, apparent, np.nan), header, noise, FOUND_SIGMA)
-    centre_rms = float(np.nanmedian(noise[_central(noise.shape)]))
-    save_picture(
-        out_dir / f"{meta.tile}.png",
-        apparent,
-        header,
-        pb=pb,
-        rms_jy=centre_rms,
-        pb_levels=(options.pb_limit, 0.5),
-        sources=list(zip(sources["x_pix"], sources["y_pix"], strict=True)),
-    )
-    peak = float(np.nanmax(np.where(inside, apparent, np.nan)))
-    metrics: dict[str, Any] = {
-        "rms_jy": centre_rms,
-        "thermal_from_weights_jy": data.thermal_jy,
-        "noise_over_natural": data.noise_over_natural,
-        "residual_rms_jy": robust_rms(planes.residual[_central(planes.residual.shape)]),
-        "peak_jy": peak,
-        "dynamic_range": peak / centre_rms,
-        "beam_major_arcsec": beam_arcsec[0],
-        "beam_minor_arcsec": beam_arcsec[1],
-        "beam_angle_deg": beam_arcsec[2],
-        "effective_freq_hz": freq_hz,
-        "n_visibilities": data.n_visibilities,
-        "pb_max": float(pb.max()),
-        "n_sources": len(sources),
-        "found_sigma": FOUND_SIGMA,
-        "clean_iterations": clean.n_iter,
-        "clean_passes": len(clean.majors),
-        "clean_stopped": clean.stopped,
-        "clean_tries": tries,
-        "clean_multiscale": used.multiscale,
-        "backend": used.backend,
-        "sky_model": None if fitted is None else fitted.summary(),
-        "outside": outside,
-        "selfcal": selfcal,
-        "shift": None if shift is None else shift.to_json(),
-        "seconds_weights": weighed - started,
-        "seconds_sky_model": found - weighed,
-        "seconds_imager": imaged - found,
-        "seconds": time.monotonic() - started,
-    }
+    if rest.fit is not None:
+        table, shift = placed(rest.fit.table, header, used, catalog if plan.options.place == "auto" else None)
+        path = out_dir / f"{ms.meta.tile}.sources.parquet"
+        tables.write(path, table, COLUMNS, {"freq_hz": REFERENCE_HZ})
+    write_planes(out_dir / ms.meta.tile, image, cleaned.planes, plan.options.keep)
+    sources = image.sources()
+    write_picture(out_dir / f"{ms.meta.tile}.png", image, sources)
+    metrics = {**image.describe(sources), **describe_weights(used, ms.meta), **describe_clean(cleaned)}
+    metrics["sky_model"] = None if rest.fit is None else rest.fit.summary()
+    metrics |= {"outside": rest.outside, "selfcal": rest.selfcal}
+    metrics |= {"shift": None if shift is None else shift.to_json(), **seconds.all()}
     if weights is not None:
-        metrics["beam_change_by_weighting"] = _weighting_change(header, meta, data, weights, beam)
+        metrics["beam_change_by_weighting"] = weighting_change(header, ms.meta, used, weights, pattern)
     return metrics
 
 
+def weigh_image(ms: PrivateSet, plan: ImagingPlan) -> DataWeights:
+    """What the data's weights, as they are now, and the plan's make of the image: beam, noise, times and channels."""
+    return weigh(
+        ms.path,
+        ms.meta,
+        fields_rad=(
+            float(np.radians(plan.nx * plan.cell_arcsec / 3600)),
+            float(np.radians(plan.ny * plan.cell_arcsec / 3600)),
+        ),
+        robust=plan.robust,
+        uvmin_klambda=plan.uvmin_klambda,
+        weighted_hands=plan.in_memory or plan.options.sky_model == "drift",
+    )
+
+
+def for_resolved_sources(plan: ImagingPlan, fit: Fit | None) -> ImagingPlan:
+    """The plan with components of several sizes, where that is on `auto` and sources fitted are resolved."""
+    if plan.options.multiscale != "auto" or fit is None or not fit.n_resolved:
+        return plan
+    why = f"{fit.n_resolved} of the sources fitted are resolved"
+    return replace(plan, multiscale=True, why={**plan.why, "multiscale": why})
+
+
+def image_header(
+    ms: PrivateSet, plan: ImagingPlan, used: DataWeights, origin: Mapping[str, str] | None = None
+) -> Header:
+    """Header of the tile's images, as the backend projects them, with further keywords."""
+    header = fitsimage.tile_header(
+        ms.meta,
+        plan,
+        axes=fitsimage.imager_axes(ms.path, ms.meta),
+        slope=fitsimage.slant(ms.path, ms.meta) if plan.backend in SLANTED else (0.0, 0.0),
+        beam_arcsec=used.beam_arcsec,
+        freq_hz=used.effective_freq_hz(ms.meta.freq_hz),
+        n_visibilities=used.n_visibilities,
+    )
+    header.update({key.upper()[:8]: str(value)[-68:] for key, value in (origin or {}).items()})
+    return header
+
+
 @dataclass(frozen=True)
-class _Imager:
-    """What every run of the imager on a tile has in common."""
+class TileImage:
+    """The planes of a tile's image, each (ny, nx) float32.
 
-    sets: tuple[Path, ...]
-    meta: MsMeta
-    work: Path
-    beam_arcsec: tuple[float, float, float]
-    threads: int
-    memory_gb: float
-    log: Path
-    polarisation: str
-    ducc: Imager | None = None
-
-    def run(self, plan: ImagingPlan, folder: Path) -> tuple[Planes, CleanRecord]:
-        """Run the backend of a plan in an empty folder."""
-        if self.ducc is not None:
-            return self.ducc.run(plan, folder)
-        images, clean = self._run_program(plan, folder)
-        paths = (images.restored, images.residual, images.model, images.dirty)
-        planes = Planes(*(fitsimage.read_plane(path, plan, self.meta) for path in paths if path is not None))
-        return planes, clean
-
-    def _run_program(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
-        if plan.backend == "wsclean":
-            return wsclean.run(
-                self.sets,
-                folder,
-                plan=plan,
-                beam_arcsec=self.beam_arcsec,
-                threads=self.threads,
-                memory_gb=self.memory_gb,
-                log=self.log,
-                polarisation=self.polarisation,
-            )
-        from contimg.image import tclean
-
-        return tclean.run(
-            self.sets,
-            folder,
-            plan=plan,
-            beam_arcsec=self.beam_arcsec,
-            threads=self.threads,
-            log=self.log,
-            polarisation=self.polarisation,
-        )
-
-
-def _deconvolve(
-    imager: _Imager, plan: ImagingPlan, fitted: Fit | None = None
-) -> tuple[Planes, CleanRecord, ImagingPlan, int]:
-    """Run the imager, a second time with safer settings if its CLEAN diverged.
-
-    Returns what it made, what CLEAN did, the plan that was used and how many tries it took. The scratch directory
-    is made and removed.
+    Attributes
+    ----------
+    header : Header
+    apparent, noise : (ny, nx)
+        Jy/beam, not corrected for the beam; local rms.
+    pb : (ny, nx)
+        Absolute drift-averaged power beam.
+    residual_rms_jy : float
+        Of the middle of what CLEAN left.
+    pb_limit : float
+        Below it there is no beam-corrected image.
     """
-    reasons = []
-    taken_out = 0.0 if fitted is None else float((fitted.table["flux_jy"] * fitted.table["beam"]).max())
-    for attempt, used in enumerate((plan, wsclean.safer(plan)), start=1):
-        folder = imager.work.with_name(f"{imager.work.name}.{attempt}")
-        folder.mkdir()
-        try:
-            planes, clean = imager.run(used, folder)
-        finally:
-            _remove(folder)
-        restored = planes.restored
-        if not np.isfinite(restored).any() or not np.nanmax(np.abs(restored)) > 0:
-            raise Rejected(f"{used.backend} made a blank image")
-        reason = clean.divergence() or implausible(
-            planes, beam_pix=_beam_pixels(imager.beam_arcsec, used), taken_out_jy=taken_out
+
+    header: Header
+    apparent: np.ndarray
+    noise: np.ndarray
+    pb: np.ndarray
+    residual_rms_jy: float
+    pb_limit: float
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Where the power beam is above its limit."""
+        return np.asarray(self.pb >= self.pb_limit)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """The apparent image, NaN below the limit."""
+        return np.where(self.inside, self.apparent, np.nan)
+
+    @property
+    def centre_rms_jy(self) -> float:
+        """Median of the local rms in the middle."""
+        return float(np.nanmedian(self.noise[_central(self.noise.shape)]))
+
+    def over_beam(self, plane: np.ndarray) -> np.ndarray:
+        """A plane over the power beam, NaN below the limit."""
+        return np.where(self.inside, plane / np.maximum(self.pb, 1e-6), np.nan)
+
+    def sources(self) -> pd.DataFrame:
+        """Sources above `FOUND_SIGMA`, as `contimg.sky.measure.find` measures them in the apparent image."""
+        return find(self.seen, self.header, self.noise, FOUND_SIGMA)
+
+    def describe(self, sources: pd.DataFrame) -> dict[str, Any]:
+        """Numbers for a sidecar."""
+        peak = float(np.nanmax(self.seen))
+        return {
+            "rms_jy": self.centre_rms_jy,
+            "residual_rms_jy": self.residual_rms_jy,
+            "peak_jy": peak,
+            "dynamic_range": peak / self.centre_rms_jy,
+            "pb_max": float(self.pb.max()),
+            "n_sources": len(sources),
+            "found_sigma": FOUND_SIGMA,
+        }
+
+
+def restored(
+    cleaned: Cleaned, fit: Fit | None, header: Header, pb: np.ndarray, plan: ImagingPlan
+) -> TileImage:
+    """The image with the fitted sources back in it; its noise is that of the image without them.
+
+    Raises
+    ------
+    Rejected
+        The power beam is nowhere above its limit.
+    """
+    planes, options = cleaned.planes, plan.options
+    if not (pb >= options.pb_limit).any():
+        raise Rejected(
+            f"the image lies outside the primary beam: nowhere is it above pb_limit {options.pb_limit:g}"
         )
-        if reason is None:
-            return planes, clean, used, attempt
-        _log.warning("%s, try %d: %s", imager.meta.tile, attempt, reason)
-        reasons.append(reason)
-    raise Rejected(f"{reasons[-1]} (and before, with the settings planned: {reasons[0]})")
+    beam_arcsec = (3600 * header["BMAJ"], 3600 * header["BMIN"], header["BPA"])
+    return TileImage(
+        header,
+        planes.restored if fit is None else restore(planes.restored, header, pb, fit.table),
+        local_rms(planes.restored, options.rms_box_beams * beam_pixels(beam_arcsec, plan)),
+        pb,
+        robust_rms(planes.residual[_central(planes.residual.shape)]),
+        options.pb_limit,
+    )
 
 
-def _remove(folder: Path) -> None:
-    import shutil
+def placed(
+    table: pd.DataFrame, header: Header, used: DataWeights, catalog: Catalog | None
+) -> tuple[pd.DataFrame, Shift | None]:
+    """Take a significant shift against the catalogue out of the fitted sources, and out of the header, in place."""
+    if catalog is None:
+        return table, None
+    shift = measure_shift(
+        table,
+        catalog,
+        ra_deg=float(header["CRVAL1"]),
+        dec_deg=float(header["CRVAL2"]),
+        radius_deg=bright.SEARCH_RADIUS_DEG,
+        beam_arcsec=used.beam_arcsec[:2],
+    )
+    if shift is not None and shift.taken_out:
+        table = shift.move(header, table)
+    return table, shift
 
-    shutil.rmtree(folder, ignore_errors=True)
+
+def write_planes(stem: Path, image: TileImage, planes: Planes, keep: tuple[str, ...]) -> None:
+    """Write ``{stem}.image.fits``, ``.pbcor``, ``.pb``, ``.rms``, and what is asked for of CLEAN's own planes."""
+    kinds = [
+        ("image", image.apparent, "Jy/beam", "Intensity"),
+        ("pbcor", image.over_beam(image.apparent), "Jy/beam", "Intensity"),
+        ("pb", image.pb, "", "Power beam"),
+        ("rms", image.over_beam(image.noise), "Jy/beam", "Local rms"),
+    ]
+    if "residual" in keep:
+        kinds.append(("residual", planes.residual, "Jy/beam", "Residual intensity"))
+    if "model" in keep:
+        kinds.append(("model", planes.model, "Jy/pixel", "Intensity of CLEAN components"))
+    for kind, plane, unit, what in kinds:
+        path = stem.with_name(f"{stem.name}.{kind}.fits")
+        fitsimage.write(path, plane, image.header, bunit=unit, btype=what)
 
 
-def _beam_pixels(beam_arcsec: tuple[float, float, float], plan: ImagingPlan) -> float:
-    """Geometric mean FWHM in pixels."""
-    return float(np.sqrt(beam_arcsec[0] * beam_arcsec[1])) / plan.cell_arcsec
+def write_picture(path: Path, image: TileImage, sources: pd.DataFrame) -> None:
+    """Draw the apparent image with its sources and contours of the power beam."""
+    save_picture(
+        path,
+        image.apparent,
+        image.header,
+        pb=image.pb,
+        rms_jy=image.centre_rms_jy,
+        pb_levels=(image.pb_limit, 0.5),
+        sources=list(zip(sources["x_pix"], sources["y_pix"], strict=True)),
+    )
 
 
-def _central(shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The middle third of an image along each axis."""
-    return slice(shape[0] // 3, -(shape[0] // 3)), slice(shape[1] // 3, -(shape[1] // 3))
+def describe_weights(used: DataWeights, meta: MsMeta) -> dict[str, Any]:
+    """Numbers for a sidecar: what the weights say of the image."""
+    major, minor, angle = used.beam_arcsec
+    return {
+        "thermal_from_weights_jy": used.thermal_jy,
+        "noise_over_natural": used.noise_over_natural,
+        "beam_major_arcsec": major,
+        "beam_minor_arcsec": minor,
+        "beam_angle_deg": angle,
+        "effective_freq_hz": used.effective_freq_hz(meta.freq_hz),
+        "n_visibilities": used.n_visibilities,
+    }
 
 
-def _weighting_change(
-    header: Header, meta: MsMeta, data: DataWeights, weights: np.ndarray, beam: BeamOptions
+def describe_clean(cleaned: Cleaned) -> dict[str, Any]:
+    """Numbers for a sidecar: what CLEAN did."""
+    return {
+        "clean_iterations": cleaned.record.n_iter,
+        "clean_passes": len(cleaned.record.majors),
+        "clean_stopped": cleaned.record.stopped,
+        "clean_tries": cleaned.tries,
+        "clean_multiscale": cleaned.plan.multiscale,
+        "backend": cleaned.plan.backend,
+    }
+
+
+def weighting_change(
+    header: Header, meta: MsMeta, used: DataWeights, weights: np.ndarray, beam: PowerBeam
 ) -> float:
     """Largest relative change of the beam, where it is above one half, that the image's weighting makes."""
     small = header.copy()
@@ -384,6 +358,37 @@ def _weighting_change(
         ratio = small[f"NAXIS{axis}"] / 32
         small[f"CDELT{axis}"] *= ratio
         small[f"CRPIX{axis}"], small[f"NAXIS{axis}"] = 16.5, 32
-    imaged, plain = (beam_map(small, meta, w, load_beam(beam)) for w in (data.time_channel, weights))
-    bright = plain > 0.5
-    return float(np.max(np.abs(imaged[bright] / plain[bright] - 1))) if bright.any() else 0.0
+    imaged, plain = (beam_map(small, meta, w, beam) for w in (used.time_channel, weights))
+    main = plain > 0.5
+    return float(np.max(np.abs(imaged[main] / plain[main] - 1))) if main.any() else 0.0
+
+
+class _Seconds:
+    """How long each step took, and all together."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """What passed since the last call was spent on this."""
+        now = time.monotonic()
+        self._laps[name], self._last = now - self._last, now
+
+    def all(self) -> dict[str, float]:
+        return {**self._laps, "seconds": time.monotonic() - self._started}
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """A scratch directory that is gone afterwards."""
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _central(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The middle third of an image along each axis."""
+    return slice(shape[0] // 3, -(shape[0] // 3)), slice(shape[1] // 3, -(shape[1] // 3))

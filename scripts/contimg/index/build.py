@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError, SystemFault
 from contimg.core.names import tile_date, tile_mjd, tile_name, utc
 from contimg.index.cache import HeaderCache, State, state_of
@@ -25,7 +26,6 @@ from contimg.index.tile import Index, LeftOut, Tile
 _LOG = logging.getLogger(__name__)
 LOST_AND_FOUND = "lost+found"
 """At the top of a file system, only for root to list: nothing of ours is in it."""
-_MJD_EPOCH_JD = 2400000.5
 
 
 def build_index(
@@ -94,7 +94,7 @@ def _named_otherwise(found: Sequence[tuple[float | bool, str]], root: str) -> li
     """Files that may be raw files but for their names: those that state a time by it, the others in one warning."""
     groups: list[tuple[float, list[str]]] = []
     for mjd, path in sorted(entry for entry in found if not isinstance(entry[0], bool)):
-        if groups and (mjd - groups[-1][0]) * 86400.0 <= NAME_TOLERANCE_S:
+        if groups and (mjd - groups[-1][0]) * SECONDS_PER_DAY <= NAME_TOLERANCE_S:
             groups[-1][1].append(path)
         else:
             groups.append((mjd, [path]))
@@ -158,7 +158,7 @@ def _search(
 
 
 def _near(name_mjd: float, start_mjd: float | None, end_mjd: float | None) -> bool:
-    margin = NAME_MARGIN_S / 86400.0
+    margin = NAME_MARGIN_S / SECONDS_PER_DAY
     after = start_mjd is None or name_mjd >= start_mjd - margin
     return after and (end_mjd is None or name_mjd <= end_mjd + margin)
 
@@ -231,7 +231,7 @@ def _tiles(fates: Sequence[Fate], store: HeaderCache) -> tuple[tuple[Tile, ...],
         Tile(
             name=fate.tile,
             start_mjd=fate.start_mjd,
-            mid_mjd=_mid_jd(header) - _MJD_EPOCH_JD,
+            mid_mjd=_mid_jd(header) - MJD_EPOCH_JD,
             n_times=header.n_times,
             integration_s=header.integration_s,
             dec_deg=math.degrees(header.dec_rad),

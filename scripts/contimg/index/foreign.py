@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.index.hdf5 import reading_errors
 from contimg.index.phased import RAW, Phased, unprojected
@@ -187,7 +188,7 @@ def _rows(path: str, data: UVData) -> _Rows:
     integration_s = np.asarray(data.integration_time, dtype=np.float64)
     times_jd = np.asarray(data.time_array, dtype=np.float64)
     in_time = np.argsort(times_jd, kind="stable")
-    half_days = 0.5 * float(integration_s.min()) / 86400.0
+    half_days = 0.5 * float(integration_s.min()) / SECONDS_PER_DAY
     steps = np.diff(times_jd[in_time]) > half_days
     when = np.empty(times_jd.size, dtype=np.int64)
     when[in_time] = np.concatenate([[0], np.cumsum(steps)])
@@ -209,7 +210,7 @@ def _rows(path: str, data: UVData) -> _Rows:
             "); write the file with all baselines at every time"
         )
     first = order.reshape(shape)[:, 0]
-    for what, values in (("times", times_jd * 86400.0), ("integration_time", integration_s)):
+    for what, values in (("times", times_jd * SECONDS_PER_DAY), ("integration_time", integration_s)):
         if np.ptp(values[order].reshape(shape), axis=1).max() > 1e-3:
             raise InputError(
                 f"{path}: {what} differ between the baselines of one integration; write them alike"

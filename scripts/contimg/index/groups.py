@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.names import tile_mjd, tile_name
 from contimg.index.band import Band, find_bands
 from contimg.index.subband import RawName, SubbandHeader
@@ -144,7 +145,7 @@ def _groups(files: Sequence[RawFile]) -> tuple[list[Group], list[tuple[float, Pr
         if header is None:
             text = "is still being written" if file.name.incomplete else f"cannot be read: {file.error}"
         else:
-            off_s = (file.name.mjd - header.start_mjd) * 86400.0
+            off_s = (file.name.mjd - header.start_mjd) * SECONDS_PER_DAY
             if abs(off_s) <= NAME_MARGIN_S:
                 timed.append((header.time0_jd, file))
                 continue
@@ -153,7 +154,7 @@ def _groups(files: Sequence[RawFile]) -> tuple[list[Group], list[tuple[float, Pr
     together: list[list[RawFile]] = []
     began_jd = -math.inf
     for time0_jd, file in sorted(timed, key=lambda entry: entry[0]):
-        if (time0_jd - began_jd) * 86400.0 > SAME_TIME_S:
+        if (time0_jd - began_jd) * SECONDS_PER_DAY > SAME_TIME_S:
             together.append([])
             began_jd = time0_jd
         together[-1].append(file)
@@ -173,7 +174,7 @@ def _with_late(groups: list[Group]) -> list[Group]:
             kept.append(group)
             continue
         for file in group.members:
-            late_s = (group.reference.time0_jd - main.reference.time0_jd) * 86400.0
+            late_s = (group.reference.time0_jd - main.reference.time0_jd) * SECONDS_PER_DAY
             steps = late_s / main.reference.integration_s
             words = (
                 f" ({round(steps):+d} integrations)"
@@ -190,7 +191,7 @@ def _is_late(one: SubbandHeader, main: SubbandHeader) -> bool:
     """Whether a group may be a part of a larger one that began at another instant."""
     reach_s = 0.5 * main.n_times * main.integration_s
     return (
-        abs(one.time0_jd - main.time0_jd) * 86400.0 < reach_s
+        abs(one.time0_jd - main.time0_jd) * SECONDS_PER_DAY < reach_s
         and abs(one.dec_rad - main.dec_rad) <= math.radians(DEC_TOLERANCE_DEG)
         and one.n_channels == main.n_channels
     )
@@ -250,7 +251,10 @@ def _difference(file: RawFile, reference: RawFile) -> str | None:
         return "no header"
     if abs(one.dec_rad - other.dec_rad) > math.radians(DEC_TOLERANCE_DEG):
         return f"declination {math.degrees(one.dec_rad):.3f} deg, the others' is {math.degrees(other.dec_rad):.3f}"
-    if _layout(one) == _layout(other) and abs(one.time_last_jd - other.time_last_jd) * 86400.0 <= SAME_TIME_S:
+    if (
+        _layout(one) == _layout(other)
+        and abs(one.time_last_jd - other.time_last_jd) * SECONDS_PER_DAY <= SAME_TIME_S
+    ):
         return None
     mine, theirs = _shape_text(one), _shape_text(other)
     if mine != theirs:
@@ -280,7 +284,7 @@ def _attach(groups: list[Group], homeless: list[tuple[float, Problem]]) -> list[
         if near is not None:
             header = near[1].reference
             reach_s = min(NAME_TOLERANCE_S, 0.5 * header.n_times * header.integration_s)
-            if abs(near[0] - mjd) * 86400.0 <= reach_s:
+            if abs(near[0] - mjd) * SECONDS_PER_DAY <= reach_s:
                 near[1].problems.append(problem)
                 continue
         orphans.append((mjd, problem))
@@ -291,7 +295,7 @@ def _clusters(orphans: list[tuple[float, Problem]]) -> list[list[tuple[float, Pr
     """Orphans by the tile they must have belonged to: names within the tolerance of the earliest."""
     clusters: list[list[tuple[float, Problem]]] = []
     for mjd, problem in sorted(orphans, key=lambda entry: (entry[0], entry[1].path)):
-        if clusters and (mjd - clusters[-1][0][0]) * 86400.0 <= NAME_TOLERANCE_S:
+        if clusters and (mjd - clusters[-1][0][0]) * SECONDS_PER_DAY <= NAME_TOLERANCE_S:
             clusters[-1].append((mjd, problem))
         else:
             clusters.append([(mjd, problem)])
@@ -426,7 +430,7 @@ def _one_a_name(fates: list[Fate]) -> list[Fate]:
         same.sort(key=lambda fate: (-sum(slot.path is not None for slot in fate.slots), fate.start_mjd))
         kept.append(same[0])
         for fate in same[1:]:
-            apart_s = (fate.start_mjd - same[0].start_mjd) * 86400.0
+            apart_s = (fate.start_mjd - same[0].start_mjd) * SECONDS_PER_DAY
             reason = (
                 f"another group of more subbands has this name: the first integration of these {len(fate.files)} "
                 f"files starts {apart_s:+.4f} s from it"

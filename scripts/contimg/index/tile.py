@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.names import SIDEREAL_DAY
 
 
@@ -58,7 +59,7 @@ class Tile:
     @property
     def end_mjd(self) -> float:
         """End of the last integration, MJD UTC."""
-        return self.start_mjd + self.n_times * self.integration_s / 86400.0
+        return self.start_mjd + self.n_times * self.integration_s / SECONDS_PER_DAY
 
     def holds(self, instant_mjd: float) -> bool:
         """Whether an instant falls between the start of the first and the end of the last integration."""

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.index import plausible
 from contimg.index.hdf5 import reading_errors
@@ -22,8 +23,6 @@ from contimg.index.phased import Phased, unprojected
 from contimg.index.subband import SubbandHeader
 from contimg.index.uvh5_file import DATA_NAMES, ROW_ARRAYS, NotOurs, Uvh5File, opened, text
 
-MJD_EPOCH_JD = 2400000.5
-SECONDS_PER_DAY = 86400.0
 Samples = tuple[NDArray[np.complex64], NDArray[np.bool_], NDArray[np.float32]]
 
 

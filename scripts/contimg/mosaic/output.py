@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.mosaic.common_beam import GaussianBeam
 from contimg.mosaic.grid import MosaicGrid
 from contimg.mosaic.picture import save_picture
@@ -72,7 +73,7 @@ def make_header(
         header["FREQMIN"] = (min(low for low, _ in bands), "[Hz] lower edge of the band")
         header["FREQMAX"] = (max(high for _, high in bands), "[Hz] upper edge of the band")
     header["STOKES"] = ("I", "")
-    header["EXPTIME"] = (round(86400.0 * float((ends - starts).sum()), 3), "[s] observed, all tiles")
+    header["EXPTIME"] = (round(SECONDS_PER_DAY * float((ends - starts).sum()), 3), "[s] observed, all tiles")
     header["TIMESYS"] = ("UTC", "")
     header["DATE-OBS"] = (isot(float(starts.min())), "start of the earliest tile")
     header["DATE-END"] = (isot(float(ends.max())), "end of the latest tile")

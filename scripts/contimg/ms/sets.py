@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.ms import subtables as ms_subtables
-from contimg.ms.meta import MsMeta, parallel_hands, times_mjd_s
+from contimg.ms.meta import MsMeta, times_mjd_s
 
 TILE_ROWS = 48
 """Rows in a tile, if the baselines allow: 0.6 MB of DATA for 768 channels and two correlations."""
@@ -336,14 +336,3 @@ def verify(ms: Path, meta: MsMeta) -> None:
                 raise InputError(
                     f"{ms}: the last row of {column} has shape {shape}, expected {meta.shape[2:]}"
                 )
-
-
-def flag_hands(ms: Path, meta: MsMeta, bad: NDArray[np.bool_]) -> None:
-    """Flag the parallel hands (nant, nhands) of antennas in a set, in place."""
-    n_bl, hands = meta.n_baselines, parallel_hands(meta)
-    rows = bad[meta.ant1] | bad[meta.ant2]
-    with tables.table(str(ms), readonly=False, ack=False) as table:
-        for i in range(meta.n_times):
-            flags = table.getcol("FLAG", i * n_bl, n_bl)
-            flags[..., hands] |= rows[:, np.newaxis]
-            table.putcol("FLAG", flags, i * n_bl, n_bl)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.coordinates import EarthLocation
 from casacore import tables
 from numpy.typing import NDArray
+
+from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from contimg.ms.meta import MsMeta
@@ -34,26 +37,28 @@ _FEEDS_OF_CORRELATION = {
 
 def reference_itrf_m(longitude_deg: float, latitude_deg: float, height_m: float) -> NDArray[np.float64]:
     """Geodetic (WGS84) to geocentric ITRF coordinates, (3,), m."""
-    semi_major_m, flattening = 6378137.0, 1.0 / 298.257223563
-    longitude, latitude = np.radians(longitude_deg), np.radians(latitude_deg)
-    eccentricity2 = flattening * (2.0 - flattening)
-    curvature_m = semi_major_m / np.sqrt(1.0 - eccentricity2 * np.sin(latitude) ** 2)
-    return np.array(
-        [
-            (curvature_m + height_m) * np.cos(latitude) * np.cos(longitude),
-            (curvature_m + height_m) * np.cos(latitude) * np.sin(longitude),
-            (curvature_m * (1.0 - eccentricity2) + height_m) * np.sin(latitude),
-        ]
-    )
+    place = EarthLocation.from_geodetic(longitude_deg, latitude_deg, height_m)
+    return np.array([axis.to_value("m") for axis in place.geocentric])
 
 
 def fill(ms: Path, meta: MsMeta) -> None:
     """Write all subtables of a new Measurement Set."""
     start_s, end_s = _span_s(meta)
     middle_s, length_s = (start_s + end_s) / 2, end_s - start_s
-    n_ant, n_corr = len(meta.antenna_names), len(meta.correlations)
+    _fill_antennas(ms, meta)
+    _fill_feeds(ms, meta, middle_s, length_s)
+    _fill_field(ms, meta, middle_s)
+    _fill_band(ms, meta)
+    _fill_observation(ms, meta, start_s, end_s)
+    _write_source(ms, meta, middle_s, length_s)
+    _set_icrs(ms)
+    append_history(ms, meta, [f"tile {meta.tile}: raw subband files brought to one ICRS phase centre"])
+
+
+def _fill_antennas(ms: Path, meta: MsMeta) -> None:
+    """ANTENNA, at geocentric places."""
+    n_ant = len(meta.antenna_names)
     reference = reference_itrf_m(meta.longitude_deg, meta.latitude_deg, meta.height_m)
-    linear = min(meta.correlations) >= 9
     _put(
         ms,
         "ANTENNA",
@@ -67,7 +72,12 @@ def fill(ms: Path, meta: MsMeta) -> None:
         DISH_DIAMETER=np.asarray(meta.diameters_m, dtype=np.float64),
         FLAG_ROW=np.zeros(n_ant, dtype=bool),
     )
-    receptors = ["X", "Y"] if linear else ["R", "L"]
+
+
+def _fill_feeds(ms: Path, meta: MsMeta, middle_s: float, length_s: float) -> None:
+    """FEED: two receptors at right angles on each antenna, valid over the whole set."""
+    n_ant = len(meta.antenna_names)
+    receptors = ["X", "Y"] if min(meta.correlations) >= 9 else ["R", "L"]
     _put(
         ms,
         "FEED",
@@ -85,6 +95,10 @@ def fill(ms: Path, meta: MsMeta) -> None:
         POSITION=np.zeros((n_ant, 3)),
         RECEPTOR_ANGLE=np.zeros((n_ant, 2)),
     )
+
+
+def _fill_field(ms: Path, meta: MsMeta, middle_s: float) -> None:
+    """FIELD: the phase centre."""
     direction = np.array([[[meta.phase_ra_rad, meta.phase_dec_rad]]])
     _put(
         ms,
@@ -100,6 +114,10 @@ def fill(ms: Path, meta: MsMeta) -> None:
         REFERENCE_DIR=direction,
         FLAG_ROW=np.zeros(1, dtype=bool),
     )
+
+
+def _fill_band(ms: Path, meta: MsMeta) -> None:
+    """SPECTRAL_WINDOW, POLARIZATION, and the DATA_DESCRIPTION that ties them together."""
     n_chan = len(meta.freq_hz)
     widths = np.full((1, n_chan), float(meta.channel_width_hz))
     _put(
@@ -126,7 +144,7 @@ def fill(ms: Path, meta: MsMeta) -> None:
         ms,
         "POLARIZATION",
         1,
-        NUM_CORR=_integers(1, n_corr),
+        NUM_CORR=_integers(1, len(meta.correlations)),
         CORR_TYPE=np.array([meta.correlations], dtype=np.int32),
         CORR_PRODUCT=np.array([products], dtype=np.int32),
         FLAG_ROW=np.zeros(1, dtype=bool),
@@ -139,6 +157,10 @@ def fill(ms: Path, meta: MsMeta) -> None:
         POLARIZATION_ID=_integers(1, 0),
         FLAG_ROW=np.zeros(1, dtype=bool),
     )
+
+
+def _fill_observation(ms: Path, meta: MsMeta, start_s: float, end_s: float) -> None:
+    """OBSERVATION, PROCESSOR and STATE: one row each."""
     _put(
         ms,
         "OBSERVATION",
@@ -175,9 +197,6 @@ def fill(ms: Path, meta: MsMeta) -> None:
         OBS_MODE=["OBSERVE_TARGET#ON_SOURCE"],
         FLAG_ROW=np.zeros(1, dtype=bool),
     )
-    _write_source(ms, meta, middle_s, length_s)
-    _set_icrs(ms)
-    append_history(ms, meta, [f"tile {meta.tile}: raw subband files brought to one ICRS phase centre"])
 
 
 def append_history(ms: Path, meta: MsMeta, lines: list[str]) -> None:
@@ -233,7 +252,7 @@ def _integers(count: int, value: int) -> NDArray[np.int32]:
 
 def _span_s(meta: MsMeta) -> tuple[float, float]:
     """Start of the first and end of the last integration, MJD in seconds, UTC."""
-    seconds = (meta.times_jd[[0, -1]] - 2400000.5) * 86400.0
+    seconds = (meta.times_jd[[0, -1]] - MJD_EPOCH_JD) * SECONDS_PER_DAY
     return float(seconds[0] - meta.integration_s[0] / 2), float(seconds[1] + meta.integration_s[-1] / 2)
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, optimize
 
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.ms.meta import MsMeta, parallel_hands
 
-SPEED_OF_LIGHT_M_S = 299792458.0
 LOBE_LEVEL = 0.6
 """The Gaussian is fitted to the lobe above this. CLEAN puts its components on pixels, so that a source between two
 is right only if the restoring beam falls off like the lobe over the first pixels."""

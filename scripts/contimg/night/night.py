@@ -19,8 +19,8 @@ from contimg.calibrate.transits import Transit, find_transits, rank
 from contimg.config.model import Config
 from contimg.core import names
 from contimg.core.errors import ConfigError
-from contimg.index.build import build_index
-from contimg.index.retired import NOTHING, Retired, merge, records
+from contimg.index.load import load_index
+from contimg.index.retired import NOTHING, Retired
 from contimg.index.tile import Index, LeftOut, Tile
 from contimg.mosaic.windows import Window
 from contimg.night.remains import settle
@@ -336,21 +336,13 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
         "start_mjd": None if start is None else start - reach_days,
         "end_mjd": None if end is None else end + reach_days,
     }
-    index = build_index(
-        Path(config.incoming),
-        start_mjd=reach["start_mjd"],
-        end_mjd=reach["end_mjd"],
-        min_subbands=config.min_subbands,
-        exclude=config.exclude,
-        cache=cache,
-        reader=config.raw.reader,
-    )
-    retired = records(config.products, **reach)
-    _require_known(config, {entry.tile for entry in index.left_out} | retired.keys())
-    index, gone = merge(index, retired, config.products, exclude=config.exclude)
-    night = arrange(config, index, calibrators, gone)
+    there = load_index(config, **reach, cache=cache)
+    _require_known(config, there.known)
+    night = arrange(config, there.index, calibrators, there.retired)
     parts = ("transits", "candidates", "windows", "injected")
-    return replace(night, **settle(config.products, gone, **{name: getattr(night, name) for name in parts}))
+    return replace(
+        night, **settle(config.products, there.retired, **{name: getattr(night, name) for name in parts})
+    )
 
 
 def _require_known(config: Config, left_out: Set[str]) -> None:

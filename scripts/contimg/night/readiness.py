@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contimg.calibrate import transits
 from contimg.core import names
+from contimg.core.constants import MJD_UNIX_EPOCH, SECONDS_PER_DAY
 from contimg.index.tile import Index, Tile
 from contimg.mosaic.windows import recurrence, window_instant
 from contimg.sky.calibrators import Calibrator
@@ -134,7 +135,7 @@ def newest_change(index: Index, wanted: Wanted) -> float:
 
 def _mtime_mjd(path: Path) -> float:
     try:
-        return path.stat().st_mtime / 86400.0 + 40587.0  # MJD of 1970-01-01
+        return path.stat().st_mtime / SECONDS_PER_DAY + MJD_UNIX_EPOCH
     except FileNotFoundError:  # moved away since the index was made
         return -math.inf
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from contimg.core.constants import MAD_TO_SIGMA
 from contimg.sky.measure import WINDOW_BEAMS, PixelBeam
 
 Array = NDArray[Any]
@@ -52,7 +53,6 @@ MASK_BEAMS = 2.0
 RESOLVED = 1.05
 RESOLVED_SIGMA = 4.0
 EDGE_PART = 0.8
-MAD_TO_SIGMA = 1.4826
 
 
 class Rows(Protocol):

@@ -20,9 +20,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import InputError
 from contimg.photometry import table as layout
-from contimg.photometry.forced import MAD_TO_SIGMA, Forced, extract
+from contimg.photometry.forced import Forced, extract
 from contimg.photometry.options import PhotometryOptions
 from contimg.photometry.table import Flag
 

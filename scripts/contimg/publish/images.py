@@ -10,12 +10,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.names import ProductName
 from contimg.publish import obscore
 from contimg.publish.coverage import coverage
 
 INSTRUMENT = "DSA-110"
-_SECONDS_PER_DAY = 86400.0
 _PLANES = ("", ".weights", ".rms")
 Card = tuple[str, Any, str]
 
@@ -88,7 +88,7 @@ def header_cards(
         ("OBSERVER", "DSA-110", "drift scan, unattended"),
         (
             "EXPTIME",
-            round(sum(end - start for start, end in spans) * _SECONDS_PER_DAY, 3),
+            round(sum(end - start for start, end in spans) * SECONDS_PER_DAY, 3),
             "[s] observed, all tiles",
         ),
         ("EQUINOX", 2000.0, "of the axes of RADESYS"),

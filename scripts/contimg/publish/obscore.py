@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
+
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 COLLECTION = "DSA-110 continuum"
-_C_M_S = 299792458.0
 _TEXT = (
     "dataproduct_type", "obs_collection", "obs_id", "obs_publisher_did", "access_url", "access_format", "target_name",
     "s_region", "o_ucd", "pol_states", "facility_name", "instrument_name",
@@ -75,8 +76,8 @@ def row(header: Header, *, url: str, size_bytes: int) -> dict[str, Any]:
         "t_exptime": float(header["EXPTIME"]),
         "t_resolution": float(header["EXPTIME"]),
         "t_xel": 1,
-        "em_min": _C_M_S / high,
-        "em_max": _C_M_S / low,
+        "em_min": SPEED_OF_LIGHT_M_S / high,
+        "em_max": SPEED_OF_LIGHT_M_S / low,
         "em_res_power": float(header["RESTFRQ"]) / (high - low) if high > low else 1.0,
         "em_xel": 1,
         "o_ucd": "phot.flux.density;em.radio.750-1500MHz;instr.beam",

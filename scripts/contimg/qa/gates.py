@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
+from contimg.core.constants import MAD_TO_SIGMA
 from contimg.qa.options import QaOptions
 from contimg.qa.response import Response
 from contimg.qa.table import GATES, Row
@@ -234,7 +235,7 @@ def _gate(row: Row, value: float | str, options: QaOptions) -> Gate:
 
 def mad_scatter(values: pd.Series) -> float:
     """Standard deviation of a normal distribution with the values' median absolute deviation."""
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 
 def excess_scatter(values: pd.Series, errors: pd.Series) -> float:

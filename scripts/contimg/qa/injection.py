@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,9 @@ from contimg.image.place import as_observed
 from contimg.qa.gates import mad_scatter
 from contimg.qa.options import INJECTED_BY, QaOptions
 from contimg.sky.measure import PixelBeam
+
+if TYPE_CHECKING:
+    from contimg.ms.private import PrivateSet
 
 SNR_STEPS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 14.0, 20.0, 30.0, 50.0)
 PER_STEP = 5
@@ -218,8 +221,8 @@ class InjectTile:
         recovered = int(table["recovered"].sum())
         return f"{recovered} of {len(table)} injected sources recovered"
 
-    def _inject(self, ms: Path, injected: pd.DataFrame, averaged: int) -> None:
-        """Add the sources to the DATA of the private set: what is subtracted is their negative."""
+    def _inject(self, ms: PrivateSet, injected: pd.DataFrame, averaged: int) -> None:
+        """Add the sources to DATA: what is subtracted is their negative."""
         from contimg.drift.subtract import subtract
         from contimg.telescope.beam import load_beam
 

@@ -16,6 +16,7 @@ from contimg.core import names
 from contimg.core.html import document, folded, rows_table
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
+from contimg.core.text import duration
 from contimg.qa import night, scale_page, verdict
 from contimg.qa import plots as qa_plots
 
@@ -26,14 +27,6 @@ def picture(png: bytes, what: str) -> str:
     """A PNG inside the page."""
     data = base64.b64encode(png).decode()
     return f'<img style="max-width:100%" alt="{escape(what)}" src="data:image/png;base64,{data}">'
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`, `2.1 d`."""
-    for size, unit in ((86400.0, "d"), (3600.0, "h")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:

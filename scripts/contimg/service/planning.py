@@ -11,6 +11,7 @@ from typing import Any
 from contimg.config.load import load
 from contimg.config.model import Config
 from contimg.core import names
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.errors import ConfigError, ContimgError
 from contimg.core.provenance import REPOSITORY
 from contimg.night.night import Night, plan
@@ -94,7 +95,7 @@ def spanned(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _later(tile: str) -> str:
-    return names.tile_name(names.tile_mjd(tile) + 1.0 / 86400.0)
+    return names.tile_name(names.tile_mjd(tile) + 1.0 / SECONDS_PER_DAY)
 
 
 def items_of(spec: Mapping[str, Any], night: Night, config: Config) -> list[Planned]:

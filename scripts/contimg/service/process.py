@@ -12,32 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import contimg
-
-_STATE, _GROUP, _START = 0, 2, 19
-
-
-def _fields(pid: int | str) -> list[str] | None:
-    """Fields of /proc/PID/stat from the third, the state, on; None if there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return text.rsplit(")", 1)[1].split()
-
-
-def boot() -> str:
-    """What tells one start of this machine from another."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+from contimg.core import processes
 
 
 def identity() -> dict[str, Any]:
     """What tells this process, the leader of its group, from every other."""
     pid = os.getpid()
-    fields = _fields(pid)
     return {
         "pid": pid,
-        "started": fields[_START] if fields else None,
-        "boot": boot(),
+        "started": processes.started(pid),
+        "boot": processes.boot(),
         "host": socket.gethostname(),
     }
 
@@ -48,20 +32,12 @@ def members(who: dict[str, Any]) -> list[int]:
     The kernel gives a number to nobody else while it names a group, so that members that live on after their leader
     are found; they are younger than the leader was.
     """
-    if who.get("boot") != boot() or who.get("host") != socket.gethostname():
+    if who.get("boot") != processes.boot() or who.get("host") != socket.gethostname():
         return []
-    leader = _fields(who["pid"])
-    if leader is not None and leader[_START] != who["started"]:
+    if processes.start_time(who["pid"]) not in (None, who["started"]):
         return []  # the number was given to another process: the group is gone
-    found = []
-    for path in Path("/proc").iterdir():
-        entry = path.name
-        fields = _fields(entry) if entry.isdigit() else None
-        if fields is None or int(fields[_GROUP]) != who["pid"] or fields[_STATE] in "ZX":
-            continue
-        if int(fields[_START]) >= int(who["started"]):
-            found.append(int(entry))
-    return found
+    since = int(who["started"])
+    return [pid for pid in processes.group(who["pid"]) if int(processes.started(pid) or -1) >= since]
 
 
 def signal_group(who: dict[str, Any], number: signal.Signals) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.core.products import read_json, write_json
 
@@ -94,7 +95,7 @@ class Tokens:
             )
         secret = PREFIX + secrets.token_urlsafe(32)
         now = time.time()
-        expires = None if days is None else now + 86400.0 * days
+        expires = None if days is None else now + SECONDS_PER_DAY * days
         self._write([*self.all(), Token(name, role, hashed(secret), now, expires)])
         return secret
 

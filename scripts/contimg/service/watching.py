@@ -18,6 +18,7 @@ from typing import Any
 
 from contimg.api.bodies import ImageBody
 from contimg.core import names
+from contimg.core.constants import MJD_UNIX_EPOCH, SECONDS_PER_DAY
 from contimg.core.errors import ContimgError
 from contimg.index.build import build_index
 from contimg.index.tile import Index, Tile
@@ -30,7 +31,6 @@ from contimg.sky.calibrators import Calibrator, read_calibrators
 
 _LOG = logging.getLogger(__name__)
 BY = "watch"
-_MJD_1970 = 40587.0
 _BACK_DAYS = 2.0
 
 
@@ -110,7 +110,7 @@ class Watcher:
         config, now = self._settings.config, self._clock()
         since = config.start_mjd
         if since is None:
-            since = now / 86400.0 + _MJD_1970 - _BACK_DAYS
+            since = now / SECONDS_PER_DAY + MJD_UNIX_EPOCH - _BACK_DAYS
         state = self._settings.products / "state"
         index = build_index(
             Path(config.incoming),
@@ -224,7 +224,7 @@ class Watcher:
         """Transits of a calibrator from the first tile known to now."""
         half = self._settings.config.mosaic.width_minutes / 2880.0
         instant = next_transit(calibrator.ra_deg, tiles[0].start_mjd)
-        while instant <= now / 86400.0 + _MJD_1970:
+        while instant <= now / SECONDS_PER_DAY + MJD_UNIX_EPOCH:
             yield Wanted(calibrator, instant, half)
             instant = next_transit(calibrator.ra_deg, instant + 0.5)
 
@@ -237,7 +237,7 @@ class Watcher:
             return None
         here = placed(index, wanted)
         settle = self._settings.options.settle_minutes
-        now_mjd = now / 86400.0 + _MJD_1970
+        now_mjd = now / SECONDS_PER_DAY + MJD_UNIX_EPOCH
         found = readiness(
             index, here, now_mjd=now_mjd, changed_mjd=newest_change(index, here), settle_minutes=settle
         )

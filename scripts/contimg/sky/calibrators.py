@@ -217,10 +217,10 @@ def _key(name: str) -> str:
 
 
 def _separation_deg(one: Calibrator, two: Calibrator) -> float:
-    dec1, dec2 = math.radians(one.dec_deg), math.radians(two.dec_deg)
-    half_ra = math.radians(one.ra_deg - two.ra_deg) / 2
-    square = math.sin((dec1 - dec2) / 2) ** 2 + math.cos(dec1) * math.cos(dec2) * math.sin(half_ra) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(square))))
+    from astropy.coordinates import angular_separation
+
+    places = (math.radians(angle) for angle in (one.ra_deg, one.dec_deg, two.ra_deg, two.dec_deg))
+    return math.degrees(angular_separation(*places))
 
 
 def _check_header(path: Path, header: list[str]) -> None:

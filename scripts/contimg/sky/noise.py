@@ -6,6 +6,8 @@ import numba
 import numpy as np
 from scipy import ndimage
 
+from contimg.core.constants import MAD_TO_SIGMA
+
 MOST_PIXELS = 20000
 """So many pixels give the rms of a box to better than 2 %; of more, every n-th is taken."""
 LEAST_PIXELS = 16
@@ -79,7 +81,7 @@ def _robust_rms(
             if seen % step == 0:
                 size[seen // step] = abs(value)
             seen += 1
-    rms = 1.4826 * np.median(size)
+    rms = MAD_TO_SIGMA * np.median(size)
     if rms == 0.0:
         return np.nan
     for _ in range(rounds):

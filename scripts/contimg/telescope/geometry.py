@@ -29,7 +29,7 @@ from functools import lru_cache
 import erfa
 import numpy as np
 from astropy import units
-from astropy.coordinates import EarthLocation
+from astropy.coordinates import EarthLocation, angular_separation
 from astropy.time import Time
 from astropy.utils import iers
 from numpy.typing import ArrayLike, NDArray
@@ -347,8 +347,6 @@ def pointing_separation(
 ) -> NDArray[np.float64]:
     """Angle between (hour angle, apparent declination) and the pointing (0, `pointing_dec_rad`).
 
-    The haversine form, exact at every separation and free of cancellation near zero.
-
     Parameters
     ----------
     ha_rad, dec_rad
@@ -361,10 +359,5 @@ def pointing_separation(
     ndarray, float64
         Separation in radians, 0 to π.
     """
-    ha = np.asarray(ha_rad, dtype=np.float64)
-    dec = np.asarray(dec_rad, dtype=np.float64)
-    haversine = (
-        np.sin(0.5 * (dec - pointing_dec_rad)) ** 2
-        + np.cos(dec) * np.cos(pointing_dec_rad) * np.sin(0.5 * ha) ** 2
-    )
-    return 2.0 * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0)))
+    ha, dec = (np.asarray(angle, dtype=np.float64) for angle in (ha_rad, dec_rad))
+    return np.asarray(angular_separation(0.0, pointing_dec_rad, ha, dec))

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from astropy.coordinates import angular_separation
 
 from contimg.core.errors import InputError
 
@@ -16,17 +17,10 @@ _NAME = re.compile(r"J(\d{6})(\.\d+)?([+-]\d{6})\d*")
 
 
 def separation_arcsec(sources: pd.DataFrame, ra_deg: float, dec_deg: float) -> npt.NDArray[np.float64]:
-    """Distance of every source from a place (ICRS), arcsec; by the haversine formula, which holds at small angles."""
-    ra, dec = (
-        np.deg2rad(sources["ra_deg"].to_numpy(dtype=float)),
-        np.deg2rad(sources["dec_deg"].to_numpy(dtype=float)),
-    )
-    ra0, dec0 = np.deg2rad([ra_deg, dec_deg])
-    square = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
-    distance: npt.NDArray[np.float64] = (
-        np.rad2deg(2.0 * np.arcsin(np.sqrt(np.clip(square, 0.0, 1.0)))) * 3600.0
-    )
-    return distance
+    """Distance of every source from a place (ICRS), arcsec."""
+    ra, dec = (np.deg2rad(sources[name].to_numpy(dtype=float)) for name in ("ra_deg", "dec_deg"))
+    apart = angular_separation(*np.deg2rad([ra_deg, dec_deg]), ra, dec)
+    return np.asarray(np.rad2deg(apart) * 3600.0)
 
 
 def resolve(sources: pd.DataFrame, words: list[str]) -> str:

@@ -15,11 +15,13 @@ from typing import Any
 
 import pandas as pd
 
+from contimg.core.constants import SECONDS_PER_DAY
+
 SCHEMA = "https://gcn.nasa.gov/schema/main/gcn/notices/core/Alert.schema.json"
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _POSITION_ERROR_DEG = 2.0 / 3600.0
 _FAR_CHANGE = 10.0
-_YEAR_S = 365.25 * 86400.0
+_YEAR_S = 365.25 * SECONDS_PER_DAY
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

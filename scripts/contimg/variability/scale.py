@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from contimg.core.constants import EARTH_TURNS_PER_DAY
 from contimg.photometry.table import UNRELIABLE
 from contimg.variability import ensemble_kernels as kernels
 from contimg.variability.ensemble import Ensemble, Flags
@@ -139,7 +140,7 @@ def epochs(mjd: Floats, ra_deg: Floats) -> Ints:
     ra_deg : array (n,)
         Right ascensions of the sources.
     """
-    turns = 0.7790572732640 + 1.00273781191135448 * (mjd - _MJD_2000)  # Earth rotation angle, IAU 2000
+    turns = 0.7790572732640 + EARTH_TURNS_PER_DAY * (mjd - _MJD_2000)  # Earth rotation angle, IAU 2000
     number: Ints = np.floor(turns + (SITE_LONGITUDE_DEG - ra_deg) / 360.0 + 0.5).astype(np.int64)
     return number
 

@@ -141,8 +141,8 @@ def test_derived_files_are_checked_and_regenerated(tmp_path, capsys, monkeypatch
 
 
 def test_tiles_of_a_range_are_listed_with_their_fate(here, capsys, monkeypatch):
+    from contimg.index import load
     from contimg.index.tile import Index, LeftOut
-    from contimg.night import night
 
     tiles = strip_of_tiles(count=6, ra_start_deg=127.0)
     asked = {}
@@ -152,7 +152,7 @@ def test_tiles_of_a_range_are_listed_with_their_fate(here, capsys, monkeypatch):
         present = tuple(tile for tile in tiles if tile is not tiles[2])
         return Index(present, (LeftOut(tiles[2].name, "sb03 is truncated", ("x_sb03.hdf5",)),))
 
-    monkeypatch.setattr(night, "build_index", build_index)
+    monkeypatch.setattr(load, "build_index", build_index)
     pairs = [f"start={tiles[1].name}", "end=2025-10-30T12:20", "calibrators=cal.csv", "min_subbands=1"]
     (here / "cal.csv").write_text(
         "name,ra_deg,dec_deg,flux_jy,spectral_index,origin\nBright,128.0,55.1,8.8,-0.4,test\n"

@@ -17,6 +17,7 @@ from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.sources import COLUMNS
 from contimg.drift.state import FitOptions
 from contimg.drift.subtract import subtract
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.simulate.options import Source
 from contimg.telescope.beam import AiryBeam
@@ -217,7 +218,7 @@ def test_the_band_tells_a_slope_whether_it_was_held_or_free(noisy, sky):
 def test_subtracting_the_fit_leaves_the_noise_and_the_autocorrelations_do_not_matter(noisy, sky, tmp_path):
     shutil.copytree(noisy, tmp_path / "rest.ms")
     table = fit(noisy, vaguely(sky, arcsec=0.5), beam=BEAM, freq_average=STEP, threads=2).table
-    subtract(tmp_path / "rest.ms", table, beam=BEAM, freq_average=STEP, threads=2)
+    subtract(PrivateSet(tmp_path / "rest.ms"), table, beam=BEAM, freq_average=STEP, threads=2)
     with tables.table(str(tmp_path / "rest.ms"), ack=False) as rest:
         data, flag, weight = (rest.getcol(name) for name in ("DATA", "FLAG", "WEIGHT_SPECTRUM"))
     normal = (data * np.sqrt(weight))[~flag]

@@ -21,6 +21,7 @@ from contimg.drift.outside import PLACES, _sun, remove_outside
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import resolve
 from contimg.image.tile import image_tile
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.simulate.options import Source
 from contimg.telescope import geometry
@@ -69,7 +70,7 @@ def pair(tmp_path_factory):
     # a fit through Cas A's fringes: what the field's sources are first taken for
     first = fit(with_it, table_of(FIELD), beam=BEAM, freq_average=2, threads=2).table
     reports = [
-        remove_outside(ms, known, beam=BEAM, freq_average=2, threads=2)
+        remove_outside(PrivateSet(ms), known, beam=BEAM, freq_average=2, threads=2)
         for ms, known in ((without, fluxes), (with_it, first))
     ]
     return without, with_it, before, fluxes, untouched, reports
@@ -104,7 +105,7 @@ def test_the_measured_beam_is_that_without_a_far_source(pair, tmp_path):
     shutil.copytree(far, tmp_path / "taken.ms")
     model = {"beam": BEAM, "freq_average": 2, "threads": 2}
     imaged = {"outside": {"Cas A": {"removed": True}, "Sun": {"removed": False}}}
-    told = without_far(tmp_path / "taken.ms", sources, imaged, **model)
+    told = without_far(PrivateSet(tmp_path / "taken.ms"), sources, imaged, **model)
     assert told["Cas A"]["removed"]
     true, wrong, taken = (apparent(ms, sources, **model) for ms in (without, far, tmp_path / "taken.ms"))
     # sigma of a cell is that of the noise, which is the same in all three: what differs is Cas A's
@@ -116,7 +117,7 @@ def test_the_measured_beam_is_that_without_a_far_source(pair, tmp_path):
 def test_a_set_is_not_touched_where_its_image_had_nothing_taken_out(pair):
     without, _, _, _, untouched, _ = pair
     for outside in (None, {"Cas A": {"removed": False}}):
-        assert without_far(without, pd.DataFrame(), {"outside": outside}) is None
+        assert without_far(PrivateSet(without), pd.DataFrame(), {"outside": outside}) is None
     assert digest(without) == untouched
 
 
@@ -131,8 +132,8 @@ def test_an_image_has_the_field_right_and_says_what_was_taken_out(pair, tmp_path
     ms, expected = pair[1].with_name("imaged.ms"), pair[3]
     options = ImagingOptions(backend="wsclean", quality_tier="development")
     plan = replace(resolve(read_meta(ms), options), freq_average=2)
-    settings = {"options": options, "beam": BeamOptions(), "scratch": tmp_path, "threads": 2}
-    metrics = image_tile(ms, tmp_path, plan=plan, log=tmp_path / "log", **settings)
+    settings = {"beam": BeamOptions(), "scratch": tmp_path, "threads": 2}
+    metrics = image_tile(PrivateSet(ms), tmp_path, plan=plan, log=tmp_path / "log", **settings)
     assert [name for name, entry in metrics["outside"].items() if entry["removed"]] == ["Cas A"]
     (table,) = tmp_path.glob("*.sources.parquet")
     found = pd.read_parquet(table).nlargest(2, "flux_jy")

@@ -6,6 +6,7 @@ from casacore import tables
 
 from builders.drift_tiles import average, simulated_ms
 from contimg.drift.outside import near_sidelobes, remove_outside
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.simulate import a_team
 from contimg.simulate.options import Source
@@ -38,7 +39,7 @@ def test_cygnus_in_the_first_sidelobe_is_taken_out_lobe_by_lobe(tiles):
     field = visibilities(alone)
     before = np.sqrt(np.mean(np.abs(visibilities(with_it) - field) ** 2))
     noise = np.sqrt(2.0) * field.real.std()
-    report = remove_outside(with_it, None, beam=AiryBeam(4.65))
+    report = remove_outside(PrivateSet(with_it), None, beam=AiryBeam(4.65))
     after = np.sqrt(np.mean(np.abs(visibilities(with_it) - field) ** 2))
     assert before > 3 * noise
     assert report["Cyg A west"]["removed"]

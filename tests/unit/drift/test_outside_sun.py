@@ -10,6 +10,7 @@ from casacore import tables
 from builders.drift_tiles import average, simulated_ms, table_of
 from contimg.drift.fit import fit
 from contimg.drift.outside import remove_outside
+from contimg.ms.private import PrivateSet
 from contimg.simulate.options import Source
 from contimg.telescope.beam import AiryBeam
 
@@ -56,7 +57,7 @@ def made(tmp_path_factory):
     known = table_of((overhead(),))
     options = {"beam": BEAM, "freq_average": 2, "threads": 2}
     before = added()
-    report = remove_outside(with_it, known, **options)
+    report = remove_outside(PrivateSet(with_it), known, **options)
     fluxes = [float(fit(ms, known, **options).table["flux_jy"].iloc[0]) for ms in sets]
     return before, added(), report["Sun"], fluxes
 

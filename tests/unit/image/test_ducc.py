@@ -23,6 +23,7 @@ from contimg.image.ducc import Imager, printed_to
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import ImagingPlan, resolve
 from contimg.image.tile import image_tile
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.ms.weights import weigh
 from contimg.sky.measure import measure
@@ -166,10 +167,9 @@ def image(root, sources, **more):
     (root / "scratch").mkdir()
     options = clean_alone(backend="ducc0", keep=("residual", "model"))
     metrics = image_tile(
-        root / "t.ms",
+        PrivateSet(root / "t.ms"),
         root / "out",
         plan=replace(resolve(truth.meta, options), **more),
-        options=options,
         beam=BeamOptions(),
         scratch=root / "scratch",
         threads=2,

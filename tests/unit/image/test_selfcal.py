@@ -12,6 +12,7 @@ from contimg.drift.fit import fit
 from contimg.image.selfcal import calibrate, solve
 from contimg.image.selfcal_data import divide
 from contimg.image.selfcal_depart import coherence, departs
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.simulate.options import Source
 from contimg.telescope.beam import AiryBeam
@@ -57,7 +58,7 @@ def fitted(ms):
 
 
 def corrected(ms, sources, folder):
-    return calibrate(ms, sources, beam=BEAM, scratch=folder, threads=2, log=folder / "casa.log")
+    return calibrate(PrivateSet(ms), sources, beam=BEAM, scratch=folder, threads=2, log=folder / "casa.log")
 
 
 def test_drifted_gains_are_found_and_the_fluxes_come_back(perfect, tmp_path):

@@ -12,12 +12,13 @@ from astropy.wcs import WCS
 from casacore import tables
 from scipy.special import j1
 
-from builders.imaging_sky import SITE, clean_alone, make_tile
+from builders.imaging_sky import SITE, make_tile
 from contimg.core.errors import Rejected, SystemFault
 from contimg.image import header as fitsimage
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import fft_size, field_of_view, resolve
 from contimg.image.tile import image_tile
+from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.ms.weights import ROBUST_TRIED, UvPlane, Weighting, choose_weighting, synthesised_beam, weigh
 from contimg.sky.noise import local_rms, robust_rms
@@ -371,13 +372,11 @@ def test_flagged_integrations_have_no_weight_and_a_flagged_tile_is_rejected(tile
     with tables.table(str(copy), readonly=False, ack=False) as table:
         table.putcol("FLAG", np.ones_like(flags))
     (tmp_path / "out").mkdir()
-    options = clean_alone()
     with pytest.raises(Rejected, match="all are flagged"):
         image_tile(
-            copy,
+            PrivateSet(copy),
             tmp_path / "out",
             plan=plan_for(tile[1]),
-            options=options,
             beam=BeamOptions(),
             scratch=tmp_path,
             threads=1,

@@ -10,9 +10,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from builders.imaging_sky import Truth, bright_field, clean_alone, make_tile
-from contimg.image.options import ImagingOptions
 from contimg.image.plan import resolve
 from contimg.image.tile import image_tile
+from contimg.ms.private import PrivateSet
 from contimg.sky.measure import measure
 from contimg.telescope.options import BeamOptions
 
@@ -34,10 +34,9 @@ def imaged(request, tmp_path_factory):
     out.mkdir()
     scratch.mkdir()
     metrics = image_tile(
-        root / "t.ms",
+        PrivateSet(root / "t.ms"),
         out,
-        plan=resolve(truth.meta, ImagingOptions(backend=backend)),
-        options=clean_alone(backend=backend),
+        plan=resolve(truth.meta, clean_alone(backend=backend)),
         beam=BeamOptions(),
         weights=np.ones(truth.beam.shape[:2]),
         origin={"caltable": "cal/somewhere"},

@@ -15,6 +15,7 @@ from contimg.image.check import Planes, implausible
 from contimg.image.plan import ImagingPlan
 from contimg.image.tile import image_tile
 from contimg.image.wsclean import CleanRecord, MajorIteration, parse_log
+from contimg.ms.private import PrivateSet
 from contimg.telescope.options import BeamOptions
 
 PLAN = ImagingPlan(
@@ -34,6 +35,7 @@ PLAN = ImagingPlan(
     auto_threshold=1.0,
     beam_arcsec=(60.0, 40.0, 80.0),
     no_small_inversion=False,
+    options=clean_alone(),
 )
 
 LOG = """
@@ -212,7 +214,7 @@ def test_a_residual_above_the_image_is_implausible_unless_a_bright_source_was_ta
     left = made().residual.copy()
     left[10, 10] = -3.0
     assert "residual of 3" in implausible(made(residual=left), beam_pix=BEAM_PIX)
-    assert implausible(made(residual=left), beam_pix=BEAM_PIX, taken_out_jy=200.0) is None
+    assert implausible(made(residual=left), beam_pix=BEAM_PIX, subtracted_jy=200.0) is None
 
 
 def test_a_residual_above_the_dirty_image_is_implausible():
@@ -257,10 +259,9 @@ def run_tile(tmp_path: Path) -> dict:
     (tmp_path / "out").mkdir()
     (tmp_path / "scratch").mkdir()
     return image_tile(
-        tmp_path / "t.ms",
+        PrivateSet(tmp_path / "t.ms"),
         tmp_path / "out",
         plan=PLAN,
-        options=clean_alone(),
         beam=BeamOptions(),
         scratch=tmp_path / "scratch",
         threads=1,
