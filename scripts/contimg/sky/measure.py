@@ -272,8 +272,7 @@ def _fit_group(
     """Fit the sources of one cluster together and write the result into `out`."""
     gx, gy = x0[group].copy(), y0[group].copy()
     if not forced:
-        for i in range(len(group)):
-            gx[i], gy[i] = _peak(image, beam, gx[i], gy[i], search_beams)
+        gx, gy = _starts(image, beam, gx, gy, search_beams)
     px, py, values = _window(image, beam, gx, gy)
     full = np.pi * WINDOW_BEAMS**2 * beam.major_pix * beam.minor_pix
     for i, index in enumerate(group):
@@ -295,6 +294,20 @@ def _fit_group(
         out.x[index], out.y[index], out.flux[index] = gx[i], gy[i], flux[i]
         near = np.hypot(*beam.offsets(px - gx[i], py - gy[i])) <= WINDOW_BEAMS
         out.residual[index] = np.sqrt(np.mean(residual[near] ** 2)) if near.any() else np.nan
+
+
+def _starts(
+    image: np.ndarray, beam: PixelBeam, x: np.ndarray, y: np.ndarray, search_beams: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each source's highest pixel, but for those whose pixel is nearer to another one: these begin where they are.
+
+    Two that begin at one pixel could not be told apart any more.
+    """
+    found = np.array([_peak(image, beam, *place, search_beams) for place in zip(x, y, strict=True)])
+    fx, fy = found.T
+    away = np.hypot(*beam.offsets(fx[:, np.newaxis] - x, fy[:, np.newaxis] - y))  # [peak of, place of]
+    taken = away.min(axis=1) < np.diag(away)
+    return np.where(taken, x, fx), np.where(taken, y, fy)
 
 
 def _peak(image: np.ndarray, beam: PixelBeam, x: float, y: float, search_beams: float) -> tuple[float, float]:
