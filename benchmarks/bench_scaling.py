@@ -133,10 +133,11 @@ def main() -> None:
     (arguments.results / f"{stem}.json").write_text(
         json.dumps({"date": date, "machine": host, "rows": rows}, indent=1) + "\n"
     )
-    scaling.plot(rows, arguments.docs / "scaling.png")
+    mosaic_s = mosaic_cpu_s()
+    scaling.plot(rows, mosaic_s, arguments.docs / "scaling.png")
     machine = f"{host['cpu']}, {host['cores']} cores, {host['memory_gb']:.0f} GB"
     header = f"{machine}, load before {host['load_before']}, {date}."
-    lines = ["![Cost over size](scaling.png)", "", *scaling.page(rows, mosaic_cpu_s(), header)]
+    lines = ["![Cost over size](scaling.png)", "", *scaling.page(rows, mosaic_s, header)]
     target = arguments.docs / "performance.md"
     target.write_text(report.quote(target.read_text(), lines, MARKS))
     print("\n".join(lines))

@@ -60,44 +60,81 @@ def night_hours(found: dict[str, Line], mosaic_s: float, *, cores: int, busy: fl
     return (total + WINDOWS_A_NIGHT * mosaic_s) / (cores * busy * 3600.0)
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Two pictures side by side: stages over raw bytes, and tiles over cores."""
+def plot(rows: list[dict[str, Any]], mosaic_s: float, path: Path) -> None:
+    """Three pictures side by side: stages over raw bytes, time over tiles, a night over cores."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    styles = {1: "o--", 2: "s-"}
+    stages, tiles, night = figure.subplots(1, 3)
+    _plot_stages(rows, stages)
+    _plot_tiles(rows, tiles)
+    _plot_night(rows, mosaic_s, night)
+    for axes in (stages, tiles, night):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+STYLES = {1: "o--", 2: "s-"}
+
+
+def _plot_stages(rows: list[dict[str, Any]], axes: Any) -> None:
     for number, stage in enumerate(FIRST_STAGES):
-        for threads, style in styles.items():
+        for threads, style in STYLES.items():
             used = [r for r in rows if r["stage"] == stage and r["threads"] == threads and not r["error"]]
             label = f"{stage}, {threads} core{'s' * (threads > 1)}"
-            left.plot(
-                [r["raw_gb"] for r in used],
-                [r["seconds"] for r in used],
-                style,
-                color=f"C{number}",
-                label=label,
-            )
-    left.axhline(309.24, color="0.5", lw=0.8, label="how long a tile lasts")
-    left.set(
-        xscale="log", yscale="log", xlabel="raw files of a tile (GB): 24, 48, 96 antennas", ylabel="seconds"
-    )
-    sizes = sorted({round(r["raw_gb"], 2) for r in rows if r["stage"] in FIRST_STAGES})
-    left.set_xticks(sizes, [f"{size:g}" for size in sizes])
-    left.xaxis.set_minor_formatter(NullFormatter())
-    left.legend(fontsize=7)
-    for threads, style in styles.items():
+            sizes, seconds = [r["raw_gb"] for r in used], [r["seconds"] for r in used]
+            axes.plot(sizes, seconds, style, color=f"C{number}", label=label)
+    axes.axhline(309.24, color="0.5", lw=0.8, label="how long a tile lasts")
+    axes.set(xscale="log", yscale="log", title="one tile of 8 integrations")
+    axes.set(xlabel="antennas (raw files, GB)", ylabel="seconds")
+    named = {r["raw_gb"]: r["antennas"] for r in rows if r["stage"] in FIRST_STAGES}
+    sizes = {antennas: size for size, antennas in named.items()}  # one tick for each number of antennas
+    _ticks(axes.xaxis, list(sizes.values()), [f"{n}\n({size:.2f})" for n, size in sizes.items()])
+    _ticks(axes.yaxis, [10, 20, 50, 100, 200, 500, 1000])
+    axes.set_ylim(8, 1000)
+    axes.legend(fontsize=7, loc="upper center", ncols=2)
+
+
+def _plot_tiles(rows: list[dict[str, Any]], axes: Any) -> None:
+    for threads, style in STYLES.items():
         used = [r for r in rows if r["stage"] == "night" and r["threads"] == threads and not r["error"]]
         label = f"{threads} core{'s' * (threads > 1)}"
-        right.plot([r["tiles"] for r in used], [r["seconds"] for r in used], style, label=label)
-    right.set(
-        xlabel="tiles, 24 antennas: raw files to images", ylabel="seconds", xlim=(0, None), ylim=(0, None)
+        axes.plot([r["tiles"] for r in used], [r["seconds"] for r in used], style, label=label)
+    axes.set(title="raw files to images, 24 antennas", xlabel="tiles", ylabel="seconds")
+    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.legend(fontsize=7)
+
+
+def _plot_night(rows: list[dict[str, Any]], mosaic_s: float, axes: Any) -> None:
+    found = lines(rows)
+    if set(found) != set(FIRST_STAGES):
+        return
+    cores = [2, 32, 320]
+    hours = [night_hours(found, mosaic_s, cores=n, busy=efficiency(rows)) for n in cores]
+    axes.plot(cores, hours, "o-", color="C3")
+    for n, value in zip(cores, hours, strict=True):
+        axes.annotate(f"{value:.2g} h", (n, value), xytext=(8, 2), textcoords="offset points", fontsize=8)
+    axes.axhline(23.93, color="0.5", lw=0.8, label="how long they last")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(1.3, 1500),
+        title=f"{TILES_A_NIGHT} tiles of 96 antennas, by the fits",
     )
-    right.legend(fontsize=7)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    axes.set(xlabel="cores", ylabel="hours")
+    _ticks(axes.xaxis, cores)
+    _ticks(axes.yaxis, [0.1, 0.3, 1, 3, 10, 30])
+    axes.legend(fontsize=7)
+
+
+def _ticks(axis: Any, places: list[float], labels: list[str] | None = None) -> None:
+    """Ticks of a logarithmic axis at these places alone: what it puts between them overlaps."""
+    from matplotlib.ticker import NullLocator
+
+    axis.set_ticks(places, labels or [f"{place:g}" for place in places])
+    axis.set_minor_locator(NullLocator())
 
 
 def page(rows: list[dict[str, Any]], mosaic_s: float, header: str) -> list[str]:

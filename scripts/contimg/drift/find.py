@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 CHANNELS = 64
 """The band is averaged to about this many channels."""
 MAX_ROUNDS = 8
+ROUND_SIGMA = 0.5
+"""A fit between rounds may rest at steps of this part of an error: what is left, a third of it, is no peak of the next
+image. The last fit goes to the end."""
 MAX_SOURCES = 150
 MAX_NEW = 60
 """Most peaks taken in one round, brightest first."""
@@ -146,7 +149,12 @@ def find_sources(
     coarse = AveragedI(data, step)
     array = DriftArray(coarse.meta, beam=beam, freq_average=freq_average * step)
     imager = _DirtyImager(coarse, search, threads)
-    options = FitOptions(uvmin_klambda=search.uvmin_klambda, shape_snr=search.shape_snr, band_snr=np.inf)
+    options = FitOptions(
+        uvmin_klambda=search.uvmin_klambda,
+        shape_snr=search.shape_snr,
+        band_snr=np.inf,
+        converged_sigma=ROUND_SIGMA,
+    )
     logger.info("sidelobes: %.3f near, %.4f far", *imager.envelope[[len(imager.envelope) // 20, -1]])
     sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
     dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]
@@ -181,7 +189,8 @@ def find_sources(
         budget, sources = Budget(LAST_PASSES), _one_a_place(sources, search.header)
     # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
     # Before, faint ones would wander.
-    options = replace(options, place_snr=search.sigma, band_snr=FitOptions.band_snr)
+    exact = FitOptions.converged_sigma
+    options = replace(options, place_snr=search.sigma, band_snr=FitOptions.band_snr, converged_sigma=exact)
     found = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
     return replace(found, stopped=f"the search: {stopped}") if stopped else found
 

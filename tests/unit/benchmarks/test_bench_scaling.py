@@ -40,7 +40,7 @@ def test_a_night_is_its_tiles_transits_and_mosaics_over_the_busy_cores():
 
 
 def test_the_page_tells_every_run_and_the_picture_is_one(tmp_path):
-    scaling.plot(rows(), tmp_path / "scaling.png")
+    scaling.plot(rows(), 100.0, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
     lines = scaling.page(rows(), 60.0, "a machine")
     assert lines[0] == "a machine"
