@@ -30,6 +30,7 @@ from contimg.drift.budget import Budget
 from contimg.drift.data import AveragedI, StokesI
 from contimg.drift.fit import Fit, fit_data
 from contimg.drift.gridder import Gridder, Visibilities
+from contimg.drift.neighbours import with_neighbours
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.state import FitOptions
 from contimg.sky.measure import PixelBeam, measure, peaks
@@ -192,6 +193,9 @@ def find_sources(
     exact = FitOptions.converged_sigma
     options = replace(options, place_snr=search.sigma, band_snr=FitOptions.band_snr, converged_sigma=exact)
     found = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
+    found = with_neighbours(
+        found, coarse, array, search.header, rms_box_pix=search.rms_box_pix, threads=threads
+    )
     return replace(found, stopped=f"the search: {stopped}") if stopped else found
 
 

@@ -97,6 +97,8 @@ class Fit:
     converged : bool
     stopped : str
         Why it ended before it should have: its budget was spent. Empty where it did not.
+    neighbour_noise : float
+        Median factor by which errors were widened for sources in no model (`contimg.drift.neighbours`).
     """
 
     table: pd.DataFrame
@@ -108,6 +110,7 @@ class Fit:
     passes: int
     converged: bool
     stopped: str = ""
+    neighbour_noise: float = 1.0
 
     @property
     def n_resolved(self) -> int:
@@ -126,6 +129,7 @@ class Fit:
             "passes": self.passes,
             "converged": self.converged,
             "stopped": self.stopped,
+            "neighbour_noise": self.neighbour_noise,
         }
 
 
