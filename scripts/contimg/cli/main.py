@@ -31,6 +31,10 @@ _COMMANDS = {
         "tell for every strip of the sky how it is calibrated: by which calibrator, or on the catalogue's sources",
         "contimg strips --config catalog=nvss.fits",
     ),
+    "inspect": (
+        "say what raw files hold, what of it is odd, and which reader takes them",
+        "contimg inspect /data/raw/2025-10-30T13:00:00_sb00.hdf5",
+    ),
     "simulate": (
         "write raw files of a simulated night, and the truth beside them",
         "contimg simulate --preset demo demo/incoming",
