@@ -137,6 +137,18 @@ _COMMANDS = {
     ),
 }
 
+# What users type that is the workflow's: the command that does it.
+_ELSEWHERE = {
+    "run": "snakemake --cores all --config start=2025-10-30 end=2025-10-31",
+    "convert": "snakemake --cores all convert --config start=2025-10-30 end=2025-10-31",
+    "calibrate": "snakemake --cores all calibrate --config start=2025-10-30 end=2025-10-31",
+    "image": "snakemake --cores all images/2025-10-30/2025-10-30T13:00:00 (or image, for all of a range)",
+    "publish": "snakemake --cores all publish --config start=2025-10-30 end=2025-10-31",
+    "qa": "snakemake --cores all qa --config start=2025-10-30 end=2025-10-31",
+    "status": "contimg report, or contimg query tiles",
+    "inspect": "contimg tiles, or contimg plan",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
@@ -154,6 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:2] == ["simulate", "lightcurves"]:
         words[:2] = ["simulate-lightcurves"]
+    if words and words[0] in _ELSEWHERE and words[0] not in _COMMANDS:
+        print(f"contimg: there is no `contimg {words[0]}`; it is: {_ELSEWHERE[words[0]]}", file=sys.stderr)
+        return 2
     args = _parser(words[0] if words else "").parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     try:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from contimg.cli.numbers import number
 from contimg.core.errors import InputError
+from contimg.core.products import read_json
 from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.questions import (
     Row,
     failed_gates,
     measured,
+    mosaics,
     near,
-    noisy_tiles,
     of_calibrator,
     published,
     rejected,
+    strips,
+    tiles,
     valid_tables,
 )
 
@@ -43,9 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--hours", type=number(0, 1e6), help="how far away (default: calibration.valid_hours)"
     )
-    tiles = asked.add_parser("tiles", help="tile images with an rms above a limit, noisiest first")
-    tiles.add_argument("--date", metavar="UTC", help="of this UTC date only")
-    tiles.add_argument("--rms-above", required=True, type=number(0, 1e12), metavar="MJY", help="mJy/beam")
+    of_tiles = asked.add_parser(
+        "tiles", help="tile images, a line each, and the groups of files that none was made of"
+    )
+    of_tiles.add_argument("--date", metavar="UTC", help="of this UTC date only")
+    of_tiles.add_argument(
+        "--rms-above",
+        type=number(0, 1e12),
+        metavar="MJY",
+        help="those above so many mJy/beam, noisiest first",
+    )
     products = asked.add_parser("products", help="what was made of a calibrator and with its caltables")
     products.add_argument("--calibrator", required=True, metavar="NAME")
     sources = asked.add_parser("sources", help="listed sources round a place, nearest first")
@@ -54,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sources.add_argument("--arcmin", type=float, default=5.0, help="how far away (default: 5)")
     for name, told in (
+        ("mosaics", "mosaics, a line each"),
         ("rejected", "rejected products and why"),
         ("gates", "gates that products failed, with value and limits"),
         ("published", "published versions, and what became of them"),
@@ -73,12 +86,18 @@ def run(args: argparse.Namespace) -> int:
     tree: Path = config.products if args.products is None else args.products.absolute()
     path = tree / "state" / (CALTABLES if args.question == "tables" else PRODUCTS)
     files.require_there(path)
+    notes = _older(tree, path)
     with closing(files.open_readonly(path)) as connection:
         if args.question == "tables":
             hours = config.calibration.valid_hours if args.hours is None else args.hours
             answer = valid_tables(connection, mjd=_mjd(args.at), dec_deg=args.dec, hours=hours)
+            if not answer[1]:
+                notes.append(_strips(strips(connection), args.dec, hours))
         elif args.question == "tiles":
-            answer = noisy_tiles(connection, date=args.date, rms_above_jy=args.rms_above / 1e3)
+            answer = tiles(connection, date=args.date, rms_above_mjy=args.rms_above)
+            if args.rms_above is None:
+                answer[1].extend(_left_out(tree, args.date))
+                answer[1].sort(key=lambda row: str(row[0]))
         elif args.question == "products":
             answer = of_calibrator(connection, calibrator=args.calibrator)
         elif args.question == "sources":
@@ -90,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             )
         else:
             ask = {
+                "mosaics": mosaics,
                 "rejected": rejected,
                 "gates": failed_gates,
                 "published": published,
@@ -98,7 +118,43 @@ def run(args: argparse.Namespace) -> int:
             answer = ask(connection, date=args.date)
     for line in _lines(*answer, csv=args.csv):
         print(line)
+    for note in notes:
+        print(f"contimg: {note}", file=sys.stderr)
     return 0
+
+
+def _older(tree: Path, registry: Path) -> list[str]:
+    """Say that products came, went or were withdrawn since the registry was built: their folders changed."""
+    patterns = ("ms/*/*", "cal/*", "images/*", "mosaics/*", "qa/*", "photometry/*", "published/*/*")
+    built = registry.stat().st_mtime_ns
+    newer = [path for pattern in patterns for path in tree.glob(pattern) if path.stat().st_mtime_ns > built]
+    if not newer:
+        return []
+    return [
+        f"the registry is older than the tree ({newer[0].relative_to(tree)} changed since): `contimg registry build "
+        f"--products {shlex.quote(str(tree))}` makes it anew"
+    ]
+
+
+def _strips(known: Sequence[float], dec_deg: float, hours: float) -> str:
+    there = ", ".join(f"{dec:+g}" for dec in known) or "none"
+    return (
+        f"no good caltable of a strip at {dec_deg:+g} within {hours:g} h; strips with good caltables: {there}"
+    )
+
+
+def _left_out(tree: Path, date: str | None) -> list[Row]:
+    """Groups of files that no tile was made of, as the newest run report of their range says."""
+    found: dict[str, Row] = {}
+    for path in sorted(tree.glob("plan/*.report.json"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            entries = [(str(entry["tile"]), str(entry["reason"])) for entry in read_json(path)["left_out"]]
+        except (InputError, LookupError, TypeError):
+            continue
+        for tile, reason in entries:
+            if date is None or tile.startswith(date):
+                found[tile] = (tile, None, None, None, None, "left out", reason)
+    return list(found.values())
 
 
 def _mjd(text: str) -> float:

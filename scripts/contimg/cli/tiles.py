@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line for each tile of the range."""
     from contimg.config.load import load
+    from contimg.night import advice
     from contimg.night.night import plan
 
     config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
@@ -34,4 +35,6 @@ def run(args: argparse.Namespace) -> int:
     for row in sorted(rows):
         print(line(*row))
     print(f"{len(night.selected)} tiles, {len(night.left_out)} left out")
+    for line in advice.lines(config, night):
+        print(line)
     return 0

@@ -20,6 +20,7 @@ body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1
 h1{font-size:1.3rem;margin:.2rem 0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}
 .verdict{padding:.6rem .8rem;border-radius:.5rem;margin:.6rem 0;font-weight:600}
 .yes{background:#e5f5ea;color:#14592c}.no{background:#fde8e7;color:#8c1d18}
+.part{background:#fdf1d8;color:#6b4a00}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem .8rem;margin:.4rem 0}dt{color:#667}dd{margin:0}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.88rem}
 th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #e7eaef;vertical-align:top}

@@ -47,6 +47,9 @@ class Rule:
         Pattern of its log; its benchmark table is at the same place below benchmarks/.
     full_tile_s : float, optional
         Wall seconds of a full tile, for rules that work on a tile.
+    least_s : float
+        Of those, what the smallest tile takes as well: Python and the libraries are started, a sky is searched.
+        Processor seconds of a tile of 28 MB.
     input_s : float, optional
         Wall seconds for each input, for the others; None: not known.
     writes : tuple of float, optional
@@ -59,6 +62,7 @@ class Rule:
     need: Need
     log: str
     full_tile_s: float | None = None
+    least_s: float = 0.0
     input_s: float | None = None
     writes: tuple[float, float] | None = None
 
@@ -73,6 +77,7 @@ RULES = (
         Need(900, 300, 4, 4, 100, 900, 100, 900),
         "logs/convert_tile/{date}/{tile}.log",
         full_tile_s=40.0,
+        least_s=4.0,
         writes=(0.0, 0.61e9),
     ),
     Rule(
@@ -82,6 +87,7 @@ RULES = (
         Need(1500, 700, 6, 8, 100, 1300, 400, 1750),
         "logs/calibrate_transit/{date}/{tile}_{calibrator}.log",
         full_tile_s=138.0,  # with the conversion of its tile
+        least_s=45.0,
         writes=(4e6, 0.61e9),
     ),
     Rule(
@@ -91,6 +97,7 @@ RULES = (
         Need(2500, 1500, 10, 15, 400, 900, 400, 1750),
         "logs/image_tile/{date}/{tile}.log",
         full_tile_s=107.0,
+        least_s=15.0,
         writes=(0.17e9, 0.0),
     ),
     Rule(
@@ -100,6 +107,7 @@ RULES = (
         Need(900, 300, 4, 4, 100, 900),
         "logs/apply_tile/{date}/{tile}.log",
         full_tile_s=8.0,
+        least_s=3.0,
         writes=(0.0, 0.23e9),  # averaged by four channels, with WEIGHT_SPECTRUM
     ),
     Rule(
@@ -109,6 +117,7 @@ RULES = (
         Need(500, 500, 2, 2, 10, 0),
         "logs/qa_tile/{date}/{tile}.log",
         full_tile_s=3.0,
+        least_s=2.5,
         writes=(0.1e6, 0.0),
     ),
     Rule(
@@ -181,6 +190,7 @@ RULES = (
         Need(2500, 1500, 10, 15, 400, 900, 400, 1750),
         "logs/inject_tile/{date}/{tile}.log",
         full_tile_s=107.0,  # the image once more
+        least_s=15.0,
         writes=(0.1e6, 0.0),
     ),
     Rule(
@@ -190,6 +200,7 @@ RULES = (
         Need(1500, 600, 4, 6, 100, 900, 400, 1750),
         "logs/beam_tile/{date}/{tile}.log",
         full_tile_s=25.0,
+        least_s=4.0,
         writes=(0.1e6, 0.0),
     ),
     Rule(

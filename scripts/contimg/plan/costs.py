@@ -1,7 +1,7 @@
 """What the jobs of a plan will cost: from the benchmarks of past runs of the same products tree, else from defaults.
 
-A job's size is the raw data of its tile in GB, or, for what is no tile's, the number of its inputs. Costs are
-proportional to it: what past jobs of the same rule took for each unit is brought to the job's size.
+A job's size is the raw data of its tile in GB, or, for what is no tile's, the number of its inputs. Costs are what the
+smallest job takes, and beyond that proportional to the size: what past jobs of the rule took is brought to the job's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from contimg.jobs.engine import Job
 
 LOW, HIGH = 0.16, 0.84
 """Quantiles that tell the scatter: one standard deviation to either side, were it Gaussian."""
+_MOST_FIXED = 0.8
+"""Of the shortest past job: what it took at least did not follow from its size."""
 MOST_MEASURED = 20
 """Products of a rule whose size on disk is looked at."""
 
@@ -36,6 +38,8 @@ class Cost:
         Processor time.
     origin : str
         Where the numbers come from.
+    fixed_s : float
+        Of a unit's cost: what any job takes besides, however small.
     """
 
     seconds: float
@@ -43,14 +47,15 @@ class Cost:
     high_s: float
     core_seconds: float
     origin: str
+    fixed_s: float = 0.0
 
     def times(self, units: float) -> Cost:
-        """The cost of so many units."""
+        """The cost of a job of so many units."""
         return Cost(
-            self.seconds * units,
-            self.low_s * units,
-            self.high_s * units,
-            self.core_seconds * units,
+            self.fixed_s + self.seconds * units,
+            self.fixed_s + self.low_s * units,
+            self.fixed_s + self.high_s * units,
+            self.fixed_s + self.core_seconds * units,
             self.origin,
         )
 
@@ -70,13 +75,15 @@ _ORIGIN = "default: a full tile (docs/plan.md)"
 def default_cost(rule: str) -> Cost:
     """Cost of one unit of a rule that has no past jobs: a GB of raw data, or an input."""
     known = BY_NAME.get(rule)
+    fixed = 0.0
     if known is not None and known.full_tile_s is not None:
-        seconds = known.full_tile_s / FULL_TILE_GB
+        fixed = known.least_s
+        seconds = (known.full_tile_s - fixed) / FULL_TILE_GB
     elif known is not None and known.input_s is not None:
         seconds = known.input_s
     else:
         return _UNKNOWN
-    return Cost(seconds, seconds / 1.5, seconds * 2.0, CORES_BUSY * seconds, _ORIGIN)
+    return Cost(seconds, seconds / 1.5, seconds * 2.0, CORES_BUSY * seconds, _ORIGIN, fixed)
 
 
 _UNKNOWN = Cost(1.0, 0.5, 2.0, 1.0, "assumed: a second for each input")
@@ -145,11 +152,14 @@ def unit_costs(samples: Mapping[str, Sequence[Sample]], rules: Iterable[str]) ->
         if not sized:
             costs[rule] = default_cost(rule)
             continue
-        each = np.array([sample.seconds / sample.units for sample in sized if sample.units])
-        cores = np.array([sample.core_seconds / sample.units for sample in sized if sample.units])
+        known = BY_NAME.get(rule)
+        least = min(min(sample.seconds, sample.core_seconds) for sample in sized)
+        fixed = min(known.least_s if known else 0.0, _MOST_FIXED * least)
+        each = np.array([(sample.seconds - fixed) / sample.units for sample in sized if sample.units])
+        cores = np.array([(sample.core_seconds - fixed) / sample.units for sample in sized if sample.units])
         low, middle, high = np.quantile(each, [LOW, 0.5, HIGH])
         costs[rule] = Cost(
-            float(middle), float(low), float(high), float(np.median(cores)), f"{len(sized)} past jobs"
+            float(middle), float(low), float(high), float(np.median(cores)), f"{len(sized)} past jobs", fixed
         )
     return costs
 

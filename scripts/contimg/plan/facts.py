@@ -27,6 +27,7 @@ from contimg.image import programs
 from contimg.image.options import load_tiers, resolve_imaging
 from contimg.jobs.disk import free_bytes
 from contimg.jobs.engine import Job, dry_run
+from contimg.night import advice
 from contimg.night.night import Night
 from contimg.plan import again
 from contimg.plan import costs as plan_costs
@@ -251,6 +252,9 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
             f"{config.disk_reserve_gb:g} GB to stay free (disk_reserve_gb), {disk['free_bytes'] / 1e9:.1f} GB free; "
             f"make room for {lacking / 1e9:.1f} GB more, or take a shorter range"
         )
+    lacking, hopeless = advice.lines(config, night), advice.uncalibrated(night)
+    if lacking and len(hopeless) == len(night.selected):  # none, or none that can be calibrated
+        obstacles += lacking
     return {
         "range": {"start": config.start, "end": config.end},
         "name": range_name(config, night),
@@ -259,6 +263,7 @@ def gather(config: Config, night: Night, jobs: Sequence[Job], *, cores: int) -> 
         "products": str(config.products),
         "feasible": not obstacles,
         "obstacles": obstacles,
+        "warnings": [] if obstacles else lacking,
         "tiles": rows,
         "left_out": [{"tile": entry.tile, "reason": entry.reason} for entry in night.left_out],
         "strip_changes": strip_changes(rows),
@@ -350,4 +355,5 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     )
     lines += again.lines(facts["made_again"])
     lines.append(f"imager: {programs.sentence(facts['imager'])}")
+    lines += [f"WARNING: {warning}" for warning in facts["warnings"]]
     return [*lines, *(f"NOT FEASIBLE: {obstacle}" for obstacle in facts["obstacles"])]

@@ -8,6 +8,8 @@ from typing import Any
 
 from contimg.core.html import COLOURS, colour_key, document, folded, rows_table
 from contimg.core.text import duration
+from contimg.image.programs import sentence
+from contimg.plan import again
 from contimg.plan.timeline import timeline
 
 
@@ -33,10 +35,11 @@ def page(facts: Mapping[str, Any]) -> str:
     jobs = sum(stage["to_run"] for stage in cost["stages"].values())
     done = sum(stage["done"] for stage in cost["stages"].values())
     verdict = (
-        f'<p class="verdict yes">Feasible: {jobs} jobs to run, {done} done</p>'
+        f'<p class="verdict {"part" if facts["warnings"] else "yes"}">Feasible: {jobs} jobs to run, {done} done</p>'
         if facts["feasible"]
         else "".join(f'<p class="verdict no">Not feasible: {escape(text)}</p>' for text in facts["obstacles"])
     )
+    verdict += "".join(f'<p class="verdict part">{escape(text)}</p>' for text in facts["warnings"])
     around = len(tiles) - len(chosen)
     body = [
         f"<h1>Plan {escape(facts['name'])}</h1>",
@@ -47,6 +50,7 @@ def page(facts: Mapping[str, Any]) -> str:
         f"{len(facts['left_out'])} groups left out</dd>",
         f"<dt>Transits</dt><dd>{len(facts['transits'])}</dd><dt>Mosaics</dt><dd>{len(facts['mosaics'])}</dd>",
         f"<dt>Work</dt><dd>{cost['core_hours']:.1f} core-hours</dd>",
+        f"<dt>Imager</dt><dd>{escape(sentence(facts['imager']))}</dd>",
         *_wall(cost),
         f"<dt>Disk</dt><dd>{_gb(disk['reads_bytes'])} to read, {_gb(disk['writes_bytes'])} to write, "
         f"{_gb(disk['free_bytes'])} free, of which {_gb(disk['reserve_bytes'])} stay free</dd>",
@@ -57,6 +61,7 @@ def page(facts: Mapping[str, Any]) -> str:
         "<p class=small>UTC. Triangles: calibrator transits. Thin bars: mosaics. Touch a bar for its name.</p>",
         "<h2>Jobs</h2>",
         _jobs(cost["stages"]),
+        *(f"<p>{escape(line)}</p>" for line in again.lines(facts["made_again"])),
         "<h2>Calibrators</h2>",
         _transits(facts["transits"]),
     ]

@@ -25,18 +25,49 @@ def valid_tables(
     return heading, rows.fetchall()
 
 
-def noisy_tiles(
-    connection: sqlite3.Connection, *, date: str | None, rms_above_jy: float
+def tiles(
+    connection: sqlite3.Connection, *, date: str | None, rms_above_mjy: float | None = None
 ) -> tuple[Sequence[str], list[Row]]:
-    """Tile images with an rms above a limit (Jy/beam), of a UTC date or of all, noisiest first."""
-    heading = ("tile", "rms_jy", "mjd_start", "ra_deg", "dec_deg", "path")
+    """Tile images of a UTC date, or of all, in order of time; those with an rms above a limit alone, noisiest first."""
+    heading = ("tile", "rms_mjy", "flagged", "caltable", "verdict", "status", "reason")
     rows = connection.execute(
-        "SELECT tile, rms_jy, mjd_start, ra_deg, dec_deg, path FROM product "
-        "WHERE kind = 'image' AND status = 'ok' AND rms_jy > :rms AND (:date IS NULL OR date = :date) "
-        "ORDER BY rms_jy DESC, path",
-        {"rms": rms_above_jy, "date": date},
+        "SELECT image.tile, round(1e3 * image.rms_jy, 3), round(coalesce(image.flag_fraction, ms.flag_fraction), 3), "
+        "CASE WHEN image.status = 'ok' THEN (SELECT replace(path, 'cal/' || image.date || '/', '') FROM source "
+        "  WHERE product_id = image.id AND path LIKE 'cal/%' ORDER BY path LIMIT 1) END, "
+        "verdict.verdict, image.status, coalesce(image.reason, verdict.reason) "
+        "FROM product AS image "
+        "LEFT JOIN product AS ms ON ms.kind = 'science_ms' AND ms.tile = image.tile "
+        "LEFT JOIN verdict ON verdict.product_id = image.id "
+        "WHERE image.kind = 'image' AND (:date IS NULL OR image.date = :date) "
+        "AND (:rms IS NULL OR (image.status = 'ok' AND 1e3 * image.rms_jy > :rms)) "
+        "ORDER BY CASE WHEN :rms IS NULL THEN 0 ELSE -image.rms_jy END, image.tile",
+        {"rms": rms_above_mjy, "date": date},
     )
     return heading, rows.fetchall()
+
+
+def mosaics(connection: sqlite3.Connection, *, date: str | None) -> tuple[Sequence[str], list[Row]]:
+    """Mosaics of a UTC date, or of all, in order of path."""
+    heading = ("mosaic", "rms_mjy", "tiles", "verdict", "status", "published", "reason")
+    rows = connection.execute(
+        "SELECT mosaic.path, round(1e3 * mosaic.rms_jy, 3), "
+        "(SELECT sum(status = 'ok') || ' of ' || count(*) FROM mosaic_tile WHERE mosaic_id = mosaic.id), "
+        "verdict.verdict, mosaic.status, "
+        "(SELECT 'v' || version || ' ' || state FROM publication WHERE product = mosaic.path ORDER BY version DESC "
+        "LIMIT 1), coalesce(mosaic.reason, verdict.reason) "
+        "FROM product AS mosaic LEFT JOIN verdict ON verdict.product_id = mosaic.id "
+        "WHERE mosaic.kind = 'mosaic' AND (:date IS NULL OR mosaic.date = :date) ORDER BY mosaic.path",
+        {"date": date},
+    )
+    return heading, rows.fetchall()
+
+
+def strips(connection: sqlite3.Connection) -> list[float]:
+    """Strips (rounded pointing declinations, degrees) that have good caltables."""
+    rows = connection.execute(
+        "SELECT DISTINCT strip_deg FROM caltable WHERE status = 'ok' AND strip_deg IS NOT NULL ORDER BY strip_deg"
+    )
+    return [float(row[0]) for row in rows]
 
 
 def of_calibrator(connection: sqlite3.Connection, *, calibrator: str) -> tuple[Sequence[str], list[Row]]:

@@ -9,6 +9,7 @@ from typing import Any
 from contimg.core import names
 from contimg.core.html import COLOURS, colour_key, document, folded, rows_table
 from contimg.plan.timeline import timeline
+from contimg.report.facts import left_out_by_cause, verdict
 from contimg.report.scale import line
 
 _WIDTH, _HEIGHT, _LEFT = 400.0, 90.0, 44.0
@@ -43,17 +44,16 @@ def glance(title: str, rows: Sequence[Mapping[str, Any]], key: str, unit: str) -
 def page(facts: Mapping[str, Any]) -> str:
     """Show a report (`contimg.report.facts.gather`)."""
     counts = facts["counts"]
-    good = not counts["errors"] and not counts["images"]["not made"]
-    said = (
-        "Complete" if good else f"{counts['errors']} errors, {counts['images']['not made']} images not made"
-    )
+    mood, said = verdict(facts)
+    wrong = [_cause(cause) for cause in facts["causes"]]
+    wrong += [_without(reason, groups) for reason, groups in left_out_by_cause(facts["left_out"])]
     body = [
         f"<h1>Run {escape(facts['name'])}</h1>",
-        f'<p class="verdict {"yes" if good else "no"}">{said}</p>',
+        f'<p class="verdict {mood}">{escape(said)}</p>',
         _counts(counts),
         *([f"<p>{escape(line(facts['scale']))}.</p>"] if facts["scale"] else []),
         "<h2>What went wrong</h2>",
-        *([_cause(cause) for cause in facts["causes"]] or ["<p>Nothing.</p>"]),
+        *(wrong or ["<p>Nothing.</p>"]),
         "<h2>The time</h2>",
         timeline(facts),
         colour_key(("ok", "rejected", "left out", "not made")),
@@ -96,6 +96,13 @@ def _cause(cause: Mapping[str, Any]) -> str:
         f"<details><summary><b>{len(products)} × {cause['kind']}</b>: {escape(cause['reason'])}</summary>"
         f"<p class=small>{escape(', '.join(products[:_MOST_PRODUCTS]))}{more}</p>"
         f'<div class="wide"><pre class=small>{escape(cause["log"])}:\n{escape(lines)}</pre></div></details>'
+    )
+
+
+def _without(reason: str, groups: Sequence[str]) -> str:
+    return (
+        f"<details><summary><b>{len(groups)} × left out</b>: {escape(reason)}</summary>"
+        f"<p class=small>{escape(', '.join(groups))}</p></details>"
     )
 
 

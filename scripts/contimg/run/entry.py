@@ -24,6 +24,7 @@ from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
 from contimg.index import retired
 from contimg.jobs import disk, engine, frame, orphans, stop, treelock
 from contimg.jobs.orphans import MANIFEST_VARIABLE
+from contimg.night import advice
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
 from contimg.plan import again
@@ -244,6 +245,8 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
             for note in night.tiles[tile].notes:
                 say(f"{tile}: {note}")
         say(run.headline())
+        for line in advice.lines(config, night):
+            say(line)
     return run
 
 

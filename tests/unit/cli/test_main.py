@@ -217,6 +217,14 @@ def test_help_of_each_command_has_an_example(capsys, command):
     assert f"example:\n  contimg {command} --" in text
 
 
+@pytest.mark.parametrize("command", ["image", "publish", "convert", "run"])
+def test_what_the_workflow_does_is_answered_with_its_command(capsys, command):
+    assert main([command, "2025-10-30"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"contimg: there is no `contimg {command}`; it is: snakemake --cores all")
+    assert said.count("\n") == 1
+
+
 def test_no_command_is_told_with_the_usage(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])

@@ -77,8 +77,8 @@ def test_what_is_done_takes_no_time_and_holds_nothing_up():
 
 
 def test_costs_are_medians_of_past_jobs_brought_to_size_with_their_scatter():
-    samples = {"image_tile": [Sample(seconds, 2 * seconds, 2.0) for seconds in (20.0, 40.0, 80.0)]}
-    cost = costs.unit_costs(samples, ["image_tile"])["image_tile"].times(3.0)
+    samples = {"mosaic_window": [Sample(seconds, 2 * seconds, 2.0) for seconds in (20.0, 40.0, 80.0)]}
+    cost = costs.unit_costs(samples, ["mosaic_window"])["mosaic_window"].times(3.0)
     assert cost.seconds == pytest.approx(60.0)
     assert cost.core_seconds == pytest.approx(120.0)
     assert 30.0 < cost.low_s < 60.0 < cost.high_s < 120.0
@@ -92,6 +92,20 @@ def test_without_past_jobs_a_full_tile_costs_what_was_measured_of_one():
     assert cost.seconds < cost.core_seconds < 2 * cost.seconds  # of two cores it keeps more than one busy
     assert "default" in cost.origin
     assert "assumed" in costs.unit_costs({}, ["a_new_rule"])["a_new_rule"].origin
+
+
+def test_a_small_tile_costs_what_any_takes_and_past_jobs_of_its_size_are_met():
+    # a tile of 28 MB took 16 to 21 processor seconds to image (the demo's night); in proportion to a full one, 1.3 s
+    small = costs.unit_costs({}, ["image_tile"])["image_tile"].times(0.028)
+    assert 12.0 < small.seconds < 21.0
+    for past in (10.0, 60.0):  # a faster machine, a slower one
+        samples = {"image_tile": [Sample(past, past, 0.028)] * 3}
+        assert costs.unit_costs(samples, ["image_tile"])["image_tile"].times(0.028).seconds == pytest.approx(
+            past
+        )
+    full = costs.unit_costs({"image_tile": [Sample(107.0, 150.0, 2.31)]}, ["image_tile"])["image_tile"]
+    assert full.times(2.31).seconds == pytest.approx(107.0)
+    assert full.times(0.028).seconds == pytest.approx(15.0 + 92.0 * 0.028 / 2.31)
 
 
 def test_without_products_a_tiles_job_writes_what_one_was_seen_to_and_another_what_it_promises(tmp_path):
@@ -201,3 +215,45 @@ def test_the_timeline_has_a_bar_for_every_tile_and_mosaic(facts):
     assert drawn.count("<rect") == bars
     assert drawn.count("<path") == len(facts["transits"])
     assert timeline({**facts, "tiles": [], "left_out": []}) == ""
+
+
+def test_a_plan_of_tiles_that_nothing_calibrates_is_not_feasible_and_names_the_nearest_calibrators(tmp_path):
+    # one that crosses another part of the same strip's sky, one that passes far from the beam
+    other = Calibrator("0204+556", 31.0, 55.6, 9.0, -0.4, "test")
+    far = Calibrator("3C286", 202.78, 30.51, 14.9, -0.4, "test")
+    listed = tmp_path / "calibrators.csv"
+    rows = [f"{c.name},{c.ra_deg},{c.dec_deg},{c.flux_jy},{c.spectral_index},test" for c in (far, other)]
+    listed.write_text("\n".join(["name,ra_deg,dec_deg,flux_jy,spectral_index,origin", *rows]) + "\n")
+    config = Config.model_validate({"products": str(tmp_path), "calibrators": str(listed)})
+    night = arrange(config, Index(tuple(strip_of_tiles(count=3)), ()), [other, far])
+    facts = plan.gather(config, night, [], cores=2) | {"target": "all"}
+    assert not facts["feasible"]
+    (said,) = facts["obstacles"]
+    assert said.startswith("3 of 3 tiles cannot be calibrated")
+    assert said.index("0204+556 transits") < said.index("3C286 passes 24.")
+    assert 'class="verdict no"' in page(facts)
+
+
+def test_a_plan_in_which_some_tiles_cannot_be_calibrated_says_so_and_is_amber(facts):
+    assert facts["feasible"]  # the second strip has no calibrator
+    (warning,) = facts["warnings"]
+    assert warning.startswith("3 of 13 tiles cannot be calibrated")
+    assert f"WARNING: {warning}" in plan.summary(facts)
+    assert 'class="verdict part"' in page(facts)
+    assert 'class="verdict yes"' not in page(facts)
+
+
+def test_a_range_without_data_says_which_dates_have_some(tmp_path):
+    for date in ("2025-10-28", "2025-10-30"):
+        (tmp_path / "raw" / date).mkdir(parents=True)
+        (tmp_path / "raw" / date / f"{date}T13:00:00_sb00.hdf5").touch()
+    values = {
+        "incoming": str(tmp_path / "raw"),
+        "products": str(tmp_path / "products"),
+        "start": "2025-11-05",
+    }
+    config = Config.model_validate(values)
+    (tmp_path / "products").mkdir()
+    facts = plan.gather(config, arrange(config, Index((), ()), [SOURCE]), [], cores=2)
+    assert not facts["feasible"]
+    assert facts["obstacles"][-1].endswith("has data of 2 dates: 2025-10-28, 2025-10-30")

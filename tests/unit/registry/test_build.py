@@ -348,6 +348,46 @@ def test_the_usual_questions(tree, capsys, question, said):
     assert said in capsys.readouterr().out
 
 
+def test_tiles_are_listed_without_a_limit_a_line_each_with_the_groups_left_out(tree, capsys):
+    lost = [(f"{DAY}T13:15:27", "15 of 16 subbands"), ("2025-10-31T00:00:00", "another date")]
+    told = {"left_out": [{"tile": tile, "reason": reason} for tile, reason in lost]}
+    write_json(tree / "plan" / "a.report.json", told)
+    assert main(["query", "--products", str(tree), "--csv", "tiles", "--date", DAY]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading == "tile,rms_mjy,flagged,caltable,verdict,status,reason"
+    assert rows == [
+        f"{TILES[0]},1,0.1,{TILES[1]}_0834+555,pass,ok,",
+        f"{TILES[1]},2,0.1,{TILES[1]}_0834+555,,ok,",
+        f"{TILES[2]},,0.1,,,rejected,no solution",
+        f"{DAY}T13:15:27,,,,,left out,15 of 16 subbands",
+    ]
+
+
+def test_mosaics_are_listed_with_noise_tiles_verdict_and_publication(tree, capsys):
+    assert main(["query", "--products", str(tree), "--csv", "mosaics"]) == 0
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.startswith(f"{MOSAIC},0.9,2 of 3,fail,ok,v2 current,")
+
+
+def test_a_strip_without_tables_is_answered_with_those_that_have_some(tree, capsys):
+    main(["query", "--products", str(tree), "tables", "--at", f"{DAY}T19:00:00", "--dec", "37"])
+    assert (
+        "no good caltable of a strip at +37 within 12 h; strips with good caltables: +55"
+        in capsys.readouterr().err
+    )
+
+
+def test_an_answer_of_a_registry_that_is_older_than_its_tree_says_so(tree, capsys):
+    words = ["query", "--products", str(tree), "published"]
+    main(words)
+    assert "older" not in capsys.readouterr().err
+    publish(tree, 3, withdrawn="wrong again")
+    main(words)
+    said = capsys.readouterr().err
+    assert f"the registry is older than the tree (published/{DAY}/0830+55 changed since)" in said
+    assert "contimg registry build --products" in said
+
+
 def test_a_question_without_a_registry_says_how_to_build_it(tmp_path, capsys):
     assert main(["query", "--products", str(tmp_path), "rejected"]) == 2
     assert "no such file; build it: contimg registry build" in capsys.readouterr().err

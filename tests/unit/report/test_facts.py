@@ -230,3 +230,52 @@ def test_a_chart_has_a_point_for_every_tile_with_a_number():
     rows = [{"tile": f"2025-10-30T13:0{n}:00", "rms_mjy": n or None, "image": "ok"} for n in range(4)]
     assert glance("noise", rows, "rms_mjy", "mJy").count("<circle") == 3
     assert glance("noise", rows, "flux_ratio", "") == ""
+
+
+def outcomes(**changes):
+    """Facts of a run of four tiles and two mosaics, as far as its verdict looks."""
+    none = {"ok": 0, "rejected": 0, "not made": 0}
+    facts = {
+        "counts": {"images": none, "mosaics": none, "errors": 0},
+        "tiles": [{"verdict": "pass"}] * 4,
+        "mosaics": [{"verdict": "pass"}] * 2,
+        "left_out": [],
+    }
+    counts = {**facts["counts"], **changes.pop("counts", {})}
+    return {**facts, **changes, "counts": counts}
+
+
+def few(**numbers):
+    return {"ok": 0, "rejected": 0, "not made": 0, **numbers}
+
+
+@pytest.mark.parametrize(
+    ("facts", "mood", "said"),
+    [
+        (outcomes(), "yes", "Complete"),
+        (outcomes(counts={"images": few(rejected=3)}), "part", "Finished: 3 of 4 images rejected"),
+        (
+            outcomes(counts={"mosaics": few(rejected=2)}, left_out=[{"tile": "t", "reason": "r"}]),
+            "part",
+            "Finished: 2 of 2 mosaics rejected, 1 group of files left out",
+        ),
+        (
+            outcomes(mosaics=[{"verdict": "fail"}, {"verdict": "pass"}]),
+            "part",
+            "Finished: 1 of 2 mosaics failed a gate",
+        ),
+        (outcomes(tiles=[]), "part", "Finished: no tile in this range"),
+        (outcomes(counts={"errors": 1, "images": few(rejected=3)}), "no", "1 error, 0 images not made"),
+    ],
+)
+def test_the_verdict_has_the_colour_of_what_came_out(facts, mood, said):
+    assert report.verdict(facts) == (mood, said)
+
+
+def test_groups_left_out_are_among_what_went_wrong(run):
+    facts, html = report.make(*run[:2])
+    reason = "15 of 16 subbands: missing sb03"
+    assert f"left out, 1×: {reason}" in report.summary(facts)
+    wrong = html.read_text().partition("What went wrong")[2].partition("<h2>")[0]
+    assert reason in wrong
+    assert "Nothing." not in wrong
