@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contimg.cli.numbers import number
 from contimg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="first bring the nights of the table to one scale by its own sources",
     )
-    parser.add_argument("--min-sigma", type=float, help="threshold in sigma (default: ese.min_sigma, 5)")
+    parser.add_argument(
+        "--min-sigma", type=number(0, 1e6), help="threshold in sigma (default: ese.min_sigma, 5)"
+    )
     parser.add_argument(
         "--preset",
         choices=("conservative", "moderate", "sensitive"),

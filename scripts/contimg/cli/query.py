@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sources.add_argument(
         "--at", required=True, metavar="PLACE", help="a name, or right ascension and declination"
     )
-    sources.add_argument("--arcmin", type=float, default=5.0, help="how far away (default: 5)")
+    sources.add_argument("--arcmin", type=number(0, 10800), default=5.0, help="how far away (default: 5)")
     for name, told in (
         ("mosaics", "mosaics, a line each"),
         ("rejected", "rejected products and why"),

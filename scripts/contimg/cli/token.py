@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from contimg.cli.numbers import number
 from contimg.config.files import read_configuration, take_configuration
 
 
@@ -20,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--role", choices=("read", "run", "publish"), default="read", help="each may what the former may"
     )
-    add.add_argument("--days", type=float, help="how long it is good (default: until it is revoked)")
+    add.add_argument(
+        "--days", type=number(0, 36500), help="how long it is good (default: until it is revoked)"
+    )
     actions.add_parser("list", help="names, roles and ends of the tokens")
     revoke = actions.add_parser("revoke", help="take a token back, with the sessions opened with it")
     revoke.add_argument("name")

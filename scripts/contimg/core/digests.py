@@ -14,18 +14,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 EDGE = 64 * 1024
 BLOCK = 4 * 1024
 BLOCKS = 16
-_NOT_CONTENT = {
+_BESIDES = {
     "status.json",
     ".snakemake_timestamp",
-    "table.lock",
-}  # casacore touches its locks when it reads
+}  # of a product, where it begins: what lies deeper is content
+_LOCK = "table.lock"  # casacore touches its locks when it reads
 _ARRAYS_OF_A_TABLE = re.compile(r"table\.f\d+i")
+
+
+def _contents(folder: Path) -> Iterator[Path]:
+    """Files below a directory that are its content, in order."""
+    for entry in sorted(folder.rglob("*")):
+        besides = entry.name == _LOCK or (entry.parent == folder and entry.name in _BESIDES)
+        if entry.is_file() and not besides:
+            yield entry
 
 
 def fingerprint(path: Path) -> str | None:
@@ -35,10 +43,9 @@ def fingerprint(path: Path) -> str | None:
     """
     if path.is_dir():
         total = hashlib.sha256()
-        for entry in sorted(path.rglob("*")):
-            if entry.is_file() and entry.name not in _NOT_CONTENT:
-                mark = _of_arrays(entry) if _ARRAYS_OF_A_TABLE.fullmatch(entry.name) else _of_file(entry)
-                total.update(f"{entry.relative_to(path).as_posix()} {mark}\n".encode())
+        for entry in _contents(path):
+            mark = _of_arrays(entry) if _ARRAYS_OF_A_TABLE.fullmatch(entry.name) else _of_file(entry)
+            total.update(f"{entry.relative_to(path).as_posix()} {mark}\n".encode())
         return total.hexdigest()[:16]
     return _of_file(path) if path.is_file() else None
 
@@ -90,12 +97,8 @@ def whole(path: Path) -> str:
     Casacore's files for arrays are left to the fingerprint, which reads all their values.
     """
     total = hashlib.sha256()
-    for entry in sorted(path.rglob("*")):
-        if (
-            entry.is_file()
-            and entry.name not in _NOT_CONTENT
-            and not _ARRAYS_OF_A_TABLE.fullmatch(entry.name)
-        ):
+    for entry in _contents(path):
+        if not _ARRAYS_OF_A_TABLE.fullmatch(entry.name):
             total.update(f"{entry.relative_to(path).as_posix()} {sha256(entry)}\n".encode())
     return total.hexdigest()
 

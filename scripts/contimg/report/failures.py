@@ -114,6 +114,19 @@ def outcome(sidecar: Path) -> dict[str, Any]:
     return record
 
 
+_ENDED_WELL = re.compile(r"contimg\.jobs\.frame (?!.*: failed \(attempt )")
+
+
+def _broke(log: Path) -> bool:
+    """Whether the job of a product that is not there broke; not where it ended well: the product was removed since."""
+    if not log.is_file():
+        return False
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        last = stream.read().decode(errors="replace").rstrip().rpartition("\n")[2]
+    return _ENDED_WELL.search(last) is None
+
+
 def made_of(night: Night) -> Iterator[Made]:
     """Everything that jobs of a night make, in the order of the stages; what was not asked for as well."""
     tiles = sorted(night.candidates)
@@ -153,7 +166,7 @@ def failures(night: Night, products: Path) -> list[Failure]:
         if there["status"] == NOT_MADE:
             if entry.key in killed:
                 reason = f"{ERROR_PREFIX}its job was killed or is still running"
-            elif (products / entry.log).is_file():
+            elif _broke(products / entry.log):
                 reason = f"{ERROR_PREFIX}its job ended without a product"
         elif there["status"] == "ok" or _follows(entry.kind, reason):
             continue

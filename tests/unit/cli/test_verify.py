@@ -95,6 +95,9 @@ def test_a_directory_is_its_files_and_their_names_without_marks_of_engines(tmp_p
     for name in ("table.lock", ".snakemake_timestamp", "status.json"):
         (folder / name).write_text("touched")
     assert fingerprint(folder) == before
+    (folder / "sub" / "status.json").write_text("added")  # only where a product begins is it no content
+    assert fingerprint(folder) != before
+    (folder / "sub" / "status.json").unlink()
     (folder / "sub" / "table.f0").rename(folder / "sub" / "table.f1")
     assert fingerprint(folder) != before
 

@@ -279,3 +279,15 @@ def test_groups_left_out_are_among_what_went_wrong(run):
     wrong = html.read_text().partition("What went wrong")[2].partition("<h2>")[0]
     assert reason in wrong
     assert "Nothing." not in wrong
+
+
+def test_a_product_that_was_removed_after_its_job_had_ended_well_is_no_error(run, tmp_path):
+    config, night, names = run
+    log = tmp_path / f"logs/image_tile/2025-10-30/{names[3]}.log"
+    ended = "2025-10-30 20:00:00,000 contimg.jobs.frame images/t: "
+    for last, errors in (
+        (f"{ended}rms 2 mJy, 8 s", 1),
+        (f"{ended}failed (attempt 1 of 3): gone; see {log}", 2),
+    ):
+        log.write_text(f"reading\n{last}\n")
+        assert report.gather(config, night)["counts"]["errors"] == errors
