@@ -35,6 +35,6 @@ def run(args: argparse.Namespace) -> int:
     for row in sorted(rows):
         print(line(*row))
     print(f"{len(night.selected)} tiles, {len(night.left_out)} left out")
-    for line in advice.lines(config, night):
-        print(line)
+    for lack in advice.lines(config, night):
+        print(lack)
     return 0

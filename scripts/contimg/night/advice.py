@@ -55,7 +55,7 @@ def nearest_calibrators(tile: Tile, calibrators: Sequence[Calibrator], config: C
 
 def dates(incoming: Path) -> list[str]:
     """UTC dates in the names of the raw files below a directory."""
-    found = set()
+    found: set[str] = set()
     for _, _, files in os.walk(incoming, followlinks=True):
         found.update(match[1] for name in files if (match := _DATE.fullmatch(name)))
     return sorted(found)

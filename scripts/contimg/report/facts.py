@@ -7,7 +7,7 @@ It reads files only, so it works during a run, after one that failed, and long a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -21,9 +21,9 @@ from contimg.core.provenance import versions
 from contimg.night.night import Night
 from contimg.plan.costs import HIGH, LOW, read_benchmarks
 from contimg.plan.facts import NOT_MADE, mosaic_rows, range_name, strip_changes, tile_rows, transit_rows
-from contimg.qa.verdict import FAIL
 from contimg.report import scale
 from contimg.report.failures import by_cause, failures, outcome
+from contimg.report.verdict import left_out_by_cause, verdict
 
 
 def tile_outcomes(night: Night, products: Path) -> list[dict[str, Any]]:
@@ -146,51 +146,6 @@ def gather(config: Config, night: Night) -> dict[str, Any]:
         "times": times(night, products, planned),
         "versions": versions(),
     }
-
-
-def verdict(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """What a run has come to, in a word and a line.
-
-    Parameters
-    ----------
-    facts : mapping
-        From `gather`.
-
-    Returns
-    -------
-    mood : {"yes", "part", "no"}
-        Everything is there and good; all that could be made is there; something broke, or was not made.
-    said : str
-    """
-    counts, tiles, mosaics = facts["counts"], facts["tiles"], facts["mosaics"]
-    missing = counts["images"][NOT_MADE]
-    if counts["errors"] or missing:
-        return "no", f"{_number(counts['errors'], 'error')}, {_number(missing, 'image')} not made"
-    lacks = []
-    for what, rows, rejected in (
-        ("images", tiles, counts["images"]["rejected"]),
-        ("mosaics", mosaics, counts["mosaics"]["rejected"]),
-    ):
-        failed = sum(row["verdict"] == FAIL for row in rows)
-        lacks += [f"{rejected} of {len(rows)} {what} rejected"] if rejected else []
-        lacks += [f"{failed} of {len(rows)} {what} failed a gate"] if failed else []
-    if facts["left_out"]:
-        lacks.append(f"{_number(len(facts['left_out']), 'group')} of files left out")
-    if not tiles:
-        lacks.append("no tile in this range")
-    return ("part", f"Finished: {', '.join(lacks)}") if lacks else ("yes", "Complete")
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
-def left_out_by_cause(entries: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    """Groups of files that no tile was made of: why, and their names; the most frequent first."""
-    causes: dict[str, list[str]] = {}
-    for entry in entries:
-        causes.setdefault(entry["reason"], []).append(entry["tile"])
-    return sorted(causes.items(), key=lambda cause: -len(cause[1]))
 
 
 def _counts(states: Iterable[str]) -> dict[str, int]:

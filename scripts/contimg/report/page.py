@@ -9,8 +9,8 @@ from typing import Any
 from contimg.core import names
 from contimg.core.html import COLOURS, colour_key, document, folded, rows_table
 from contimg.plan.timeline import timeline
-from contimg.report.facts import left_out_by_cause, verdict
 from contimg.report.scale import line
+from contimg.report.verdict import left_out_by_cause, verdict
 
 _WIDTH, _HEIGHT, _LEFT = 400.0, 90.0, 44.0
 _MOST_PRODUCTS = 12
