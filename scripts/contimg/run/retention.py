@@ -207,22 +207,32 @@ def _archive(source: Path, target: Path) -> Path:
     Raises
     ------
     SystemFault
-        Something else has the name, or the copy differs.
+        Something else has the name, the copy differs, or the archive has no room or cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = sha256(source)
-    if not target.exists():
-        part = target.with_name(f"{target.name}.part.retention")
-        try:
-            shutil.copy2(source, part)
-            flush_tree(part)
-            _compare(part, source, mark)
-            _name(part, target)
-            flush(target.parent)
-        finally:
-            remove(part)
-    _compare(target, source, mark)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mark = sha256(source)
+        if not target.exists():
+            _copy(source, target, mark)
+        _compare(target, source, mark)
+    except OSError as error:
+        raise SystemFault(
+            f"{target}: the archive cannot take {source}, which stays ({error.strerror}); mend that, or make room, and "
+            "start the same command again"
+        ) from error
     return target
+
+
+def _copy(source: Path, target: Path, mark: str) -> None:
+    part = target.with_name(f"{target.name}.part.retention")
+    try:
+        shutil.copy2(source, part)
+        flush_tree(part)
+        _compare(part, source, mark)
+        _name(part, target)
+        flush(target.parent)
+    finally:
+        remove(part)
 
 
 def _name(part: Path, target: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -349,6 +350,30 @@ def test_a_bad_copy_keeps_the_original(night, monkeypatch):
     assert contents(night.incoming) == expected
     assert list(night.archive.rglob("*.*")) == []
     assert retired.records(night.tree) == {}
+
+
+def test_an_archive_that_runs_full_ends_in_a_line_and_the_same_command_goes_on(night, monkeypatch):
+    expected = contents(night.incoming)
+    real, copies = shutil.copy2, []
+
+    def full_after_three(source, target):
+        copies.append(source)
+        if len(copies) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target)
+
+    monkeypatch.setattr("contimg.run.retention.shutil.copy2", full_after_three)
+    with pytest.raises(
+        SystemFault, match=r"the archive cannot take .*, which stays \(No space left on device\)"
+    ):
+        night.let_go(night.archive)
+    # the first tile has gone, the second has one copy and stays where it was
+    assert contents(night.archive) | contents(night.incoming) == expected
+    assert len(contents(night.incoming)) == len(expected) - 2
+    assert not list(night.archive.rglob("*.part.*"))
+    monkeypatch.setattr("contimg.run.retention.shutil.copy2", real)
+    night.let_go(night.archive)
+    assert contents(night.archive).items() >= expected.items()
 
 
 def same(night, tmp_path):
