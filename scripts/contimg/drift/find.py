@@ -64,7 +64,7 @@ MAX_TRIES = 2
 """A peak that came out of so many fits without significance is not tried again: once may be for want of another source
 in the model."""
 PASSES, SECONDS = 150.0, 30.0
-"""Of a search's budget, for each source; the ordinary ones spend a quarter of the passes."""
+"""Of a search's budget, for each source."""
 LAST_PASSES = 4
 """What the last fit may spend all the same, for each source."""
 IMAGE_ACCURACY = 1e-3  # of the gridder; the noise is far above it, and what is brighter is gone by then
