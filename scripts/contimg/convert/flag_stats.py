@@ -44,12 +44,14 @@ def block_power(
         (n, ncorr), written: <|V|^2> and the noise's share of it (twice the variance of the real part); 0 where
         there are no good data.
     noise_in_time
-        (nt, n, ncorr), written: the noise of each integration, its mean over the band.
+        (nt, n, ncorr), written: the noise of each integration, its mean over the band; 0 where there are no good
+        data.
     """
     n_times, n_baselines, n_chan, n_corr = data.shape
     sums = np.zeros((n_baselines, n_corr, max(1, n_chan // GROUP_CHANNELS), 4))
     in_time = np.zeros((n_times, n_baselines, n_corr, 2))
     _group_sums(data, flags, sums, in_time)
+    noise_in_time[:] = 0.0
     np.divide(in_time[..., 0], in_time[..., 1], out=noise_in_time, where=in_time[..., 1] > 0)
     power[:] = _median_of_means(sums[..., 0], sums[..., 1])
     noise[:] = _median_of_means(sums[..., 2], sums[..., 3])
