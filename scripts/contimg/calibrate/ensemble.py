@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from contimg.calibrate.options import CalibrationOptions
@@ -27,6 +26,8 @@ from contimg.sky.calibrators import FIELD, Calibrator
 from contimg.telescope.options import BeamOptions
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from contimg.ms.meta import MsMeta
     from contimg.sky.catalog import Catalog
     from contimg.telescope.beam import PowerBeam
@@ -126,6 +127,8 @@ def brightest_first(
     Rejected
         If there is none.
     """
+    import pandas as pd
+
     table = pd.DataFrame(
         [(s.ra_deg, s.dec_deg, s.flux_jy) for s in sources], columns=["ra_deg", "dec_deg", "flux_jy"]
     )

@@ -283,8 +283,8 @@ def test_an_integration_lost_to_interference_changes_no_weight_of_the_others():
     loud[0] += (100 * NOISE_JY * burst).astype(np.complex64)
     (_, without), (flags, report) = (run(meta, data, FlaggingOptions()) for data in (quiet, loud))
     assert flags[0].all()
-    # An integration's factor of an antenna is from 11 x 384 correlated differences, good to 2 %, its weight's to 3 %; the
-    # mean over 11 of 12 integrations moves it by far less: 8 % is enough. The burst in that mean would make it 10^5 %.
+    # An integration's factor of an antenna is from 11 x 384 correlated differences, good to 2 %, its weight's to
+    # 3 %; their mean over 11 of 12 integrations moves by far less: 8 % is enough. The burst would make it 10^4 %.
     np.testing.assert_allclose(report.weight[1:], without.weight[1:], rtol=0.08)
 
 
