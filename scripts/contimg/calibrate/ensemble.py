@@ -9,7 +9,7 @@ that the scale of K equal ones is √K better than that of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.transits import Transit
+from contimg.core.angles import wrap_deg
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
 from contimg.core.names import strip_dec
@@ -95,13 +96,18 @@ def describe(apparent_jy: NDArray[np.float64]) -> Ensemble:
 
 
 def apparent(
-    sources: pd.DataFrame, *, ra_deg: float, dec_deg: float, half_deg: float, beam: PowerBeam
+    sources: pd.DataFrame | Mapping[str, Sequence[float]],
+    *,
+    ra_deg: float,
+    dec_deg: float,
+    half_deg: float,
+    beam: PowerBeam,
 ) -> NDArray[np.float64]:
     """Apparent fluxes of catalogue sources in a tile, the mean over its drift, Jy at 1.4 GHz, (n,).
 
     Parameters
     ----------
-    sources : DataFrame
+    sources : DataFrame, or mapping of columns
         ``ra_deg, dec_deg, flux_jy``.
     ra_deg, dec_deg : float
         Middle of the tile.
@@ -109,12 +115,12 @@ def apparent(
         Half of the right ascension that it drifts over.
     beam : PowerBeam
     """
-    ra, dec = (np.radians(sources[name].to_numpy(float)) for name in ("ra_deg", "dec_deg"))
-    power = np.zeros(len(sources))
+    ra, dec = (np.radians(np.asarray(sources[name], float)) for name in ("ra_deg", "dec_deg"))
+    power = np.zeros(len(ra))
     for step in HOUR_ANGLES:
         hour_angle = np.radians(ra_deg + step * half_deg) - ra
         power += beam.power(hour_angle, dec, math.radians(dec_deg), REFERENCE_HZ).reshape(-1)
-    return np.asarray(sources["flux_jy"].to_numpy(float) * power / len(HOUR_ANGLES))
+    return np.asarray(sources["flux_jy"], float) * power / len(HOUR_ANGLES)
 
 
 def brightest_first(
@@ -127,11 +133,7 @@ def brightest_first(
     Rejected
         If there is none.
     """
-    import pandas as pd
-
-    table = pd.DataFrame(
-        [(s.ra_deg, s.dec_deg, s.flux_jy) for s in sources], columns=["ra_deg", "dec_deg", "flux_jy"]
-    )
+    table = {name: [getattr(s, name) for s in sources] for name in ("ra_deg", "dec_deg", "flux_jy")}
     half_deg = 0.5 * float(meta.integration_s.sum()) / 240.0
     seen = apparent(
         table,
@@ -178,13 +180,17 @@ def find_fields(
     strips: dict[float, list[Tile]] = {}
     for tile in tiles:
         strips.setdefault(strip_dec(tile.dec_deg), []).append(tile)
-    of = {tile.name: dec for dec, members in strips.items() for tile in members}
-    needed = {
-        dec: members
-        for dec, members in strips.items()
-        if options.mode == "field"
-        or any(not _served(tile, [t for t in transits if of[t.tile] == dec], options) for tile in members)
-    }
+    needed = strips
+    if options.mode != "field":
+        of = {tile.name: dec for dec, members in strips.items() for tile in members}
+        theirs: dict[float, list[Transit]] = {dec: [] for dec in strips}
+        for transit in transits:
+            theirs[of[transit.tile]].append(transit)
+        needed = {
+            dec: members
+            for dec, members in strips.items()
+            if not all(_served(tile, theirs[dec], options) for tile in members)
+        }
     if not needed:
         return []
     pattern = load_beam(beam)
@@ -192,17 +198,19 @@ def find_fields(
     rows = rows[rows["flux_jy"] >= LEAST_JY]
     found = []
     for members in needed.values():
-        strong = [(tile, _strength(tile, rows, pattern)) for tile in members]
-        for tile, field in strong:
-            rivals = [
-                other.strength_jy
-                for at, other in strong
-                if at is not tile and abs(at.mid_mjd - tile.mid_mjd) * 24.0 <= APART_HOURS
-            ]
-            if field.strength_jy >= options.min_flux_jy and all(
-                field.strength_jy >= rival for rival in rivals
-            ):
-                found.append(_transit(tile, field, catalog))
+        members.sort(key=lambda tile: tile.mid_mjd)
+        low, high = (limit(tile.dec_icrs_deg for tile in members) for limit in (min, max))
+        near = rows[rows["dec_deg"].between(low - RADIUS_DEG, high + RADIUS_DEG)]
+        fields = [_strength(tile, near, pattern) for tile in members]
+        strength = np.array([field.strength_jy for field in fields])
+        mid = np.array([tile.mid_mjd for tile in members])
+        first = np.searchsorted(mid, mid - APART_HOURS / 24.0, side="left")
+        last = np.searchsorted(mid, mid + APART_HOURS / 24.0, side="right")
+        found += [
+            _transit(tile, field, catalog)
+            for tile, field, start, stop in zip(members, fields, first, last, strict=True)
+            if options.min_flux_jy <= field.strength_jy == strength[start:stop].max()
+        ]
     return sorted(found, key=lambda transit: transit.mjd)
 
 
@@ -213,7 +221,7 @@ def _served(tile: Tile, transits: Sequence[Transit], options: CalibrationOptions
 def _strength(tile: Tile, rows: pd.DataFrame, beam: PowerBeam) -> Ensemble:
     """Strength of a tile's field."""
     near = np.abs(rows["dec_deg"] - tile.dec_icrs_deg) <= RADIUS_DEG
-    apart = np.abs((rows["ra_deg"] - tile.ra_icrs_deg + 180.0) % 360.0 - 180.0)
+    apart = np.abs(wrap_deg(rows["ra_deg"].to_numpy() - tile.ra_icrs_deg))
     near &= apart * np.cos(np.radians(rows["dec_deg"])) <= 1.5 * RADIUS_DEG
     half_deg = 0.5 * tile.n_times * tile.integration_s / 240.0
     return describe(

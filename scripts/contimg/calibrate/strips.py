@@ -13,6 +13,7 @@ import pandas as pd
 from contimg.calibrate.ensemble import LEAST_JY, RADIUS_DEG, Ensemble, apparent, describe
 from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.transits import Transit, disturbing_jy, worth
+from contimg.core.angles import wrap_deg
 from contimg.core.constants import REFERENCE_HZ
 from contimg.sky.calibrators import Calibrator
 
@@ -122,7 +123,7 @@ def richest(dec_deg: float, sources: pd.DataFrame, beam: PowerBeam) -> Ensemble:
     best = describe(np.zeros(0))
     reach = 1.5 * RADIUS_DEG / max(0.05, math.cos(math.radians(min(89.0, abs(dec_deg) + RADIUS_DEG))))
     for ra_deg in np.arange(0.0, 360.0, TILE_DEG):
-        apart = np.abs((near["ra_deg"] - ra_deg + 180.0) % 360.0 - 180.0)
+        apart = np.abs(wrap_deg(near["ra_deg"].to_numpy() - ra_deg))
         seen = apparent(
             near[apart <= reach], ra_deg=float(ra_deg), dec_deg=dec_deg, half_deg=0.5 * TILE_DEG, beam=beam
         )
