@@ -12,6 +12,7 @@ from contimg.cli.main import main
 from contimg.core.names import tile_mjd, tile_name
 from contimg.core.products import read_json
 from contimg.simulate import simulate
+from contimg.simulate.options import Source
 
 from .conftest import snakemake, write_calibrators
 
@@ -35,19 +36,26 @@ def test_without_a_target_everything_is_planned(headers):
     assert "mosaic_window" in plan
 
 
-def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers, capsys):
+def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers, capsys, tmp_path):
     pairs = [f"{key}={path}" for key, path in headers.items()]
-    assert main(["plan", "--cores", "2", "--config", *pairs]) == 0
+    assert main(["plan", "--cores", "2", "--config", *pairs]) == 1
+    assert "6 of 6 tiles cannot be calibrated" in capsys.readouterr().out
+    # 3C295 (right ascension 212.84) transits at 19:27 of that day, and this source in the middle of the third tile
+    passing = Source("passing", ra_deg=224.34, dec_deg=54.5, flux_jy=5.0)
+    calibrators = f"calibrators={write_calibrators(tmp_path / 'calibrators.csv', (passing,))}"
+    assert main(["plan", "--cores", "2", "--config", *pairs, calibrators]) == 0
     written = capsys.readouterr().out.splitlines()[-2:]
     facts = read_json(Path(written[1]))
     assert facts["feasible"]
+    assert [row["calibrator"] for row in facts["transits"]] == ["passing"]
     assert len(facts["tiles"]) == TILES
     stages = facts["cost"]["stages"]
     assert stages["convert_tile"]["to_run"] == stages["image_tile"]["to_run"] == TILES
     assert stages["mosaic_window"]["to_run"] == len(facts["mosaics"]) > 0
     assert {entry.name for entry in headers["products"].iterdir()} == {".snakemake", "plan", "state"}
     # the same through the engine, on a disk that must stay emptier than it is
-    done = snakemake("--cores", "2", "plan", **headers, settings=("disk_reserve_gb=1000000",))
+    settings = (calibrators, "disk_reserve_gb=1000000")
+    done = snakemake("--cores", "2", "plan", **headers, settings=settings)
     assert "NOT FEASIBLE" in done.stdout
     assert "report:" not in done.stdout  # nothing was to be made
     assert not read_json(Path(written[1]))["feasible"]
