@@ -246,6 +246,8 @@ HEAVY = ("casacore", "casatasks", "casatools", "numba", "matplotlib", "scipy")
 LIGHT = ("contimg.cli.main", "contimg.night.night", "contimg.config.load")
 MOST_LINES = 460
 """Of a module: beyond, it does two things. Kernels of one equation are the longest."""
+MOST_LINES_OF_A_DOCSTRING = 14
+"""Of a module: what it is, its equation, shapes, units, frames, signs, source. How and why are in docs/."""
 MOST_LINES_OF_A_FUNCTION = 72
 """Below its docstring."""
 WRITERS_OF_CALTABLES = ("bandpass", "channels", "depart", "solve")
@@ -277,6 +279,21 @@ def test_no_module_does_two_things():
         if (n := len(path.read_text().splitlines())) > MOST_LINES
     ]
     assert long == []
+
+
+def test_how_and_why_of_a_module_are_in_its_packages_page():
+    """A docstring has no room for it; every page that one names is there."""
+    long, gone = [], []
+    for path in sorted(LIBRARY.rglob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        if (n := len(text.splitlines())) > MOST_LINES_OF_A_DOCSTRING:
+            long.append(f"{path.relative_to(LIBRARY)}: {n}")
+        for page, heading in re.findall(r'docs/([\w/]+\.md)(?:, "([^"]+)")?', " ".join(text.split())):
+            there = ROOT / "docs" / page
+            if not there.is_file() or (heading and f"# {heading}\n" not in there.read_text()):
+                gone.append(f"{path.relative_to(LIBRARY)}: {page}, {heading}")
+    assert long == []
+    assert gone == []
 
 
 def test_no_function_does_two_things():

@@ -1,15 +1,12 @@
-"""The primary beam from apparent fluxes: effective diameter per frequency, and where each hand points.
+"""The primary beam from apparent fluxes: effective diameter per frequency, and where each correlation product points.
 
-Model of a cell (see `contimg.beam.apparent`) of source s, hand h, band k, tile t, caltable c:
+Model of a cell (see `contimg.beam.apparent`) of source s, product h (XX or YY), band k, tile t, caltable c:
 
     ln A = ln G_chk + ln g_th + ln S_s + α_s ln(ν / ν₀) + ln P((x, y) - (x_h, y_h), ν; D_k)
 
-P is the Airy pattern of diameter D_k about (x_h, y_h), the pointing of hand h: X at the common offset plus the squint,
-Y at the offset less the squint. As a source drifts, its own flux cancels: what is left is the shape of the beam along
-hour angle, which gives D and the offset west. The offset north follows from sources of known flux on both sides (a
-catalogue) and from the beam's departure from a Gaussian, in which the shape along hour angle depends on the distance
-north. The squint needs neither, as both hands see the same flux. The scale of the calibration, G (caltable, hand,
-band) and g (tile, hand), is free within `SCALE` and `TILE_SCALE`.
+P is the Airy pattern of diameter D_k (m) about (x_h, y_h), in degrees west and north: XX at the common offset plus
+the squint, YY at the offset less the squint. G (caltable, product, band) and g (tile, product) are free within
+`SCALE` and `TILE_SCALE`. What constrains each parameter: docs/beam.md.
 
 Weighted least squares in A by Gauss-Newton; outlying cells count less (Huber 1964, k = 3). Errors are those of the
 inverse normal matrix, times the root of the reduced χ² where that exceeds 1.

@@ -1,18 +1,13 @@
 """The other sources in a calibrator's field, found in its own data where no catalogue names them.
 
-A gain solution is free to imitate what its model lacks. With N antennas it takes up about 2/N of the flux of
-every source that is in the data but not in the model: 7 % with 28 antennas, 2 % with 96. Tiles that are
-corrected by those gains then show that source too faint by as much, wherever the sky is still the same; the
-calibrator itself comes out right, so that nothing seems wrong. A source so near to the calibrator that their
-fringes hardly part during the tile loses more: 40 % was seen 0.3 degrees away with 28 antennas.
+Gains that were solved with flux x of a source in the model, which has the flux f, show (Jy)
 
-So what is measured with gains that were solved with flux x of a source in the model, which has the flux f, is
+    m = (1 - ρ) f + ρ x
 
-    m = (1 - ρ) f + ρ x.
-
-ρ is 2/N at first, and from two rounds of solving and measuring what they say; f follows. The rounds end when ρ |f - x|
-is below `SETTLED` of f. They work on a coarse copy of the tile, all integrations of some tens of channels with the
-delays taken out, so that a round costs a fraction of a full solution; sources are found by `contimg.drift.find`.
+of it. ρ is 2/N with N antennas at first, and from two rounds of solving and measuring what they say; f follows. The
+rounds end when ρ |f - x| is below `SETTLED` of f. They work on a coarse copy of the tile, all integrations of some
+tens of channels with the delays divided out; sources are found by `contimg.drift.find`. What a missing neighbour
+costs, and how many rounds it takes: docs/calibrate.md, "Neighbours that no catalogue names".
 """
 
 from __future__ import annotations

@@ -1,23 +1,12 @@
 """Caltables from the transit of a calibrator: delays K, bandpass BP and gains G, with a verdict.
 
-The data, phased to the calibrator, are divided by the drifting model and averaged (`contimg.calibrate.average`); CASA
-solves on that small set with its default model, a point source of 1 Jy at the phase centre. In order:
+The data, phased to the calibrator, are divided by the drifting model and averaged (`contimg.calibrate.average`). CASA
+solves on that small set with its default model, a point source of 1 Jy at the phase centre: delays K, phases for the
+bandpass alone, BP (never normalised: it carries the flux scale), G; once more without antennas that depart
+(`contimg.calibrate.depart`). Without a catalogue the field's other sources are measured first
+(`contimg.calibrate.field`). A tile is corrected by K, BP and G together (`contimg.gains.tables`).
 
-0. Without a catalogue, the other sources of the field are found and measured first, on coarse data
-   (`contimg.calibrate.field`); they enter the model.
-1. K: one delay an antenna and hand over the whole transit, from its baseline to the reference antenna. That one
-   may be shorter than `uvmin_klambda`, which holds for all that follows: an antenna near the reference antenna
-   would have no delay otherwise, and a delay is not sensitive to what short baselines see beside the calibrator.
-2. Phases every `prebandpass_solint_s`, from data without delays and of few channels: they keep the bandpass
-   coherent and are then thrown away.
-3. BP: one complex bandpass over the whole transit, with K, on the data with those phases taken out and averaged to
-   one time; never normalised: it carries the flux scale. Gaps of up to `fillgaps_channels` are interpolated.
-4. G: amplitude and phase over the whole transit, on the data with K and BP taken out and averaged to one channel:
-   the mean phase, and an amplitude near 1.
-5. Antennas that depart from the others are flagged and 2 to 4 done again without them; then channels that depart
-   from their neighbours are flagged (`contimg.calibrate.depart`).
-
-A tile is corrected by K, BP and G together (`contimg.gains.tables`).
+The steps, each with its data and settings, and why they are so: docs/calibrate.md, "From data to tables".
 """
 
 from __future__ import annotations

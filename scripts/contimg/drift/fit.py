@@ -1,37 +1,15 @@
 """Fluxes, slopes, places and sizes of sources, fitted to the visibilities through the drifting beam.
 
-Model and parameters
-    `contimg.drift.predict` says what a source of 1 Jy shows, m. Its flux S and its spectral index enter linearly,
-    V = S m (ν/ν₀)^α₀ + D m (ν/ν₀)^α₀ ln(ν/ν₀), α = α₀ + D/S. Two more columns are the derivatives by place,
-    m 2πi ν (∂τ₁ - ∂τ₂), whose parameters are flux times displacement. A slope and a place are free only where the
-    signal-to-noise ratio carries them. A source that turns out to be no point (`contimg.drift.size`) goes on as an
-    elliptical Gaussian, whose widths are three columns more (`contimg.drift.shape`); one whose size comes out without
-    significance, because what had drawn it out is in the model now, becomes a point again.
+With m what a source of 1 Jy shows (`contimg.drift.predict`), S its flux and D = S (α - α₀), both linear,
 
-Iteration
-    Gauss-Newton, with the exact gradient and an approximate normal matrix:
+    V = S m (ν/ν₀)^α₀ + D m (ν/ν₀)^α₀ ln(ν/ν₀);   place: m 2πi ν (∂τ₁ - ∂τ₂), of flux times displacement (radians).
 
-        x ← x + H̃⁻¹ Aᵀ W (d - V(x)),   H̃ ≈ H = Aᵀ W A.
+Gauss-Newton, exact gradient and approximate normal matrix: x ← x + H̃⁻¹ Aᵀ W (d - V(x)), H̃ ≈ Aᵀ W A from a random
+sample of the data, whose cost `contimg.drift.normal.DESIGN_FLOPS` bounds. Where it ends does not depend on H̃.
+Errors: the diagonal of H̃⁻¹ times the residuals' variance over the promised one, without what calibration does.
 
-    Each pass subtracts the full model from every visibility and projects the residual on every column. Where the
-    gradient vanishes does not depend on H̃, so all sources, bright and faint, are solved together and exactly; H̃
-    only decides how many passes it takes. It is a sum over a random sample of baselines, integrations and
-    channels, which carry the weights of all. The relative error of its entries is 1/√samples (about 0.3 %) of the
-    diagonal: sources that couple by less, being orthogonal, are neglected there and nowhere else. A pass leaves
-    that part of the step before. Size and cost of H̃ are bounded by `contimg.drift.normal.DESIGN_FLOPS`, whatever
-    the number of sources.
-
-Bad data
-    The scale of the residuals is the median over rows (a baseline in an integration) of the mean of w |r|² / 2.
-    A visibility beyond `clip_sigma` of it takes no part in the pass, nor does a row whose mean lies farther
-    above the others than `clip_row_sigma` robust standard deviations. Until the model is near, only what stands
-    out `COARSE` times as much is left out: what a wrong place leaves on long baselines is not bad data.
-
-Errors
-    The diagonal of H̃⁻¹ of the data that were used, times the residuals' variance over the one that the weights
-    promise. What calibration does to the fluxes is not in them.
-
-References: Nocedal & Wright (2006), sections 10.2 and 10.3 (Gauss-Newton); Huber & Ronchetti (2009), section 7.
+Which parameters are free, what counts as bad data, how errors hold: docs/drift.md, "The fit". References: Nocedal &
+Wright (2006), sections 10.2 and 10.3 (Gauss-Newton); Huber & Ronchetti (2009), section 7 (robust scale).
 """
 
 from __future__ import annotations

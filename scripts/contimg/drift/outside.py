@@ -1,24 +1,15 @@
-"""The brightest sources of the sky outside the field, in far sidelobes of the dishes: found, fitted, taken out.
+"""The Sun and the A-team in far sidelobes of the dishes: found, fitted and subtracted.
 
-The Sun, Cassiopeia A, Cygnus A, Taurus A and Virgo A are so bright that what far sidelobes let through rivals the
-field. Their places are known, and so is the fringe of each on every baseline (`contimg.drift.predict`, without a beam);
-how much comes through is not: it differs between hands, from minute to minute and over the band. So each gets a free
-complex gain for each hand, integration or some of them, and part of the band (a *cell*):
+Each source above the horizon gets a free complex gain a (Jy, apparent) for each correlation product and *cell*, an
+integration or some of them and a part of the band; all are solved for together, by linear least squares, in what is
+left when the field's bright sources are subtracted:
 
-    V(1, 2, t, ν) = Σₛ aₛ(hand, cell) Tₛ(u) g(1, 2, t, ν) exp(2πi (τₛ₁ - τₛ₂) ν),
+    V(1, 2, t, ν) = Σₛ aₛ(product, cell) Tₛ(u) g(1, 2, t, ν) exp(2πi (τₛ₁ - τₛ₂) ν),
 
-g the smearing, T what its size leaves on a baseline of u wavelengths: a Gaussian. All sources above the horizon are
-solved for together, by linear least squares, in what is left when the field's bright sources are taken out. The field
-itself is not disturbed: over a part of the band a far source turns by many turns against it, and they couple by 1 %
-at most, which takes 10⁻⁴ of a field source.
-
-A source is significant if its power, summed over cells, exceeds that of noise by `DETECT_SIGMA`, and `CONTRAST` times
-that at the mirrored place (the same fringes turned the other way round, in what is left without the sources: on the
-short baselines that see the Sun, fringes and their mirror images are alike): what the field's sidelobes, interference
-and wrong weights give. Only what is significant is subtracted, with gains interpolated between cells; without any, the
-data are not touched. What a Gaussian of that size does not describe, fine structure on long baselines, stays.
-
-References: Thompson, Moran & Swenson (2017), section 10.2 (size), 6.4 (smearing); sizes: Perley & Butler (2017).
+g the smearing, T a Gaussian of the source's size on a baseline of u wavelengths. Subtracted is what exceeds noise by
+`DETECT_SIGMA` and the mirrored place by `CONTRAST`; otherwise the data are not touched. How it goes, what stays:
+docs/outside.md. References: Thompson, Moran & Swenson (2017), section 10.2 (size), 6.4 (smearing); sizes: Perley &
+Butler (2017).
 """
 
 from __future__ import annotations

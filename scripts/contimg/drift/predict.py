@@ -2,25 +2,14 @@
 
     V(1, 2, t, ν) = Σₛ Sₛ (ν / ν₀)^αₛ · P(θₛ(t), ν) · e(1, 2, t, ν) · g(1, 2, t, ν) · exp(2πi (τₛ₁ - τₛ₂) ν)
 
-- S, α: flux density at ν₀ and spectral index; P: power beam, θ the angle from (hour angle 0, pointing
-  declination) at the integration's midpoint.
-- τₛₐ = (wₛₐ - w₀ₐ) / c: antenna a's w toward the source less its w toward the phase centre, exact for every
-  direction (apparent places of both, no small angles). A Measurement Set holds the conjugate of
-  pyuvdata's visibilities and the negative of its uvw (antenna 2 - antenna 1), hence 1 - 2 here, and its phase
-  2πi (u l + v m + w (n - 1)) ν / c with the UVW of the set.
-- e: what the size of a Gaussian source takes (`contimg.drift.shape`), 1 for a point. u and v are the turns by which the
-  fringe changes as the source moves east and north.
-- g: what averaging takes away, a product of three factors.
-  *Raw channel*, of width δ: sinc(δ (σₛ₁ - σₛ₂)), sinc x = sin πx / πx, σₛₐ = (wₛₐ - w_stopped,ₐ) / c, because the raw
-  data are phased to (hour angle 0, pointing declination).
-  *Averaged channels*, N into one after the set was phased to its own centre: sin(N x) / (N sin x), x = π δ (τₛ₁ - τₛ₂).
-  *Integration*, of length T: sinc(T ν (σ̇ₛ₁ - σ̇ₛ₂)); the fringe stopper follows the point that is at hour angle 0 at
-  the midpoint, so the rate is that of w toward the source less that of w toward (hour angle 0, declination) as both
-  turn with the Earth.
-  (Thompson, Moran & Swenson 2017, sections 6.4.1 and 6.4.2; the fringe's second derivative within an
-  integration, and unequal weights of the channels that were averaged, are left out.)
+S (Jy) and α at ν₀; P: power beam at θ from (hour angle 0, pointing declination) at the integration's midpoint; e, g:
+what a Gaussian's size (`contimg.drift.shape`) and averaging take. τₛₐ = (wₛₐ - w₀ₐ) / c (s): antenna a's w toward the
+source less its w toward the phase centre, from apparent places, exact. A Measurement Set holds the conjugate of
+pyuvdata's visibilities and the negative of its uvw (antenna 2 - antenna 1): hence 1 - 2, and 2πi (u l + v m + w (n -
+1)) ν / c with the UVW of the set. Sources are unpolarised: the same in both parallel products, nothing in the others.
 
-Sources are unpolarised: the same in both parallel hands, nothing in the others.
+The factors of g, and what is left out: docs/drift.md, "The model". Source: Thompson, Moran & Swenson (2017), sections
+6.4.1 and 6.4.2.
 """
 
 from __future__ import annotations

@@ -1,20 +1,14 @@
 """Gains between two transits: phases and amplitudes linear in time where the calibrators before and after are good.
 
-Gains drift. Where a tile lies between two good transits of its strip, its gains are taken between theirs:
-
     g(t) = exp(i u φ) [(1 − u) g₁ + u g₂ exp(−iφ)],   u = (t − t₁) / (t₂ − t₁)
 
-for each antenna and hand, with φ the phase of Σ g₂ g₁* over the band: how the antenna turned from one transit to the
-next, relative to the mean of all (each solution has a reference antenna of its own). The phase is
-linear in time, as are the amplitude and what is left of the bandpass, delays included.
+for each antenna and product (XX, YY), φ (radians) the phase of Σ g₂ g₁* over the band, relative to the mean of all
+antennas. With a rms of φ above `MAX_TURN_DEG` over the antennas the better table is used alone. An antenna whose
+amplitude departs by more than `MAX_CHANGE` from what the other good transits found is left out in any case
+(`contimg.calibrate.depart`).
 
-That is only meant where φ is unambiguous: with a rms above `MAX_TURN_DEG` over the antennas the better table is
-used alone.
-An antenna whose amplitude departs by more than `MAX_CHANGE` from what the other good transits among the candidates
-found has a gain that nobody knows, and is left out, whether or not gains are interpolated (`contimg.calibrate.depart`).
-
-How the scales of two transits compare is recorded: the fluxes that one gives over the other's, and their SEFD. Gains
-that changed change the first alone; a calibrator whose flux is not what the list has changes both.
+How the scales of two transits compare is recorded: the fluxes that one gives over the other's, and their SEFD. Which
+transits are candidates, and how right this is: docs/calibrate.md, "Between two transits".
 """
 
 from __future__ import annotations

@@ -1,25 +1,15 @@
 """In-field self-calibration: how the gains have changed since their transit, from sources fitted to the tile itself.
 
-The fitted sources (`contimg.drift.fit`) say what every visibility should be, m. Divided by it and averaged over the
-band,
+With m what the fitted sources say of a visibility V (Jy) of weight w, each baseline's average over the band
 
     D = Σ w V m* / Σ w |m|²,   of weight Σ w |m|²,
 
-each baseline shows the product of two antennas' remaining gains, g₁ g₂*, like a source of 1 Jy at the phase centre, and
-CASA's gaincal solves for them: phases first, then amplitude and phase where the signal-to-noise ratio allows.
-Amplitudes are divided by their geometric mean over the antennas of a hand, so that the flux scale stays that of the
-calibrator; phases by their mean, so that antennas without a solution stay with the rest. Places are those of the
-fit: what a gradient of phases over the array moves all sources by is in them, and stays.
+shows the product of two antennas' remaining gains, g₁ g₂*, like a source of 1 Jy at the phase centre; CASA's gaincal
+solves for them, phases first, then amplitude and phase. Amplitudes are divided by their geometric mean over the
+antennas of a product (XX, YY), phases by their mean: scale and places stay. A solution is accepted if it lowers χ² =
+Σ W |D − g₁ g₂*|² by twice its free parameters (Akaike) and by `SIGNIFICANT` standard deviations more.
 
-Solution intervals are tried from the whole tile down to the shortest that an antenna's signal-to-noise ratio of
-`ANTENNA_SNR` allows. By what a solution lowers χ² = Σ W |D − g₁ g₂*|² is compared with its number of free parameters,
-in units of the χ² per degree of freedom that it leaves (never less than 1, the noise that the weights promise). It is
-accepted only if it gains as much as it costs (the noise that it adds, once more its free parameters: Akaike's
-criterion), and by `SIGNIFICANT` standard deviations more than noise alone would; otherwise nothing is changed.
-
-Before anything is solved for, what D departs from 1 by beyond its noise says how far off the gains can be at most.
-Where that costs neither flux (`LEAST_OFF`) nor noise (`LEAST_EXCESS`), they are left alone. At the end, antennas that
-have become unsteady are flagged (`contimg.image.selfcal_depart`).
+Intervals, when gains are left alone, what is accepted and why: docs/image.md, "Self-calibration in the field".
 """
 
 from __future__ import annotations

@@ -1,23 +1,13 @@
 """The Measurement Set: how it is laid out, written once from front to back, and what it says about itself.
 
-Layout
-    Rows run time by time, the same baselines at each time, so that nrow = nt x nbl and every column can be
-    viewed as (nt, nbl, ...). One field, one spectral window, one data description; the main table has DATA and,
-    when asked for, WEIGHT_SPECTRUM; no MODEL_DATA and no CORRECTED_DATA.
+Rows run time by time, the same baselines at each time: nrow = nt x nbl, and every column can be viewed as (nt, nbl,
+...). One field, spectral window and data description; DATA and, when asked for, WEIGHT_SPECTRUM; no model, no
+corrected data.
 
-Sign
-    A Measurement Set's visibilities are the conjugates of pyuvdata's, and its UVW the negatives of
-    (antenna 2 - antenna 1): the convention in which CASA, WSClean and AOFlagger read it. The callers of this
-    module hand over data and uvw that already have it.
+Sign: visibilities are the conjugates of pyuvdata's, UVW (m) the negatives of (antenna 2 - antenna 1), as CASA,
+WSClean and AOFlagger read them. Callers hand over data and uvw that already have it.
 
-Storage
-    Everything as large as the data is in TiledColumnStMan tiles that hold all channels of `tile_rows` rows: in
-    the file the rows then follow each other, so that reading in time order (CASA, WSClean, `contimg.gains.apply`) is
-    sequential, and reading a block of baselines at all times (`contimg.convert.flag`) touches each tile once, as the
-    rows of a tile divide the baselines where that can be. Columns that change only from time to time are in the
-    incremental storage manager and take no room.
-
-References: CASA Memo 229 (Kemball & Wieringa, Measurement Set definition version 2.0).
+How columns are stored: docs/ms.md. Reference: CASA Memo 229 (Kemball & Wieringa, MS definition version 2.0).
 """
 
 from __future__ import annotations

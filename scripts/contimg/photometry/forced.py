@@ -1,21 +1,12 @@
 """Forced photometry of listed places in a mosaic: coverage, amplitude, background, noise, in one pass.
 
-Amplitude
-    The restoring beam at the listed place, fitted to the pixels within 0.7 of its full width; sources nearer than
-    `JOINT_BEAMS` are solved together. The window, the beam and the least squares are those of `contimg.sky.measure`,
-    which QA and the search use: one truth of a flux. In noise that is correlated like the beam this is the matched
-    filter (Condon 1997, PASP 109, 166).
-Background and noise
-    Median and median absolute deviation of image over rms map in an annulus round the place, times the rms map
-    there: a gradient of the noise in the annulus cancels, sidelobes of a bright neighbour count. Listed sources are
-    masked as far as they are above a third of the noise.
-Errors
-    How much the filter's amplitude scatters, for a unit of noise, depends on how the noise is correlated, which
-    depends on the weighting of the visibilities and on the convolution to a common beam. It is not assumed but
-    measured: the same filter at `BLANKS` random places without a source. Neighbours that are solved together enlarge
-    it by what the covariance of their amplitudes says.
+Amplitude (Jy/beam): the restoring beam, fitted to the pixels within 0.7 of its full width, sources nearer than
+`JOINT_BEAMS` together, by `contimg.sky.measure` as in QA and the search; in noise that is correlated like the beam
+this is the matched filter (Condon 1997, PASP 109, 166). Background and noise: median and scaled MAD of image over rms
+map in an annulus, times the rms map there. Errors: that noise times what the same filter scatters by at `BLANKS`
+random places without a source, enlarged by the covariance of neighbours that are solved together.
 
-Memory is that of a band of rows, not of the mosaic.
+Why each is so: docs/photometry.md, "What is measured". Memory is that of a band of rows, not of the mosaic.
 """
 
 from __future__ import annotations

@@ -5,17 +5,12 @@ The logarithm of a flux that was measured in tile t of source j, where the power
     ln S_tj = ln S_j + f_t + s ln P + o · (−∇ ln P) + noise                  (measured)
     ln C_j  = ln S_j − c + noise                                             (catalogue, where there is one)
 
-f_t is the tile's factor; s is how much steeper the true beam is than the one in use (s = (D/D₀)² − 1 for a dish of D
-taken for one of D₀, near the axis); o (degrees east, north) is where the dishes point beside their stated pointing;
-c the scale of all fluxes over the catalogue's. The fluxes S_j are eliminated: a source counts that is seen twice, in
-two tiles or in a tile and in the catalogue.
+f_t: the tile's factor, its mean over the anchors held at 0; s = (D/D₀)² − 1 for a dish of D taken for one of D₀, near
+the axis; o (degrees east, north): where the dishes point beside their stated pointing; c: scale of all fluxes over
+the catalogue's. The S_j are eliminated. What shows without a catalogue, and what not: docs/qa.md, "One scale, and the
+beam".
 
-Without a catalogue a source that drifts from tile to tile gives f_t and s; o does not show: its part east is a
-drift of the factors, its part north belongs to the fluxes. Factors are relative: their mean over the anchors, the tiles
-of the transits whose solutions they use, is held at 1, or over all tiles where there is none.
-
-Least squares with Huber weights (Huber 1964, Ann. Math. Stat. 35, 73), so that variable sources and blends count
-little; errors are from the covariance, scaled by the χ² that is found.
+Least squares with Huber weights (Huber 1964, Ann. Math. Stat. 35, 73); errors are scaled by the χ² that is found.
 """
 
 from __future__ import annotations

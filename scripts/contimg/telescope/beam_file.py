@@ -1,26 +1,13 @@
 """A primary beam that was measured: a FITS file of samples, read, interpolated and written.
 
-Layout
-    One image, primary HDU, float32 or float64: the power response of the mean of the parallel hands, absolute (1 is
-    what fluxes refer to: the file is never renormalised), [frequency, declination, hour angle] in the order of
-    numpy, so that FITS counts
+One image, primary HDU, float32 or float64: the absolute power response of the mean of the parallel products (1 is
+what fluxes refer to), [frequency, declination, hour angle] in the order of numpy. Axes, each linear: FITS 1 ``HA``
+(deg, west), 2 ``DEC`` (deg, apparent north), 3 ``FREQ`` (Hz). Offsets are great-circle distances from the pointing,
+split along the direction in which it lies (ARC, Calabretta & Greisen 2002, section 5.1.5).
 
-    ====  =======  ====  ============================================================================
-    axis  CTYPE    unit  meaning
-    ====  =======  ====  ============================================================================
-    1     ``HA``   deg   offset from the pointing toward larger hour angles (west)
-    2     ``DEC``  deg   offset toward larger apparent declinations (north)
-    3     ``FREQ`` Hz    frequency
-    ====  =======  ====  ============================================================================
-
-    each linear (``CRVALn``, ``CRPIXn``, ``CDELTn``, either sign). Offsets are great-circle distances from the pointing,
-    split along the direction in which it lies (the ARC projection of FITS, Calabretta & Greisen 2002, section
-    5.1.5): a circular beam is a circle. A dish that points at the meridian keeps this frame.
-
-Interpolation
-    A cubic spline in both offsets on every plane, and one across the planes in frequency (of lower order where
-    there are fewer than four): steps of 0.15° and eight planes hold an Airy pattern of 4.65 m to 2 · 10⁻⁵. Outside
-    the samples the power is 0; so they should reach the first null. Negative powers are 0.
+A cubic spline in both offsets on every plane, and one across the planes in frequency (of lower order where there are
+fewer than four). Outside the samples the power is 0; negative powers are 0. How finely to sample: docs/beam.md, "A
+beam file".
 """
 
 from __future__ import annotations

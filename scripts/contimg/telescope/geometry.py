@@ -1,24 +1,15 @@
 """Where a direction is over the array at a time: apparent places, hour angles and baseline coordinates.
 
-Frames and signs used everywhere in the library:
+Frames and signs of the whole library (what is left out of them, and how small it is: docs/telescope.md):
 
-- *ICRS* right ascension and declination are what users, images and catalogues speak.
-- *Apparent* places are topocentric, of date: precession, nutation, annual and diurnal aberration, light
-  deflection and polar motion are in them, refraction and parallax are not. The apparent right ascension
-  counts from the true equinox, so that ``hour angle = apparent sidereal time - apparent RA``.
-- *uvw* of a baseline are (antenna 2 - antenna 1), w toward the source, v toward ICRS north, u toward east,
-  as in pyuvdata. (A Measurement Set holds the negative of this; see `contimg.ms.sets`.)
+- *ICRS*: what users, images and catalogues speak.
+- *Apparent* places are topocentric, of date, without refraction and parallax, right ascensions from the true equinox:
+  ``hour angle = apparent sidereal time - apparent RA``, with the local sidereal time of IAU 2006/2000A.
+- *uvw* of a baseline are (antenna 2 - antenna 1), w toward the source, v toward ICRS north, u toward east, as in
+  pyuvdata. (A Measurement Set holds the negative of this; see `contimg.ms.sets`.)
 
-The local sidereal time is Greenwich apparent sidereal time (IAU 2006/2000A) plus longitude plus the TIO
-locator. The wobble that polar motion adds to a longitude (0.3 arcsec at most, the same for every direction
-and slow) is left out of it, as pyuvdata does: it moves the meridian and everything phased to it alike, and
-cancels when a calibrator and a target share it.
-
-All angles are radians, times Julian dates in UTC (float64: a step of 40 microseconds). Earth orientation
-comes from the tables that are installed with astropy: nothing here asks the network.
-
-References: IAU SOFA, "Tools for Earth Attitude" and "Astrometry Tools" (implemented by ERFA); Thompson,
-Moran & Swenson (2017), section 4.1, for the projection of baselines.
+All angles are radians, times Julian dates in UTC (float64: a step of 40 microseconds). References: IAU SOFA, "Tools
+for Earth Attitude" and "Astrometry Tools" (by ERFA); Thompson, Moran & Swenson (2017), section 4.1 (uvw).
 """
 
 from __future__ import annotations
