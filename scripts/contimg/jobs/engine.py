@@ -177,6 +177,8 @@ class Listener(logging.Handler):
         Called with a job when it has succeeded.
     detailed : bool
         Whether a dry run too is to tell what each job may use.
+    idle : callable
+        Called if nothing is to be done: Snakemake then calls neither `onstart` nor `onsuccess`. It may end the process.
     """
 
     def __init__(
@@ -187,9 +189,10 @@ class Listener(logging.Handler):
         ended: Callable[[Job], None],
         *,
         detailed: bool = False,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(logging.INFO)
-        self._detailed = detailed
+        self._detailed, self._idle = detailed, idle
         self._workflow = workflow
         self._planned, self._started, self._ended = planned, started, ended
         self._jobs: dict[int, tuple[Any, Job]] | None = None
@@ -203,10 +206,17 @@ class Listener(logging.Handler):
             self.look()
             if (event == "RUN_INFO" or nothing) and self._jobs is None:
                 self._plan()
+                if nothing:
+                    self._idle()
             elif event == "JOB_STARTED":
                 self._start(getattr(record, "jobs", None) or ())
         except (ContimgError, OSError, ValueError):
             self.handleError(record)
+
+    @property
+    def products(self) -> list[str]:
+        """What the run was asked for and all that it is made of: the outputs of its jobs, made before or now."""
+        return [path for _, job in (self._jobs or {}).values() for path in job.output]
 
     @property
     def has_work(self) -> bool:

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from contimg.core import room
 from contimg.core import threads as thread_limits
-from contimg.core.errors import ConfigError, ContimgError, Rejected
+from contimg.core.errors import ConfigError, ContimgError, InputError, Rejected
 from contimg.core.products import read_json, write_json
 from contimg.jobs import disk, orphans, stop
 
@@ -294,8 +294,12 @@ def errors(sidecars: list[Path]) -> list[str]:
     """Lines on the products of a run that were rejected for an error rather than for their data."""
     lines = []
     for sidecar in sidecars:
-        if sidecar.is_file():
+        if not sidecar.is_file():
+            continue
+        try:
             reason = read_json(sidecar)["reason"]
-            if reason and reason.startswith(ERROR_PREFIX):
-                lines.append(f"{sidecar.parent if sidecar.name == 'status.json' else sidecar}: {reason}")
+        except (InputError, LookupError, TypeError) as error:
+            reason = f"{ERROR_PREFIX}its record cannot be read ({error})"
+        if reason and str(reason).startswith(ERROR_PREFIX):
+            lines.append(f"{sidecar.parent if sidecar.name == 'status.json' else sidecar}: {reason}")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,17 @@ def made(path: str) -> Made:
     """A product by its path."""
     kind, log = names.log_of(path)
     return Made(path, kind.sidecar_of(path), log, kind)
+
+
+def sidecars_of(paths: Iterable[str]) -> list[str]:
+    """Sidecars of the products among some paths; pages and registries have none."""
+    found: dict[str, None] = {}
+    for path in paths:
+        try:
+            found[made(path).sidecar] = None
+        except ValueError:
+            continue
+    return list(found)
 
 
 def failures(night: Night, products: Path) -> list[Failure]:

@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,10 +82,20 @@ class Run:
         found = self._errors()
         self._tell("failed" if found else "ok")
         if found:
-            raise SystemFault(
-                f"{len(found)} product(s) ended with an error; `contimg retry --products "
-                f"{shlex.quote(str(self.config.products))}` lets the next run try them again"
-            )
+            raise SystemFault(self._ended_with(found))
+
+    def idle(self) -> None:
+        """End a run that has nothing to do: as failed if what it was asked for ended with an error before."""
+        found = self._errors()
+        if found:
+            say(f"error: {self._ended_with(found)}")
+            raise SystemExit(1)
+
+    def _ended_with(self, found: list[str]) -> str:
+        return (
+            f"{len(found)} product(s) ended with an error; `contimg retry --products "
+            f"{shlex.quote(str(self.config.products))}` lets the next run try them again"
+        )
 
     def failed(self) -> None:
         """Report what the run has come to; jobs that were killed under it are counted, unless it was itself ended."""
@@ -130,8 +140,18 @@ class Run:
                 say(line)
             for line in slurm.table(jobs) if on_slurm and workflow.dryrun else []:
                 say(line)
+            done = (path for job in jobs if not job.todo for path in job.output)
+            if workflow.dryrun and (before := self._errors(done)):
+                say(self._ended_with(before))
 
-        self.listener = engine.Listener(workflow, planned, watch.started, watch.ended, detailed=on_slurm)
+        self.listener = engine.Listener(
+            workflow,
+            planned,
+            watch.started,
+            watch.ended,
+            detailed=on_slurm,
+            idle=lambda: None if workflow.dryrun else self.idle(),
+        )
         logger.addHandler(self.listener)
 
     def bound(self, workflow: Any) -> None:
@@ -169,12 +189,14 @@ class Run:
         for line in notices.send_new(Path(self.config.products), self.config.notify):
             say(line)
 
-    def _errors(self) -> list[str]:
-        from contimg.report.failures import made_of
+    def _errors(self, among: Iterable[str] | None = None) -> list[str]:
+        """Say which products ended with an error: of those that the run was asked for, or of some of them."""
+        from contimg.report.failures import sidecars_of
 
-        if self.listener is not None:
+        if self.listener is not None and among is None:
             self.listener.look()
-        found = frame.errors([Path(made.sidecar) for made in made_of(self.night)])
+            among = self.listener.products
+        found = frame.errors([Path(sidecar) for sidecar in sidecars_of(among or ())])
         for line in found:
             say(line)
         return found

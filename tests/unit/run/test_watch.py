@@ -175,6 +175,19 @@ def test_the_listener_passes_on_plan_start_and_end_and_nothing_of_targets():
     assert [job.rule for job in started] == [job.rule for job in ended] == ["a"]
 
 
+def test_the_listener_hears_that_nothing_is_to_be_done_when_the_graph_is_known():
+    heard = []
+    listener = Listener(
+        SimpleNamespace(dag=Dag(), dryrun=False),
+        heard.extend,
+        heard.extend,
+        heard.append,
+        idle=lambda: heard.append(listener.products),
+    )
+    listener.handle(record(None, msg="Nothing to be done (all requested files are present and up to date)."))
+    assert [getattr(entry, "rule", entry) for entry in heard] == ["a", "b", ["a.out", "b.out"]]
+
+
 def test_only_the_terminal_loses_the_banner():
     logger = logging.Logger("engine")
     terminal, other = logging.NullHandler(), logging.NullHandler()

@@ -1,0 +1,60 @@
+"""How a run ends."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from contimg.core.errors import SystemFault
+from contimg.core.products import write_json
+from contimg.run.entry import Run
+
+TILE = "2025-10-30T13:52:12"
+MS = f"ms/science/2025-10-30/{TILE}.ms"
+IMAGE = f"images/2025-10-30/{TILE}"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run in its products tree that was asked for an image."""
+    monkeypatch.chdir(tmp_path)
+    asked = [MS, MS.replace(".ms", ".json"), IMAGE, "qa/2025-10-30.html"]
+    listener = SimpleNamespace(products=asked, look=lambda: None, has_work=False)
+    run = Run(SimpleNamespace(products=tmp_path), None, None, None, listener=listener)
+    for path in (MS.replace(".ms", ".json"), f"{IMAGE}/status.json"):
+        write_json(tmp_path / path, {"status": "ok", "reason": None})
+    return run
+
+
+def test_a_run_with_nothing_to_do_ends_well_where_all_is_made_or_the_data_are_to_blame(run, tmp_path, capsys):
+    run.idle()
+    write_json(tmp_path / IMAGE / "status.json", {"status": "rejected", "reason": "all flagged"})
+    run.idle()
+    run.succeeded()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"status": "rejected", "reason": "error: OSError: no"}', f"{IMAGE}: error: OSError: no"),
+        ('{"status":', f"{IMAGE}: error: its record cannot be read"),
+    ],
+)
+def test_what_ended_with_an_error_ends_every_run_that_is_asked_for_it(run, tmp_path, capsys, text, says):
+    (tmp_path / IMAGE / "status.json").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        run.idle()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"contimg: {says}")
+    assert said[1].startswith("contimg: error: 1 product(s) ended with an error; ")
+    assert f"`contimg retry --products {tmp_path}`" in said[1]
+    with pytest.raises(SystemFault, match="contimg retry"):
+        run.succeeded()
+
+
+def test_an_error_of_what_a_run_is_not_asked_for_is_none_of_it(run, tmp_path):
+    run.listener.products = [MS]
+    write_json(tmp_path / IMAGE / "status.json", {"status": "rejected", "reason": "error: OSError: no"})
+    run.idle()
+    run.succeeded()
