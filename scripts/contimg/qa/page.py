@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from contimg.core import names
-from contimg.core.html import document, folded, rows_table
+from contimg.core.html import State, Table, reason_page, render
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
 from contimg.core.text import duration
@@ -21,12 +20,6 @@ from contimg.qa import night, scale_page, verdict
 from contimg.qa import plots as qa_plots
 
 GATE_MARKS = {verdict.PASS: "✓", verdict.FAIL: "✗", verdict.NOT_EVALUATED: "–"}
-
-
-def picture(png: bytes, what: str) -> str:
-    """A PNG inside the page."""
-    data = base64.b64encode(png).decode()
-    return f'<img style="max-width:100%" alt="{escape(what)}" src="data:image/png;base64,{data}">'
 
 
 def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
@@ -44,34 +37,35 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
     text, well = night.headline(facts)
     scale = scale_page.of_night(facts["tiles"], tree, flux_snr)
     tables = [_table(tree / tile["sources"]) for tile in facts["tiles"] if tile["gates"]]
-    body = [
-        f"<h1>Night {escape(facts['date'])}</h1>",
-        f'<p class="verdict {"yes" if well else "no"}">{escape(text)}</p>',
-        "<dl>",
-        *(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in numbers(facts, tables, flux_snr)),
-        f"<dt>Scale</dt><dd>{escape(scale_page.summary(scale))}</dd>",
-        "</dl>",
-        "<h2>Mosaics</h2>",
-        _mosaics(facts["mosaics"]),
-        *_missing(facts),
-    ]
-    for title, png in (
-        ("Noise and flags", qa_plots.against_time(facts["tiles"])),
-        ("Against the catalogue", qa_plots.against_catalogue(tables, flux_snr)),
-    ):
-        if png is not None:
-            body += [f"<h2>{title}</h2>", picture(png, title)]
-    body += scale_page.section(scale, facts["tiles"])
-    body += _most_flagged(facts["tiles"], tree)
-    body += _injections(facts["injections"])
-    body += _photometry(facts["photometry"])
-    body += _pictures(facts["mosaics"], tree)
-    body += _calibrations(facts["calibrations"])
-    body += ["<h2>Everything</h2>", _gates("mosaics", facts["mosaics"]), _gates("tiles", facts["tiles"])]
-    body.append(
-        f"<p class=small>contimg {escape(versions()['contimg'])}; docs/qa.md says what each gate is.</p>"
+    charts = {
+        "Noise and flags": qa_plots.against_time(facts["tiles"]),
+        "Against the catalogue": qa_plots.against_catalogue(tables, flux_snr),
+    }
+    return render(
+        "qa/templates/night.html",
+        title=f"Night {facts['date']}",
+        well=well,
+        said=text,
+        numbers=[*numbers(facts, tables, flux_snr), ("Scale", scale_page.summary(scale))],
+        mosaics=_mosaics(facts["mosaics"]),
+        missing=[mosaic for mosaic in facts["mosaics"] if mosaic["causes"]],
+        lost=facts["lost"],
+        charts={title: _encoded(png) for title, png in charts.items() if png is not None},
+        scale=scale_page.table(scale, facts["tiles"]),
+        flagged=_most_flagged(facts["tiles"], tree),
+        injections=_injections(facts["injections"]),
+        completeness=_completeness(facts["injections"]),
+        photometry=_photometry(facts["photometry"]),
+        pictures=_pictures(facts["mosaics"], tree),
+        calibrations=_calibrations(facts["calibrations"]),
+        solutions=_solutions(facts["calibrations"]),
+        gates={name: _gates(facts[name]) for name in ("mosaics", "tiles")},
+        version=versions()["contimg"],
     )
-    return document(f"Night {facts['date']}", body)
+
+
+def _encoded(png: bytes) -> str:
+    return base64.b64encode(png).decode()
 
 
 def numbers(
@@ -149,13 +143,11 @@ def clock(mosaics: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
-    if not mosaics:
-        return "<p>None.</p>"
+def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
             mosaic["name"],
-            mosaic["state"],
+            State(mosaic["state"]),
             f"{mosaic['used']} of {mosaic['wanted']}",
             _mjy(mosaic["metrics"].get("rms_jy")),
             mosaic["metrics"].get("n_sources", ""),
@@ -166,26 +158,15 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> str:
         for mosaic in mosaics
     ]
     heads = ("mosaic", "state", "tiles", "rms", "sources", "latency", "slowest step", "why")
-    return rows_table(heads, rows, (2, 3, 4, 5))
+    return Table(heads, rows, (2, 3, 4, 5))
 
 
 def _mjy(value_jy: float | None) -> str:
     return "" if value_jy is None else f"{1e3 * value_jy:.3g} mJy"
 
 
-def _missing(facts: Mapping[str, Any]) -> list[str]:
-    """What is missing, each with its chain of causes."""
-    lines = []
-    for mosaic in facts["mosaics"]:
-        if mosaic["causes"]:
-            what = "no mosaic, because" if mosaic["state"] == "rejected" else "made without"
-            chain = "".join(f"<li>{escape(cause)}</li>" for cause in mosaic["causes"])
-            lines.append(f"<li>{escape(mosaic['name'])}: {what}<ul>{chain}</ul></li>")
-    lines += [f"<li>{escape(line)}</li>" for line in facts["lost"]]
-    return ["<h2>What is missing, and why</h2>", f"<ul>{''.join(lines)}</ul>"] if lines else []
-
-
-def _pictures(mosaics: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
+def _pictures(mosaics: Sequence[Mapping[str, Any]], tree: Path) -> list[dict[str, str]]:
+    """The mosaics that were judged: name, state and picture."""
     shown = []
     for mosaic in mosaics:
         if not mosaic["gates"]:
@@ -194,18 +175,12 @@ def _pictures(mosaics: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
         png = qa_plots.mosaic(
             Path(f"{stem}.fits"), Path(f"{stem}.rms.fits"), _table(tree / mosaic["sources"])
         )
-        shown += [f"<h3>{escape(mosaic['name'])}: {mosaic['state']}</h3>", picture(png, mosaic["name"])]
-    if not shown:
-        return []
-    return [
-        "<h2>The sky</h2>",
-        "<p class=small>Circles: sources; orange where the catalogue has none.</p>",
-        *shown,
-    ]
+        shown.append({"name": mosaic["name"], "state": mosaic["state"], "png": _encoded(png)})
+    return shown
 
 
-def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
-    """Where the flags are in the tile that lost most; empty where no tile says."""
+def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str] | None:
+    """Where the flags are in the tile that lost most: its name and a picture; None where no tile says."""
     records = {}
     for tile in tiles:
         sidecar = tree / names.science_sidecar(tile["name"])
@@ -213,21 +188,16 @@ def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> list[str]:
             records[tile["name"]] = read_json(sidecar)
     said = [name for name, record in records.items() if "flag_fraction_by_time" in record["metrics"]]
     if not said:
-        return []
+        return None
     worst = max(said, key=lambda name: records[name]["metrics"]["flag_fraction"])
-    return [
-        "<h2>The most flagged tile</h2>",
-        picture(qa_plots.flags(records[worst], worst), f"flags of {worst}"),
-    ]
+    return {"name": worst, "png": _encoded(qa_plots.flags(records[worst], worst))}
 
 
-def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not calibrations:
-        return []
+def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
             entry["name"],
-            "rejected" if entry["reason"] else "ok",
+            State("rejected" if entry["reason"] else "ok"),
             entry["refant"] or "",
             _rounded(entry["n_antennas"]),
             _rounded(entry["phase_scatter_deg"]),
@@ -236,22 +206,23 @@ def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> list[str]:
         for entry in calibrations
     ]
     heads = ("transit", "state", "reference antenna", "antennas solved", "phase scatter (deg)", "why")
-    shown = ["<h2>Calibration</h2>", rows_table(heads, rows, (3, 4))]
-    for entry in calibrations:
-        plots = "".join(
-            picture(qa_plots.smaller(path), path.stem)
+    return Table(heads, rows, (3, 4))
+
+
+def _solutions(calibrations: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Pictures of the solutions of each transit, by their names."""
+    pictures = {
+        entry["name"]: {
+            path.stem: _encoded(qa_plots.smaller(path))
             for path in sorted(Path(entry["directory"]).glob("*.png"))
-        )
-        if plots:
-            shown.append(folded(f"solutions of {entry['name']}", plots))
-    return shown
+        }
+        for entry in calibrations
+    }
+    return {name: plots for name, plots in pictures.items() if plots}
 
 
-def _injections(injections: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The completeness curve and flux bias of the night, from sources that were put into its data."""
-    known = [entry for entry in injections if entry["reason"] is None]
-    if not injections:
-        return []
+def _injections(injections: Sequence[Mapping[str, Any]]) -> Table:
+    """What became of the sources that were put into the night's data."""
     rows = [
         (
             entry["name"],
@@ -263,46 +234,44 @@ def _injections(injections: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         for entry in injections
     ]
-    heads = ("tile", "injected", "completeness", "measured / true flux", "±", "why not")
-    shown = ["<h2>Injected sources</h2>"]
-    if known:
-        shown.append(picture(qa_plots.completeness([entry["metrics"] for entry in known]), "completeness"))
-    return [*shown, rows_table(heads, rows, (1, 2, 3, 4))]
+    return Table(
+        ("tile", "injected", "completeness", "measured / true flux", "±", "why not"), rows, (1, 2, 3, 4)
+    )
+
+
+def _completeness(injections: Sequence[Mapping[str, Any]]) -> str | None:
+    known = [entry["metrics"] for entry in injections if entry["reason"] is None]
+    return _encoded(qa_plots.completeness(known)) if known else None
 
 
 def _rounded(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _photometry(photometry: Sequence[Mapping[str, Any]]) -> list[str]:
+def _photometry(photometry: Sequence[Mapping[str, Any]]) -> Table:
     """What was measured of each mosaic."""
-    if not photometry:
-        return []
     keys = ("n_sources", "n_seen", "n_bright", "n_slopes", "noise_factor", "image_over_visibilities")
     rows = [
         (one["name"], *(_rounded(one["metrics"].get(key)) for key in keys), one["reason"] or "")
         for one in photometry
     ]
     heads = ("", "sources", "seen", "above 50 σ", "slopes", "noise factor", "image / visibilities", "why not")
-    return [
-        "<h2>Photometry</h2>",
-        folded(f"{len(rows)} mosaics", rows_table(heads, rows, (1, 2, 3, 4, 5, 6))),
-    ]
+    return Table(heads, rows, (1, 2, 3, 4, 5, 6))
 
 
-def _gates(title: str, products: Sequence[Mapping[str, Any]]) -> str:
-    """A table of every product and gate."""
+def _gates(products: Sequence[Mapping[str, Any]]) -> Table:
+    """Every product and gate."""
     gates = list(dict.fromkeys(name for product in products for name in product["gates"]))
     rows = [
         (
             product["name"],
-            product["state"],
+            State(product["state"]),
             *(_shown(product["gates"].get(name)) for name in gates),
             product["reason"] or "; ".join(product["notes"]),
         )
         for product in products
     ]
-    return folded(f"{len(rows)} {title}, every gate", rows_table(("", "state", *gates, "why"), rows))
+    return Table(("", "state", *gates, "why"), rows)
 
 
 def _shown(gate: Mapping[str, Any] | None) -> str:
@@ -345,8 +314,7 @@ class NightPage:
 
     def reject(self, reason: str) -> None:
         """Leave a page that says why there is none."""
-        text = f'<p class="verdict no">{escape(reason)}</p>'
-        self._write(document(f"Night {self.date}", [f"<h1>Night {escape(self.date)}</h1>", text]))
+        self._write(reason_page(f"Night {self.date}", reason))
 
     def _write(self, html: str) -> None:
         with building(Path(self.path)) as part:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contimg.core.html import folded, rows_table
+from contimg.core.html import Table
 from contimg.qa.response import of_verdicts
 from contimg.qa.scale import Number, Scale
 
@@ -52,11 +52,12 @@ def summary(scale: Scale | None) -> str:
     return text
 
 
-def section(scale: Scale | None, tiles: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table with the factor of every tile, and how other transits compare with the one in use."""
+def table(scale: Scale | None, tiles: Sequence[Mapping[str, Any]]) -> Table:
+    """The factor of every tile, and how other transits compare with the one in use; no rows without factors."""
+    heads = ("tile", "factor", "±", "", "SEFD (Jy)", "other transits over the one in use")
+    rows: list[tuple[str, ...]] = []
     if scale is None or len(scale.factors) < 2:
-        return []
-    rows = []
+        return Table(heads, rows)
     for tile in tiles:
         factor = scale.factors.get(tile["name"])
         others = tile["metrics"].get("transits", {})
@@ -74,12 +75,7 @@ def section(scale: Scale | None, tiles: Sequence[Mapping[str, Any]]) -> list[str
                 "; ".join(said),
             )
         )
-    heads = ("tile", "factor", "±", "", "SEFD (Jy)", "other transits over the one in use")
-    return [
-        "<h2>The flux scale</h2>",
-        "<p class=small>Measured over true scale of each tile, from sources that several tiles share; docs/qa.md.</p>",
-        folded(f"{len(rows)} tiles", rows_table(heads, rows, (1, 2, 4))),
-    ]
+    return Table(heads, rows, (1, 2, 4))
 
 
 def _shown(number: Number) -> str:

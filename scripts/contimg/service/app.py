@@ -20,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 from contimg import __version__
+from contimg.core import html
 from contimg.core.errors import SystemFault
 from contimg.service import (
     pages,
@@ -176,6 +177,7 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
         pages,
     ):
         app.include_router(module.router)
+    app.mount("/static/shared", StaticFiles(directory=html.STATIC), name="shared")
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.add_exception_handler(RequestValidationError, _unusable)
     app.add_exception_handler(HTTPException, _problem)

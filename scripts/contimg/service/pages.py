@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from contimg import __version__
+from contimg.core.html import render
 from contimg.service import routes_sources, wire
 from contimg.service.context import service_of
 from contimg.service.routes_batches import Limit, Number, Offset, found
@@ -17,9 +17,7 @@ from contimg.service.routes_status import disk_of
 from contimg.service.security import Reader, Who
 
 router = APIRouter(include_in_schema=False)
-_FOLDER = Path(__file__).resolve().parent
-STATIC = _FOLDER / "static"
-_JINJA = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=select_autoescape(["html"]))
+STATIC = Path(__file__).resolve().parent / "static"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "Cache-Control": "no-store",
@@ -30,7 +28,7 @@ def page(request: Request, name: str, who: Who | None, **told: Any) -> HTMLRespo
     """Render a template; what it shows is escaped."""
     guard = service_of(request).guard
     csrf = guard.csrf(who.session) if who is not None and who.session is not None else ""
-    text = _JINJA.get_template(name).render(version=__version__, who=who, csrf=csrf or "", **told)
+    text = render(f"service/templates/{name}", version=__version__, who=who, csrf=csrf or "", **told)
     return HTMLResponse(text, headers=HEADERS)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from contimg.core.constants import MAD_TO_SIGMA
-from contimg.core.html import document, folded, rows_table
+from contimg.core.html import Table, render
 from contimg.variability.chromatic import predicted_slope, shape_at
 from contimg.variability.series import Floats
 
@@ -21,14 +19,6 @@ SCRIPT = Path(__file__).with_name("candidate_page.js")
 BANDS = 4
 _MODEL_POINTS = 240
 _BAND_HALF = 0.065  # of the frequency, to each side: 1.31 to 1.50 GHz
-_STYLE = """<style>body{max-width:76rem}svg.plot{width:100%;height:auto;max-width:72rem;display:block;background:#fff}
-.plot text{font:11px system-ui,sans-serif;fill:#556}.plot .axis{stroke:#c9ced6;stroke-width:1}
-.plot circle{cursor:pointer}
-.two{display:flex;flex-wrap:wrap;gap:1.2rem}.two>div{flex:1 1 20rem;min-width:0}
-.for li::marker{content:"+ ";color:#14592c}.against li::marker{content:"− ";color:#8c1d18}
-#cut{image-rendering:pixelated;width:15rem;height:15rem;border:1px solid #e7eaef;background:#f4f5f7}
-#strip{display:flex;flex-wrap:wrap;gap:3px}#strip img{width:44px;height:44px;image-rendering:pixelated;cursor:pointer;
-border:2px solid transparent}#strip img.on{border-color:#2457a6}</style>"""
 
 
 @dataclass(frozen=True)
@@ -196,44 +186,26 @@ def page(content: Content) -> str:
     """Render the page of a candidate."""
     c = content.candidate
     pro, con = arguments(content)
-    data = json.dumps(_data(content), allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
-    facts = _facts(c)
-    body = [
-        _STYLE,
-        f"<h1>{escape(str(c['source_id']))}, event {int(c['event'])}: {escape(str(c['type']))}</h1>",
-        f'<p class="verdict {"yes" if float(c["far"]) <= 1 else "no"}">{_headline(c)}</p>',
-        "<h2>Light curve</h2>",
-        "<p class=small>Mosaic (filled) and fit to the visibilities (open), both on one scale; the model of the event; "
-        "below, neighbours and references. Click a point: its cut-out and its circumstances.</p>",
-        '<svg class="plot" id="curve" viewBox="0 0 1100 330"></svg>',
-        '<svg class="plot" id="others" viewBox="0 0 1100 170"></svg>',
-        '<div class="two"><div><h2>The epoch</h2><div id="epoch"></div></div>'
-        '<div><h2>Cut-out</h2><img id="cut" alt="cut-out of the clicked epoch">'
-        '<p class=small id="cutnote"></p><div id="strip"></div></div></div>',
-        "<h2>In the band</h2>",
-        "<p class=small>Dynamic spectrum: flux over the source's mean spectrum, epoch by epoch (from flux and spectral "
-        "index); below, the spectral index with what α ∝ λ² predicts of this event.</p>",
-        '<svg class="plot" id="spectrum" viewBox="0 0 1100 110"></svg>',
-        '<svg class="plot" id="slope" viewBox="0 0 1100 190"></svg>',
-        '<div class="two"><div><h2>For an event</h2><ul class="for">'
-        + "".join(f"<li>{escape(line)}</li>" for line in pro)
-        + '</ul></div><div><h2>For an artefact</h2><ul class="against">'
-        + "".join(f"<li>{escape(line)}</li>" for line in con or ["nothing found"])
-        + "</ul></div></div>",
-        "<h2>Numbers</h2>",
-        folded("All of them", rows_table(("what", "value"), facts)),
-        f"<p>Made again by <code>{escape(content.command)}</code></p>",
-        f"<p class=small>{escape(content.made)}</p>",
-        f'<script type="application/json" id="data">{data}</script>',
-        f"<script>{SCRIPT.read_text()}</script>",
-    ]
-    return document(f"{c['source_id']}: candidate for a scattering event", body)
+    return render(
+        "variability/templates/candidate.html",
+        candidate=c,
+        title=f"{c['source_id']}, event {int(c['event'])}: {c['type']}",
+        good=float(c["far"]) <= 1,
+        headline=_headline(c),
+        pro=pro,
+        con=con or ["nothing found"],
+        facts=Table(("what", "value"), _facts(c)),
+        command=content.command,
+        made=content.made,
+        data=_data(content),
+        script=SCRIPT.read_text(),
+    )
 
 
 def _headline(c: Mapping[str, Any]) -> str:
     colour = float(c["chromatic_sigma"])
     words = "" if not np.isfinite(colour) else f", in the band {colour:+.1f} σ"
-    return escape(
+    return (
         f"{c['sigma_max']:.1f} σ on MJD {c['mjd_max']:.2f}; {c['duration_d']:.1f} d wide about MJD "
         f"{c['middle_mjd']:.1f}{words}; {float(c['far']):.2g} false alarms per 10⁶ source-epochs; {c['status']}"
     )

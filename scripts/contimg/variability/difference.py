@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from contimg.core.html import document, rows_table
+from contimg.core.html import Table, render
 from contimg.variability import curves
 
 _READ = ["mosaic", "mjd", "flux_norm", "flux_norm_err", "used"]
+_WIDTH, _HEIGHT = 860, 150
 COLUMNS = ("source_id", "before", "after", "gone", "new", "used_changed", "ratio", "rms_sigma", "max_sigma")
 
 
@@ -70,37 +71,29 @@ def page(changes: pd.DataFrame, before: Path, after: Path, most: int = 60) -> st
         (row[0], *row[1:6], f"{row[6]:.4f}", f"{row[7]:.3f}", f"{row[8]:.2f}")
         for row in worst[list(COLUMNS)].itertuples(index=False, name=None)
     ]
-    body = [
-        "<h1>Light curves before and after</h1>",
-        f'<p class="verdict yes">{len(changed(changes))} of {len(changes)} sources changed</p>',
-        f"<p>Before: <code>{escape(str(before))}</code>, grey. After: <code>{escape(str(after))}</code>, blue.</p>",
-        rows_table(heads, cells, range(1, len(heads))),
-    ]
-    for name in worst["source_id"]:
-        body += [f"<h2>{escape(name)}</h2>", _drawn(common(before, after, name))]
-    return document("Light curves before and after", body)
+    return render(
+        "variability/templates/difference.html",
+        title="Light curves before and after",
+        n_changed=len(changed(changes)),
+        n_sources=len(changes),
+        before=before,
+        after=after,
+        table=Table(heads, cells, range(1, len(heads))),
+        drawn={name: _drawn(common(before, after, name)) for name in worst["source_id"]},
+        width=_WIDTH,
+        height=_HEIGHT,
+    )
 
 
-def _drawn(both: pd.DataFrame) -> str:
-    """Both versions of a light curve as SVG."""
-    width, height = 860, 150
+def _drawn(both: pd.DataFrame) -> dict[str, Any]:
+    """Both versions of a light curve as places in a chart."""
     time = both["mjd"].fillna(both["mjd_after"]).to_numpy(dtype=float)
     values = both[["flux_norm", "flux_norm_after"]].to_numpy(dtype=float) * 1e3
     low, high = np.nanmin(values), np.nanmax(values)
-    x = 50 + (time - time.min()) / max(np.ptp(time), 1e-9) * (width - 60)
-    y = height - 20 - (values - low) / max(high - low, 1e-9) * (height - 30)
-    dots = []
-    for k, colour in enumerate(("#9aa3b2", "#2457a6")):
+    x = 50 + (time - time.min()) / max(np.ptp(time), 1e-9) * (_WIDTH - 60)
+    y = _HEIGHT - 20 - (values - low) / max(high - low, 1e-9) * (_HEIGHT - 30)
+    points = {}
+    for k, name in enumerate(("before", "after")):
         there = np.isfinite(y[:, k])
-        dots.append(f'<g fill="{colour}" fill-opacity=".7">')
-        dots += [
-            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2"/>' for a, b in zip(x[there], y[there, k], strict=True)
-        ]
-        dots.append("</g>")
-    text = (
-        f'<text x="44" y="14" text-anchor="end">{high:.4g}</text>'
-        f'<text x="44" y="{height - 20}" text-anchor="end">{low:.4g}</text>'
-        f'<text x="50" y="{height - 4}">MJD {time.min():.0f} to {time.max():.0f}, mJy</text>'
-    )
-    style = 'width="100%" style="max-width:none" font-size="11" fill="#667"'
-    return f'<svg viewBox="0 0 {width} {height}" {style}>{text}{"".join(dots)}</svg>'
+        points[name] = list(zip(x[there].tolist(), y[there, k].tolist(), strict=True))
+    return {"points": points, "mjy": (low, high), "times": (time.min(), time.max())}

@@ -74,7 +74,7 @@ class Lightcurves:
         """Leave light curves without rows, and a page that says why."""
         import pandas as pd
 
-        from contimg.core.html import document
+        from contimg.core.html import reason_page
         from contimg.variability import curves, metrics
 
         folder = Path(LIGHTCURVES)
@@ -85,9 +85,7 @@ class Lightcurves:
         )
         _write(pd.DataFrame(columns=["path", "mosaic", "reason"]), folder.parent / "epochs.parquet", {})
         with building(folder.parent / "index.html") as file:
-            file.write_text(
-                document("Variability", ["<h1>Variability</h1>", f'<p class="verdict no">{reason}</p>'])
-            )
+            file.write_text(reason_page("Variability", reason))
         write_json(Path(_RECORD), self._record(reason))
 
 
