@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.transits import Transit
-from contimg.core.angles import wrap_deg
+from contimg.core.angles import drift_deg, wrap_deg
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
 from contimg.core.names import strip_dec
@@ -134,12 +134,11 @@ def brightest_first(
         If there is none.
     """
     table = {name: [getattr(s, name) for s in sources] for name in ("ra_deg", "dec_deg", "flux_jy")}
-    half_deg = 0.5 * float(meta.integration_s.sum()) / 240.0
     seen = apparent(
         table,
         ra_deg=math.degrees(meta.phase_ra_rad),
         dec_deg=math.degrees(meta.phase_dec_rad),
-        half_deg=half_deg,
+        half_deg=0.5 * drift_deg(float(meta.integration_s.sum())),
         beam=beam,
     )
     order = np.argsort(-seen, kind="stable")
@@ -223,10 +222,8 @@ def _strength(tile: Tile, rows: pd.DataFrame, beam: PowerBeam) -> Ensemble:
     near = np.abs(rows["dec_deg"] - tile.dec_icrs_deg) <= RADIUS_DEG
     apart = np.abs(wrap_deg(rows["ra_deg"].to_numpy() - tile.ra_icrs_deg))
     near &= apart * np.cos(np.radians(rows["dec_deg"])) <= 1.5 * RADIUS_DEG
-    half_deg = 0.5 * tile.n_times * tile.integration_s / 240.0
-    return describe(
-        apparent(rows[near], ra_deg=tile.ra_icrs_deg, dec_deg=tile.dec_icrs_deg, half_deg=half_deg, beam=beam)
-    )
+    where = {"ra_deg": tile.ra_icrs_deg, "dec_deg": tile.dec_icrs_deg, "half_deg": tile.half_deg}
+    return describe(apparent(rows[near], **where, beam=beam))
 
 
 def _transit(tile: Tile, field: Ensemble, catalog: Catalog) -> Transit:

@@ -231,13 +231,11 @@ class Flagger:
                         read_block(i, first, data[i])
                 if amplitude is not None:
                     flag_shape.flatten(data, meta.ant1[rows], meta.ant2[rows], *hands, amplitude)
-                statistics = power[rows], noise[rows], in_time[:, rows]
-                flag_stats.block_power(data, self.flags[:, rows], *statistics)
-                wild = flag_stats.flag_wild(data, self.flags[:, rows], power[rows])
+                flags = self.flags[:, rows]
+                flag_stats.flag_wild(data, flags, flag_stats.usual_power(data, flags))
                 if worker is not None:
                     worker.flag(first, count)
-                if wild or worker is not None:
-                    flag_stats.block_power(data, self.flags[:, rows], *statistics)
+                flag_stats.block_power(data, flags, power[rows], noise[rows], in_time[:, rows])
 
         with ThreadPoolExecutor(self._threads) as pool:
             for job in [pool.submit(work, number) for number in range(self._threads)]:

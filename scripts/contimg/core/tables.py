@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from contimg.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,21 @@ def write(path: Path, frame: pd.DataFrame, columns: Columns, about: Mapping[str,
     }
     text = json.dumps({**(about or {}), "columns": described}, allow_nan=False)
     pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: text}), path)
+
+
+def require(path: Path, frame: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Check that a table has the columns that its file shall have, in any order, and no others.
+
+    Raises
+    ------
+    InputError
+        A column is missing or one too many; `what` says whose columns they are.
+    """
+    missing, extra = sorted(set(columns) - set(frame)), sorted(set(map(str, frame)) - set(columns))
+    if missing or extra:
+        raise InputError(
+            f"{path}: expected {what}; missing {', '.join(missing) or 'none'}, unknown {', '.join(extra) or 'none'}"
+        )
 
 
 def about(path: Path) -> dict[str, Any]:

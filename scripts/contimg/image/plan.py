@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.fft import next_fast_len
 
-from contimg.core.constants import EARTH_TURNS_PER_DAY, SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
+from contimg.core.angles import drift_deg
+from contimg.core.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.image.options import ImagingOptions, Tier, load_tiers, resolve_imaging
 from contimg.image.programs import available_backend
@@ -228,11 +229,9 @@ def field_of_view(meta: MsMeta, pb_limit: float, beam: PowerBeam) -> tuple[float
     ascension. A smaller field leaves the sidelobes of the sources outside it in the image.
     """
     radius = beam.radius(pb_limit, float(np.min(meta.freq_hz)))
-    duration_days = (
-        meta.times_jd[-1] - meta.times_jd[0] + float(np.mean(meta.integration_s)) / SECONDS_PER_DAY
-    )
-    drift = 2 * np.pi * duration_days * EARTH_TURNS_PER_DAY * np.cos(meta.pointing_dec_rad)
-    return float(np.degrees(2 * radius + drift)), float(np.degrees(2 * radius))
+    seconds = SECONDS_PER_DAY * (meta.times_jd[-1] - meta.times_jd[0]) + float(np.mean(meta.integration_s))
+    drift = drift_deg(seconds) * float(np.cos(meta.pointing_dec_rad))
+    return float(np.degrees(2 * radius)) + drift, float(np.degrees(2 * radius))
 
 
 def fft_size(pixels: float) -> int:

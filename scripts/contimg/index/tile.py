@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contimg.core.angles import drift_deg
 from contimg.core.constants import SECONDS_PER_DAY
-from contimg.core.names import SIDEREAL_DAY
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Tile:
         """End of the last integration, MJD UTC."""
         return self.start_mjd + self.n_times * self.integration_s / SECONDS_PER_DAY
 
+    @property
+    def half_deg(self) -> float:
+        """Half of the right ascension that it drifts over."""
+        return 0.5 * drift_deg(self.n_times * self.integration_s)
+
     def holds(self, instant_mjd: float) -> bool:
         """Whether an instant falls between the start of the first and the end of the last integration."""
         return self.start_mjd <= instant_mjd < self.end_mjd
@@ -70,8 +75,8 @@ class Tile:
         if minutes is None:
             return False
         step_deg = minutes / 4.0
-        half_deg = 0.5 * self.n_times * self.integration_s / 240.0 / SIDEREAL_DAY
-        return (self.ra_icrs_deg + half_deg) // step_deg > (self.ra_icrs_deg - half_deg) // step_deg
+        west, east = self.ra_icrs_deg - self.half_deg, self.ra_icrs_deg + self.half_deg
+        return east // step_deg > west // step_deg
 
 
 @dataclass(frozen=True)

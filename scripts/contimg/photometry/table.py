@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contimg.core import tables
 from contimg.core.errors import InputError
 
 METADATA_KEY = b"contimg"
@@ -163,12 +164,7 @@ def write(path: Path, frame: pd.DataFrame, about: Mapping[str, Any]) -> None:
     InputError
         A column is missing or one too many.
     """
-    missing, extra = sorted(set(NAMES) - set(frame)), sorted(set(map(str, frame)) - set(NAMES))
-    if missing or extra:
-        raise InputError(
-            f"{path}: expected the photometry columns; missing {', '.join(missing) or 'none'}, "
-            f"unknown {', '.join(extra) or 'none'}"
-        )
+    tables.require(path, frame, NAMES, "the photometry columns")
     table = pa.Table.from_pandas(
         frame[list(NAMES)], schema=schema(about), preserve_index=False, safe=False
     ).replace_schema_metadata(schema(about).metadata)

@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
@@ -116,6 +117,20 @@ def download(request: Request, path: str, who: Reader) -> Response:
 Ra = Annotated[float, Query(ge=0, lt=360)]
 Dec = Annotated[float, Query(ge=-90, le=90)]
 Side = Annotated[float, Query(gt=0, le=1e5)]
+_ARCSEC = {"arcsec": 1.0, "arcmin": 60.0, "deg": 3600.0}
+
+
+@dataclass(frozen=True)
+class View:
+    """What part of an image is asked for, and how: the query of both cutouts."""
+
+    ra: Ra
+    dec: Dec
+    width: Side = 300.0
+    height: Side = 300.0
+    unit: Literal["arcsec", "arcmin", "deg"] = "arcsec"
+    format: Literal["png", "fits"] = "png"
+    scale: Scale = "linear"
 
 
 @router.get("/api/images/{tile}/cutout", responses=CUTOUT, response_class=Response)
@@ -123,19 +138,10 @@ def image_cutout(
     request: Request,
     tile: Annotated[str, InPath(pattern=rf"^{names.TILE_PATTERN}$")],
     who: Reader,
-    ra: Ra,
-    dec: Dec,
-    width: Side = 300.0,
-    height: Side = 300.0,
-    unit: Literal["arcsec", "arcmin", "deg"] = "arcsec",
-    format: Literal["png", "fits"] = "png",  # noqa: A002  the contract's name
-    scale: Scale = "linear",
+    view: Annotated[View, Depends()],
 ) -> Response:
     """A part of a tile's image, corrected for the primary beam."""
-    service = service_of(request)
-    admit(request, service, who)
-    path = f"{names.image_dir(tile)}/{tile}.pbcor.fits"
-    return _cutout(service, path, ra, dec, (width, height), unit, format, scale)
+    return _cutout(request, who, f"{names.image_dir(tile)}/{tile}.pbcor.fits", view)
 
 
 @router.get("/api/mosaics/{date}/{name}/cutout", responses=CUTOUT, response_class=Response)
@@ -144,39 +150,26 @@ def mosaic_cutout(
     date: DateInPath,
     name: NameInPath,
     who: Reader,
-    ra: Ra,
-    dec: Dec,
-    width: Side = 300.0,
-    height: Side = 300.0,
-    unit: Literal["arcsec", "arcmin", "deg"] = "arcsec",
-    format: Literal["png", "fits"] = "png",  # noqa: A002  the contract's name
-    scale: Scale = "linear",
+    view: Annotated[View, Depends()],
 ) -> Response:
     """A part of a mosaic."""
-    service = service_of(request)
-    admit(request, service, who)
-    return _cutout(
-        service, f"{names.window_dir(date, name)}/{name}.fits", ra, dec, (width, height), unit, format, scale
-    )
+    return _cutout(request, who, f"{names.window_dir(date, name)}/{name}.fits", view)
 
 
-_ARCSEC = {"arcsec": 1.0, "arcmin": 60.0, "deg": 3600.0}
-
-
-def _cutout(
-    service: Service, path: str, ra: float, dec: float, size: tuple[float, float], unit: str, form: str,
-    scale: Scale,
-) -> Response:  # fmt: skip
+def _cutout(request: Request, who: Reader, path: str, view: View) -> Response:
     from contimg.service import cutouts  # with astropy and matplotlib: when a picture is first asked for
 
+    service = service_of(request)
+    admit(request, service, who)
     real = shown(service, path)
+    unit = _ARCSEC[view.unit]
     with slot(service):
         try:
-            data, header = cutouts.cut(real, ra, dec, size[0] * _ARCSEC[unit], size[1] * _ARCSEC[unit])
+            data, header = cutouts.cut(real, view.ra, view.dec, view.width * unit, view.height * unit)
         except InputError as error:
             raise HTTPException(422, str(error)) from None
         except (OSError, ValueError):
             raise HTTPException(404, "the image cannot be read") from None
-        if form == "fits":
+        if view.format == "fits":
             return Response(cutouts.as_fits(data, header), media_type="application/fits")
-        return Response(cutouts.as_png(data, scale), media_type="image/png")
+        return Response(cutouts.as_png(data, view.scale), media_type="image/png")

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contimg.core import tables
 from contimg.core.errors import InputError
 from contimg.photometry import table as photometry
 from contimg.photometry.table import Column
@@ -194,12 +195,7 @@ def write(folder: Path, frame: pd.DataFrame) -> None:
     InputError
         A column is missing or one too many.
     """
-    missing, extra = sorted(set(NAMES) - set(frame)), sorted(set(map(str, frame)) - set(NAMES))
-    if missing or extra:
-        raise InputError(
-            f"{folder}: expected the columns of light curves; missing {', '.join(missing) or 'none'}, "
-            f"unknown {', '.join(extra) or 'none'}"
-        )
+    tables.require(folder, frame, NAMES, "the columns of light curves")
     folder.mkdir(parents=True)
     ordered = frame.sort_values(["source_id", "mjd"], ignore_index=True)[list(NAMES)]
     table = pa.Table.from_pandas(ordered, schema=schema(), preserve_index=False, safe=False)

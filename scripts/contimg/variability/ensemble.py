@@ -64,20 +64,34 @@ class Rows:
 
 @dataclass(frozen=True)
 class Known:
-    """What an earlier solution knows of the references of a new one; see `Ensemble` for the arrays."""
+    """The references' fluxes on the common scale: what a solution hands on to that of later nights.
 
-    value: Floats  # (n_sources, n_pointings), NaN where a source was not measured in a pointing
+    Attributes
+    ----------
+    value, value_var : array (n_sources, n_pointings)
+        Flux of each reference in each pointing (Jy), and its variance as a fraction; NaN where there is none.
+    mean, mean_var : array (n_sources,)
+        The same over all pointings.
+    extra : array (n_sources,)
+        Variance of each reference beyond its noise, as a fraction.
+    prior_var : array (TERMS,)
+        Variance of the terms of zero points over the mosaics.
+    pointing_var : float
+        Variance of the offsets between pointings.
+    """
+
+    value: Floats
     value_var: Floats
-    mean: Floats  # (n_sources,), NaN for a source that it does not know
+    mean: Floats
     mean_var: Floats
-    extra: Floats  # (n_sources,)
-    prior_var: Floats  # (TERMS,)
+    extra: Floats
+    prior_var: Floats
     pointing_var: float
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Zero points of mosaics, and the references' fluxes on the common scale.
+class Ensemble(Known):
+    """Zero points of mosaics, and the references' fluxes on the common scale (`Known`).
 
     Attributes
     ----------
@@ -91,16 +105,6 @@ class Ensemble:
         Whether the mosaic has a zero point.
     reasons : list of str
         Why it has none; "" where it has.
-    value, value_var : array (n_sources, n_pointings)
-        Flux of each reference in each pointing (Jy), and its variance as a fraction; NaN where there is none.
-    mean, mean_var : array (n_sources,)
-        The same over all pointings.
-    extra : array (n_sources,)
-        Variance of each reference beyond its noise, as a fraction.
-    prior_var : array (TERMS,)
-        Variance of the terms over the mosaics.
-    pointing_var : float
-        Variance of the offsets.
     iterations : int
         How many it took.
     """
@@ -111,13 +115,6 @@ class Ensemble:
     scatter: Floats
     good: Flags
     reasons: list[str]
-    value: Floats
-    value_var: Floats
-    mean: Floats
-    mean_var: Floats
-    extra: Floats
-    prior_var: Floats
-    pointing_var: float
     iterations: int
 
 

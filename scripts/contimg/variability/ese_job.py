@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contimg.core.angles import wrap_deg
 from contimg.core.errors import Rejected
 from contimg.core.names import ESE_CANDIDATES, ESE_RECORD
 from contimg.core.names import NOTICES as _NOTICES
@@ -167,7 +168,7 @@ def beside(series: Series, s: int, *, neighbours: int = 3, references: int = 2) 
 
     if len(series) < 2 or not np.isfinite(series.ra_deg[s]):
         return {}
-    dx = ((series.ra_deg - series.ra_deg[s] + 180.0) % 360.0 - 180.0) * np.cos(np.deg2rad(series.dec_deg[s]))
+    dx = wrap_deg(series.ra_deg - series.ra_deg[s]) * np.cos(np.deg2rad(series.dec_deg[s]))
     distance = np.hypot(dx, series.dec_deg - series.dec_deg[s])
     distance[s] = np.inf
     order = np.argsort(distance)

@@ -64,6 +64,19 @@ def curve(t: np.ndarray, y: np.ndarray, v: np.ndarray, a2: float, rate: float) -
 
 
 @_JIT
+def _take(
+    of: Curve, n: int, y: float, f: float, num: float, den: float, nc: float
+) -> tuple[float, float, float, float]:
+    """Whiten epoch `n` of a template, `y`, given what is carried to it (`f`), and add it to g·d, g·g and g·1.
+
+    Gives what it carries on, and the sums.
+    """
+    z = y - of.a2 * f
+    out = z * of.isd[n]
+    return of.w[n] * z, num + out * of.dw[n], den + out * out, nc + out * of.cw[n]
+
+
+@_JIT
 def solve(num: float, den: float, nc: float, of: Curve, most: float) -> tuple[float, float]:
     """Give gain of log likelihood and amplitude of a whitened template; a negative amplitude gains nothing.
 
@@ -118,12 +131,7 @@ def event(
                 core += 1
         elif of.a2 * of.a2 * f * f * of.isd[n] * of.isd[n] <= _TAIL * den:
             break
-        z = y - of.a2 * f
-        out = z * of.isd[n]
-        carried = of.w[n] * z
-        num += out * of.dw[n]
-        den += out * out
-        nc += out * of.cw[n]
+        carried, num, den, nc = _take(of, n, y, f, num, den, nc)
         n += 1
     if core < FEWEST:
         return 0.0, 0.0
@@ -136,12 +144,7 @@ def step(of: Curve, k: int) -> tuple[float, float]:
     f, carried, num, den, nc = 0.0, 0.0, 0.0, 0.0, 0.0
     for n in range(k, of.t.size):
         f = of.phi[n] * (f + carried)
-        z = 1.0 - of.a2 * f
-        carried = of.w[n] * z
-        out = z * of.isd[n]
-        num += out * of.dw[n]
-        den += out * out
-        nc += out * of.cw[n]
+        carried, num, den, nc = _take(of, n, 1.0, f, num, den, nc)
     return _either(num, den, nc, of)
 
 
@@ -151,13 +154,9 @@ def spike(of: Curve, k: int) -> tuple[float, float]:
     f, carried, num, den, nc = 0.0, 0.0, 0.0, 0.0, 0.0
     for n in range(k, of.t.size):
         f = of.phi[n] * (f + carried)
-        z = (1.0 if n == k else 0.0) - of.a2 * f
-        carried = of.w[n] * z
-        out = z * of.isd[n]
-        num += out * of.dw[n]
-        den += out * out
-        nc += out * of.cw[n]
-        if n > k and out * out < _TAIL * den:
+        before = den
+        carried, num, den, nc = _take(of, n, 1.0 if n == k else 0.0, f, num, den, nc)
+        if n > k and den - before < _TAIL * den:
             break
     return _either(num, den, nc, of)
 
@@ -169,12 +168,7 @@ def trend(of: Curve) -> tuple[float, float]:
     middle = 0.5 * (of.t[0] + of.t[-1])
     for n in range(of.t.size):
         f = of.phi[n] * (f + carried)
-        z = of.t[n] - middle - of.a2 * f
-        carried = of.w[n] * z
-        out = z * of.isd[n]
-        num += out * of.dw[n]
-        den += out * out
-        nc += out * of.cw[n]
+        carried, num, den, nc = _take(of, n, of.t[n] - middle, f, num, den, nc)
     return _either(num, den, nc, of)
 
 
@@ -194,12 +188,7 @@ def flare(of: Curve, begin: float, rise: float, fall: float) -> tuple[float, flo
             y = math.exp((begin - of.t[n]) / fall)
         elif of.a2 * of.a2 * f * f * of.isd[n] * of.isd[n] <= _TAIL * den:
             break
-        z = y - of.a2 * f
-        carried = of.w[n] * z
-        out = z * of.isd[n]
-        num += out * of.dw[n]
-        den += out * out
-        nc += out * of.cw[n]
+        carried, num, den, nc = _take(of, n, y, f, num, den, nc)
         n += 1
     return solve(num, den, nc, of, _UNBOUND)
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contimg.core import names
+from contimg.core.angles import wrap_deg
 from contimg.photometry import table as photometry
 
 _SURVEYED = ["source_id", "ra_deg", "dec_deg", "mjd", "snr", "flags", "pointing_dec_deg"]
@@ -55,7 +56,7 @@ def _read(tree: Path, path: str) -> _Seen:
     numbers = {name: read[name].to_numpy().astype(float) for name in _SURVEYED[1:]}
     ra, dec = numbers["ra_deg"], numbers["dec_deg"]
     some = len(ra) > 0
-    turn = (ra - ra[0] + 180.0) % 360.0 - 180.0 if some else ra
+    turn = wrap_deg(ra - ra[0]) if some else ra
     row: dict[str, object] = {
         "path": path,
         "date": path.split("/")[1],

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contimg.core.angles import wrap_deg
 from contimg.photometry import table as photometry
 from contimg.photometry.table import UNRELIABLE
 from contimg.variability import curves, ensemble, error_model, nights, scale
-from contimg.variability.ensemble import Ensemble, Rows
+from contimg.variability.ensemble import Ensemble, Known, Rows
 from contimg.variability.ensemble_kernels import Floats, Ints
 from contimg.variability.options import VariabilityOptions
 from contimg.variability.scale import ErrorModel, Normalised, Points, Units
@@ -85,7 +86,7 @@ class _Field:
             known_flux=level,
             mosaic=mosaic,
             pointing=strips.astype(np.int64)[mosaic],
-            x=((ra - place["ra_deg"] + 180.0) % 360.0 - 180.0) / place["half_ra_deg"],
+            x=wrap_deg(ra - place["ra_deg"]) / place["half_ra_deg"],
             y=(dec - place["dec_deg"]) / place["half_dec_deg"],
             mjd=rows["mjd"],
             flux=rows["flux_jy"].astype(float),
@@ -173,13 +174,7 @@ def make(
         pointings=field.pointings,
         units=units,
         reference=np.flatnonzero(field.reference >= 0).astype(np.int64),
-        value=solved.value,
-        value_var=solved.value_var,
-        mean=solved.mean,
-        mean_var=solved.mean_var,
-        extra=solved.extra,
-        prior_var=solved.prior_var,
-        pointing_var=solved.pointing_var,
+        known=Known(**{item.name: getattr(solved, item.name) for item in fields(Known)}),
         model=model,
     )
     return Part([index for index, _, _ in done], _epochs(survey.tables, solved), made)
@@ -268,7 +263,7 @@ def _solve(points: Points, field: _Field, options: VariabilityOptions, threads: 
     )
     known = None
     if field.known is not None:
-        known = field.known.known(field.ids(np.flatnonzero(field.reference >= 0)), field.pointings)
+        known = field.known.known_of(field.ids(np.flatnonzero(field.reference >= 0)), field.pointings)
     return ensemble.solve(rows, options, known, threads=threads)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ class Solution:
         Means and offsets of every source in every pointing.
     reference : array (n_references,) of int
         Which sources set the scale.
-    value, value_var, mean, mean_var, extra, prior_var, pointing_var
-        See `contimg.variability.ensemble.Ensemble`.
+    known : Known
+        Their fluxes.
     model : ErrorModel
     """
 
@@ -42,13 +42,7 @@ class Solution:
     pointings: Floats
     units: Units
     reference: Ints
-    value: Floats
-    value_var: Floats
-    mean: Floats
-    mean_var: Floats
-    extra: Floats
-    prior_var: Floats
-    pointing_var: float
+    known: Known
     model: ErrorModel
 
     def write(self, folder: Path) -> None:
@@ -64,13 +58,7 @@ class Solution:
             offset=units.offset,
             offset_var=units.offset_var,
             reference=self.reference,
-            value=self.value,
-            value_var=self.value_var,
-            mean=self.mean,
-            mean_var=self.mean_var,
-            extra=self.extra,
-            prior_var=self.prior_var,
-            pointing_var=self.pointing_var,
+            **vars(self.known),
             model=np.array([model.noise_factor, model.residual, model.residual_edge, model.n_sources]),
         )
 
@@ -79,20 +67,20 @@ class Solution:
         at = self._at(ids)
         return np.where(at >= 0, self.level[at], np.nan)
 
-    def known(self, ids: npt.NDArray[np.str_], pointings: Floats) -> Known:
+    def known_of(self, ids: npt.NDArray[np.str_], pointings: Floats) -> Known:
         """What it knows of the references of a new solution, whose pointings begin with its own."""
         place = np.full(len(self.source_ids), -1)
         place[self.reference] = np.arange(len(self.reference))
         at = self._at(ids)
         at = np.where(at >= 0, place[at], -1)
-        return Known(
-            value=_padded(self.value, at, len(pointings), np.nan),
-            value_var=_padded(self.value_var, at, len(pointings), np.nan),
-            mean=np.where(at >= 0, self.mean[at], np.nan),
-            mean_var=np.where(at >= 0, self.mean_var[at], np.nan),
-            extra=np.where(at >= 0, self.extra[at], np.nan),
-            prior_var=self.prior_var,
-            pointing_var=self.pointing_var,
+        known = self.known
+        return replace(
+            known,
+            value=_padded(known.value, at, len(pointings), np.nan),
+            value_var=_padded(known.value_var, at, len(pointings), np.nan),
+            mean=np.where(at >= 0, known.mean[at], np.nan),
+            mean_var=np.where(at >= 0, known.mean_var[at], np.nan),
+            extra=np.where(at >= 0, known.extra[at], np.nan),
         )
 
     def units_of(self, ids: npt.NDArray[np.str_], pointings: Floats) -> Units:
@@ -123,18 +111,14 @@ def read(folder: Path) -> Solution:
     """Read the solution of a folder of light curves."""
     with np.load(folder / FILE) as file:
         noise, residual, edge, n = file["model"]
+        known = {item.name: file[item.name] for item in fields(Known)}
+        known["pointing_var"] = float(file["pointing_var"])
         return Solution(
             source_ids=file["source_ids"],
             level=file["level"],
             pointings=file["pointings"],
             units=Units(file["unit_value"], file["unit_weight"], file["offset"], file["offset_var"]),
             reference=file["reference"],
-            value=file["value"],
-            value_var=file["value_var"],
-            mean=file["mean"],
-            mean_var=file["mean_var"],
-            extra=file["extra"],
-            prior_var=file["prior_var"],
-            pointing_var=float(file["pointing_var"]),
+            known=Known(**known),
             model=ErrorModel(float(noise), float(residual), float(edge), int(n)),
         )
