@@ -44,8 +44,9 @@ _COMMANDS = {
         "contimg simulate lightcurves --days 365 --n-sources 300 demo/year",
     ),
     "compare": (
-        "compare the fluxes and places measured in products with those simulated",
-        "contimg compare --truth demo/incoming/truth.json --products demo/products",
+        "compare two images with each other; or, with --truth, a simulated night's mosaics with what was simulated",
+        "contimg compare --truth demo/incoming/truth.json --products demo/products\n  contimg compare "
+        "products/images/2025-10-30/2025-10-30T13:00:00 night.try/images/2025-10-30/2025-10-30T13:00:00",
     ),
     "plan": (
         "plan a run: tiles, transits, mosaics, jobs, time and disk, as a page and a JSON file",
@@ -70,6 +71,10 @@ _COMMANDS = {
     "rerun": (
         "print the commands and the environment that make a product once more",
         "contimg rerun /data/products/images/2025-10-30/2025-10-30T13:00:00",
+    ),
+    "try": (
+        "make a product with other settings, beside the night's and sharing what they do not touch",
+        "contimg try /data/products/images/2025-10-30/2025-10-30T13:00:00 --set imaging='{robust: 0}'",
     ),
     "transits": (
         "list a calibrator's transits, with their data and what has been made of them",
@@ -137,6 +142,9 @@ _COMMANDS = {
     ),
 }
 
+# Commands whose name is a word of Python: their modules.
+_MODULES = {"try": "trial"}
+
 # What users type that is the workflow's: the command that does it.
 _ELSEWHERE = {
     "run": "snakemake --cores all --config start=2025-10-30 end=2025-10-31",
@@ -196,7 +204,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == command:
-            implementation = importlib.import_module(f"contimg.cli.{name.replace('-', '_')}")
+            module = _MODULES.get(name, name.replace("-", "_"))
+            implementation = importlib.import_module(f"contimg.cli.{module}")
             implementation.add_arguments(parts)
             parts.set_defaults(run=implementation.run)
     return parser

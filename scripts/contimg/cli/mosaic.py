@@ -20,9 +20,7 @@ from contimg.cli.numbers import number
 from contimg.config.load import catalogued, load
 from contimg.config.model import Config
 from contimg.core import names
-from contimg.core.errors import SystemFault
 from contimg.core.products import read_json, remove, write_json
-from contimg.core.provenance import REPOSITORY
 from contimg.index.load import cache_of, load_index
 from contimg.jobs import frame, treelock
 from contimg.night.night import plan
@@ -151,7 +149,7 @@ def _carry_out(args: argparse.Namespace, config: Config, wanted: Wanted, request
     if window is None:
         _say("the mosaic cannot be made any more: its data are retired and an image of it is lost")
         return FAILED
-    status = _snakemake(["--cores", str(args.cores), "publish", "--configfile", str(settings)])
+    status = child.workflow(["--cores", str(args.cores), "publish", "--configfile", str(settings)])
     receipt = config.products / names.receipt(window.path.split("/")[2], window.name)
     known = read_json(receipt) if receipt.is_file() else None
     if status != 0 or known is None:
@@ -216,13 +214,6 @@ def _look(config: Config, wanted: Wanted, settle_minutes: float) -> Readiness:
     if holder is not None:
         return Readiness(False, f"{found.said}; another run writes the products tree ({holder})")
     return found
-
-
-def _snakemake(arguments: list[str]) -> int:
-    """Run the workflow in the clone; an interrupt is passed on, and the run ends before this returns."""
-    if not (REPOSITORY / "Snakefile").is_file():
-        raise SystemFault(f"{REPOSITORY}: found no Snakefile; contimg must run from a clone of the pipeline")
-    return child.run_to_end([sys.executable, "-m", "snakemake", *arguments], REPOSITORY)
 
 
 def _now_mjd() -> float:

@@ -68,10 +68,21 @@ def read_configuration(files: Sequence[Path], pairs: Sequence[str]) -> dict[str,
                 f"{path}: found {found(content)}; write keys and values, such as `start: 2025-10-30`"
             )
         _merge(merged, content)
+    return merge_pairs(merged, pairs, option="--config", example="start=2025-10-30")
+
+
+def merge_pairs(merged: dict[str, Any], pairs: Sequence[str], *, option: str, example: str) -> dict[str, Any]:
+    """Merge `key=value` pairs of a command line into a configuration, in place; returns it.
+
+    Raises
+    ------
+    ConfigError
+        What is no pair; the message names the option and gives the example.
+    """
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not _KEY.fullmatch(key):
-            raise ConfigError(f"--config: found {pair!r}; write key=value, such as start=2025-10-30")
+            raise ConfigError(f"{option}: found {pair!r}; write key=value, such as {example}")
         _merge(merged, {key: _value(value)})
     return merged
 

@@ -28,13 +28,16 @@ class Planes:
     model : float32
         Jy/pixel.
     dirty : float32, optional
-        Jy/beam; None where the imager leaves none.
+        What CLEAN began with, Jy/beam; None where the imager leaves none.
+    psf : float32, optional
+        Point spread function, 1 at its middle; None where the imager leaves none.
     """
 
     restored: np.ndarray
     residual: np.ndarray
     model: np.ndarray
     dirty: np.ndarray | None = None
+    psf: np.ndarray | None = None
 
 
 def implausible(planes: Planes, *, beam_pix: float, subtracted_jy: float = 0.0) -> str | None:

@@ -98,9 +98,12 @@ class Imager:
         if self.in_memory is not None:
             return self.in_memory.run(plan, folder)
         images, clean = self._run_program(plan, folder)
-        paths = (images.restored, images.residual, images.model, images.dirty)
-        planes = Planes(*(fitsimage.read_plane(path, plan, self.meta) for path in paths if path is not None))
-        return planes, clean
+        planes = {
+            kind: fitsimage.read_plane(path, plan, self.meta)
+            for kind, path in vars(images).items()
+            if path is not None
+        }
+        return Planes(**planes), clean
 
     def _run_program(self, plan: ImagingPlan, folder: Path) -> tuple[Images, CleanRecord]:
         """Run WSClean or CASA's tclean on Measurement Sets."""

@@ -137,7 +137,7 @@ class Imager:
                 self._clean(step, residual, model, majors)
         restored = residual + self._convolved(model)
         stopped = _why_it_stopped(plan, majors) if majors else "no CLEAN"
-        return Planes(restored, residual, model, self.dirty), CleanRecord(tuple(majors), stopped)
+        return Planes(restored, residual, model, self.dirty, self.psf), CleanRecord(tuple(majors), stopped)
 
     def _clean(self, step: Any, residual: Image, model: Image, majors: list[MajorIteration]) -> None:
         """Passes with one set of Radler's settings; images are changed in place, the record of passes grows."""

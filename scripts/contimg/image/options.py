@@ -99,12 +99,15 @@ class ImagingOptions(Options):
         "auto: what the gains have changed by since their transit is solved for with the sources fitted, phases then "
         "amplitudes, and taken out where χ² says that it helps; phase: phases alone; none. With sky_model drift.",
     )
-    keep: Annotated[tuple[Literal["residual", "model"], ...], BeforeValidator(values.listed)] = key(
+    keep: Annotated[
+        tuple[Literal["residual", "model", "dirty", "psf"], ...], BeforeValidator(values.listed)
+    ] = key(
         (),
-        "Further images of a tile: residual is what CLEAN left (Jy/beam), model its components (Jy/pixel); fitted "
-        "sources are in neither, but in sources.parquet.",
-        expects="names among residual and model, such as [residual]",
-        example=["residual", "model"],
+        "Further images of a tile: dirty is what CLEAN began with and residual what it left (Jy/beam), model its "
+        "components (Jy/pixel), psf the point spread function (1 at its middle). Fitted sources are in none of them, "
+        "but in sources.parquet.",
+        expects="names among dirty, psf, model and residual, such as [residual]",
+        example=["dirty", "psf", "model", "residual"],
     )
     imsize: ImageSize | Auto = key(
         "auto", "Side of a square image; auto: pb_limit and the drift.", unit="pixels", example=4800

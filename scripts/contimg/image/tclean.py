@@ -90,10 +90,16 @@ def run(
         polarisation=polarisation,
     )
     images = {}
+    kinds = ["image", "residual", "model", *(["psf"] if "psf" in plan.options.keep else [])]
     try:
         with contextlib.chdir(folder):  # CASA leaves temporary lattices in the working directory
+            if "dirty" in plan.options.keep:  # the residual before CLEAN, which then goes on from it
+                tasks.tclean(**{**parameters, "niter": 0})
+                images["dirty"] = folder / "tile-dirty.fits"
+                tasks.exportfits(imagename=f"{name}.residual", fitsimage=str(images["dirty"]))
+                parameters |= {"calcpsf": False, "calcres": False}
             result = tasks.tclean(**parameters)
-            for kind in _FIELDS:
+            for kind in kinds:
                 images[kind] = folder / f"tile-{kind}.fits"
                 tasks.exportfits(imagename=f"{name}.{kind}", fitsimage=str(images[kind]), overwrite=True)
     except RuntimeError as error:
@@ -101,7 +107,7 @@ def run(
     return Images(**{_FIELDS[kind]: path for kind, path in images.items()}), record(result or {})
 
 
-_FIELDS = {"image": "restored", "residual": "residual", "model": "model"}
+_FIELDS = {"image": "restored", "residual": "residual", "model": "model", "dirty": "dirty", "psf": "psf"}
 
 
 def lsrk_over_topocentric(meta: MsMeta) -> float:

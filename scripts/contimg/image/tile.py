@@ -69,7 +69,8 @@ def image_tile(
     Writes ``{tile}.image.fits`` (apparent, Jy/beam), ``.pbcor.fits`` (over the power beam, NaN below
     `pb_limit`), ``.pb.fits`` (absolute drift-averaged power beam, everywhere), ``.rms.fits`` (local rms of
     pbcor, Jy/beam, NaN below `pb_limit`) and ``.png``; with ``sky_model: drift`` also ``.sources.parquet``, the
-    table of `contimg.drift.fit.fit`; with `keep` ``.residual.fits`` and ``.model.fits`` of CLEAN.
+    table of `contimg.drift.fit.fit`; with `keep` ``.dirty.fits``, ``.psf.fits``, ``.model.fits`` and
+    ``.residual.fits`` of CLEAN.
 
     Parameters
     ----------
@@ -293,6 +294,15 @@ def placed(
     return table, shift
 
 
+_OF_CLEAN = {
+    "dirty": ("Jy/beam", "Dirty intensity"),
+    "psf": ("", "Point spread function"),
+    "model": ("Jy/pixel", "Intensity of CLEAN components"),
+    "residual": ("Jy/beam", "Residual intensity"),
+}
+"""Unit and meaning of CLEAN's own planes."""
+
+
 def write_planes(stem: Path, image: TileImage, planes: Planes, keep: tuple[str, ...]) -> None:
     """Write ``{stem}.image.fits``, ``.pbcor``, ``.pb``, ``.rms``, and what is asked for of CLEAN's own planes."""
     kinds = [
@@ -301,10 +311,7 @@ def write_planes(stem: Path, image: TileImage, planes: Planes, keep: tuple[str, 
         ("pb", image.pb, "", "Power beam"),
         ("rms", image.over_beam(image.noise), "Jy/beam", "Local rms"),
     ]
-    if "residual" in keep:
-        kinds.append(("residual", planes.residual, "Jy/beam", "Residual intensity"))
-    if "model" in keep:
-        kinds.append(("model", planes.model, "Jy/pixel", "Intensity of CLEAN components"))
+    kinds += [(kind, getattr(planes, kind), *_OF_CLEAN[kind]) for kind in keep]
     for kind, plane, unit, what in kinds:
         path = stem.with_name(f"{stem.name}.{kind}.fits")
         fitsimage.write(path, plane, image.header, bunit=unit, btype=what)

@@ -75,12 +75,13 @@ class CleanRecord:
 
 @dataclass(frozen=True)
 class Images:
-    """FITS files that an imager left in scratch (4-D, Jy/beam; the model in Jy/pixel)."""
+    """FITS files that an imager left in scratch (4-D, Jy/beam; the model in Jy/pixel, the PSF 1 at its middle)."""
 
     restored: Path
     residual: Path
     model: Path
     dirty: Path | None = None
+    psf: Path | None = None
 
 
 def command(
@@ -121,6 +122,8 @@ def command(
         arguments += ["-minuv-l", f"{1e3 * plan.uvmin_klambda:g}"]
     if plan.no_small_inversion:
         arguments += ["-no-small-inversion"]
+    if "psf" in plan.options.keep:
+        arguments += ["-make-psf"]  # without it none is left where there is no CLEAN
     if plan.multiscale:
         arguments += ["-multiscale"]
     if plan.channels_out > 1:
@@ -207,8 +210,10 @@ def run(
     part = "-MFS" if plan.channels_out > 1 else ""
     images = Images(*(Path(f"{prefix}{part}-{kind}.fits") for kind in KINDS))
     if plan.niter == 0:  # without CLEAN there is neither residual nor model
-        images = Images(images.restored, images.restored, images.restored)
-    for path in (images.restored, images.residual, images.model, images.dirty):
+        images = Images(images.restored, images.restored, images.restored, images.restored)
+    if "psf" in plan.options.keep:
+        images = replace(images, psf=Path(f"{prefix}{part}-psf.fits"))
+    for path in (images.restored, images.residual, images.model, images.dirty, images.psf):
         if path is not None and not path.is_file():
             raise SystemFault(f"wsclean ended well without {path.name}: {decisive_line(text)}; see {log}")
     return images, parse_log(text)

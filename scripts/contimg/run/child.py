@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from contimg.core import processes
+from contimg.core.errors import SystemFault
+from contimg.core.provenance import REPOSITORY
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -83,6 +85,21 @@ def run_to_end(command: Sequence[str], cwd: Path) -> int:
     if received:
         raise Ended(received[0])
     return code
+
+
+def workflow(arguments: Sequence[str]) -> int:
+    """Run Snakemake with the clone's Snakefile to its end; returns its exit status.
+
+    Raises
+    ------
+    SystemFault
+        There is no Snakefile: the library is installed without its clone.
+    Ended
+        A signal came; the run has ended.
+    """
+    if not (REPOSITORY / "Snakefile").is_file():
+        raise SystemFault(f"{REPOSITORY}: found no Snakefile; contimg must run from a clone of the pipeline")
+    return run_to_end([sys.executable, "-m", "snakemake", *arguments], REPOSITORY)
 
 
 def _interrupt(child: subprocess.Popen[bytes] | None, number: int) -> None:

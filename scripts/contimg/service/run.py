@@ -86,8 +86,9 @@ def wait_for(command: list[str], folder: Path) -> int:
 
 def planned(request: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     """The configuration of a batch, with absolute paths, and its items in plain values; its branch is made ready."""
+    from contimg.night import branches
     from contimg.night.night import plan
-    from contimg.service import branches, planning
+    from contimg.service import planning
 
     base, spec = request["config"], dict(request["spec"])
     if "calibrator" in spec["selection"] and "transit_date" not in spec["selection"]:

@@ -10,8 +10,9 @@ from builders.tiles import strip_of_tiles
 from contimg.config.load import load
 from contimg.core import names
 from contimg.index.tile import Index
+from contimg.night import branches
 from contimg.night.night import arrange
-from contimg.service import branches, planning
+from contimg.service import planning
 from contimg.service.app import create
 from contimg.service.run import _further_places
 from contimg.sky.calibrators import Calibrator

@@ -1,7 +1,8 @@
-"""A batch's own branch of the products tree: what its changes touch is made there, what stands above is linked.
+"""A branch of the products tree: what changed settings touch is made there, what stands above is linked.
 
-`batches/{id}/` has the layout of the tree. Products of the stages above the first changed one are symbolic links to
-the night's own, made when they are finished; nobody ever writes through them.
+A branch has the layout of the tree: `batches/{id}/` of the service, or the directory of `contimg try`. Products of the
+stages above the first changed one are symbolic links to the night's own, made when they are finished; nobody ever
+writes through them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _FIRST_TOUCHED = {
     "variability": "variability",
     "ese": "ese",
 }
+CHANGEABLE = tuple(_FIRST_TOUCHED)
+"""Keys of the configuration that say how products are made."""
 _CURVES = tuple(
     f"variability/{name}"
     for name in ("lightcurves.json", "lightcurves.parquet", "sources.parquet", "epochs.parquet", "index.html")

@@ -1,0 +1,222 @@
+"""Two images of one sky compared: difference, noise, beams, and the fluxes of the same sources.
+
+The first is the one compared with: the difference is the second less the first, ratios are the second over the first.
+An image on another grid is interpolated onto the first one's; fluxes are measured in each on its own grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from astropy.coordinates import SkyCoord
+from astropy.io.fits import Header
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.errors import InputError
+from contimg.core.fits import read_plane
+from contimg.photometry import catalogue
+from contimg.photometry.measured import Mosaic
+from contimg.photometry.options import PhotometryOptions
+from contimg.photometry.table import Flag
+from contimg.sky.noise import robust_rms
+
+Plane = NDArray[np.float32]
+
+RATIO_SNR = 10.0
+"""Sources of so many sigma in both images count in the ratio of fluxes."""
+CHANGED_SIGMA = 5.0
+SAME_GRID_PX = 0.01
+BEAM_PART = 0.01
+"""Beams that differ by no more are the same."""
+_UNSOUND = int(Flag.EDGE | Flag.BLENDED | Flag.ARTEFACT | Flag.NOT_SEEN)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to.
+
+    Attributes
+    ----------
+    first, second : Path
+        The images.
+    header : Header
+        Of the first.
+    planes : tuple of (ny, nx) float32
+        First, second and difference on the first one's grid, Jy/beam.
+    sources : DataFrame
+        Found in either: ``source_id, ra_deg, dec_deg, found_in``, ``flux_{1,2}_jy``, ``stat_err_{1,2}_jy``, ``ratio``,
+        ``ratio_err``, ``sigma`` (of the difference), ``flags`` (of either).
+    numbers : dict
+        JSON-able, units in the names.
+    notes : tuple of str
+        What has to be known to read the numbers.
+    """
+
+    first: Path
+    second: Path
+    header: Header
+    planes: tuple[Plane, Plane, Plane]
+    sources: pd.DataFrame
+    numbers: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def compare(first: Mosaic, second: Mosaic, options: PhotometryOptions) -> Comparison:
+    """Compare two images.
+
+    Raises
+    ------
+    InputError
+        They have no pixel in common, or their units differ.
+    """
+    headers = first.header(), second.header()
+    units = [str(header.get("BUNIT", "")) for header in headers]
+    if units[0] != units[1]:
+        raise InputError(
+            f"{second.image}: unit {units[1] or '(none)'}, {first.image}: {units[0] or '(none)'}; "
+            "compare images of one kind"
+        )
+    one, rms_one = read_plane(first.image), read_plane(first.rms)
+    same = same_grid(*headers)
+    two, rms_two = (on_grid(path, headers[1], headers[0], same=same) for path in (second.image, second.rms))
+    both = np.isfinite(one) & np.isfinite(two)
+    if not both.any():
+        raise InputError(
+            f"{second.image} and {first.image} have no pixel in common; compare images of one field"
+        )
+    difference = np.where(both, two - one, np.nan).astype(np.float32)
+    sources = matched(first, second, options, headers[0])
+    numbers: dict[str, Any] = {
+        "images": [str(first.image), str(second.image)],
+        "same_grid": same,
+        "common_part": [
+            float(both.sum() / max(np.isfinite(one).sum(), 1)),
+            float(both.sum() / max(np.isfinite(two).sum(), 1)),
+        ],
+        "rms_jy": [float(np.nanmedian(plane[both])) for plane in (rms_one, rms_two)],
+        "difference_rms_jy": robust_rms(difference[both]),
+        "difference_peak_jy": float(difference.flat[int(np.nanargmax(np.abs(difference)))]),
+        "beam": [_beam(header) for header in headers],
+        "freq_hz": [float(header["RESTFRQ"]) for header in headers],
+        "fluxes": ratios(sources),
+    }
+    notes = tuple(_notes(numbers))
+    return Comparison(first.image, second.image, headers[0], (one, two, difference), sources, numbers, notes)
+
+
+def same_grid(one: Header, two: Header) -> bool:
+    """Whether pixels of two images are the same places, to `SAME_GRID_PX`."""
+    if any(one[f"NAXIS{axis}"] != two[f"NAXIS{axis}"] for axis in (1, 2)):
+        return False
+    nx, ny = one["NAXIS1"], one["NAXIS2"]
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(0, nx - 1, 5), np.linspace(0, ny - 1, 5)))
+    back = WCS(two).celestial.world_to_pixel_values(*WCS(one).celestial.pixel_to_world_values(x, y))
+    apart = np.hypot(back[0] - x, back[1] - y)
+    return bool(np.nanmax(apart) < SAME_GRID_PX) if np.isfinite(apart).any() else False
+
+
+def on_grid(path: Path, own: Header, wanted: Header, *, same: bool) -> Plane:
+    """A plane on another image's grid, interpolated with cubic splines; NaN where it does not reach."""
+    plane = read_plane(path)
+    if same:
+        return plane
+    from reproject import reproject_interp
+
+    # a spline knows no blank pixel: what they touch is blanked afterwards
+    blank = ~np.isfinite(plane)
+    shape = (int(wanted["NAXIS2"]), int(wanted["NAXIS1"]))
+    target = WCS(wanted).celestial
+    moved, _ = reproject_interp(
+        (np.where(blank, 0, plane), WCS(own).celestial), target, shape, order="bicubic"
+    )
+    touched, _ = reproject_interp((blank.astype(float), WCS(own).celestial), target, shape, order="bilinear")
+    return np.where(touched > 0, np.nan, moved).astype(np.float32)
+
+
+def matched(first: Mosaic, second: Mosaic, options: PhotometryOptions, header: Header) -> pd.DataFrame:
+    """The sources of both images, each measured in both at one place."""
+    lists = [catalogue.found_in(image, options)[0] for image in (first, second)]
+    beam_deg = float(header["BMAJ"])
+    found_in = pd.Series("both", index=lists[0].index)
+    places = lists[0][["source_id", "ra_deg", "dec_deg"]]
+    if len(lists[0]) and len(lists[1]):
+        own, other = (
+            SkyCoord(rows["ra_deg"].to_numpy(), rows["dec_deg"].to_numpy(), unit="deg") for rows in lists
+        )
+        found_in[own.match_to_catalog_sky(other)[1].deg > beam_deg] = "first"
+        new = other.match_to_catalog_sky(own)[1].deg > beam_deg
+    else:
+        found_in[:] = "first"
+        new = np.ones(len(lists[1]), bool)
+    more = lists[1].loc[new, ["source_id", "ra_deg", "dec_deg"]]
+    places = pd.concat([places.assign(found_in=found_in), more.assign(found_in="second")], ignore_index=True)
+    sky = SkyCoord(places["ra_deg"].to_numpy(float), places["dec_deg"].to_numpy(float), unit="deg")
+    for number, image in enumerate((first, second), start=1):
+        rows, _ = catalogue.at_places(image, sky, options)
+        for name in ("flux", "stat_err"):
+            places[f"{name}_{number}_jy"] = rows[f"{name}_jy"].reindex(places.index)
+        places[f"flags_{number}"] = rows["flags"].reindex(places.index, fill_value=int(Flag.NOT_SEEN))
+    places["flags"] = places.pop("flags_1") | places.pop("flags_2")
+    one, two = places["flux_1_jy"], places["flux_2_jy"]
+    places["ratio"] = two / one
+    part = np.hypot(places["stat_err_1_jy"] / one, places["stat_err_2_jy"] / two)
+    places["ratio_err"] = (places["ratio"] * part).abs()
+    places["sigma"] = (two - one) / np.hypot(places["stat_err_1_jy"], places["stat_err_2_jy"])
+    return places
+
+
+def ratios(sources: pd.DataFrame) -> dict[str, Any]:
+    """Numbers of the ratios of fluxes: those above `RATIO_SNR` in both, alone and whole in both."""
+    strong = (sources["flux_1_jy"] > RATIO_SNR * sources["stat_err_1_jy"]) & (
+        sources["flux_2_jy"] > RATIO_SNR * sources["stat_err_2_jy"]
+    )
+    good = sources[strong & ((sources["flags"] & _UNSOUND) == 0)]
+    counts = sources["found_in"].value_counts()
+    found: dict[str, Any] = {
+        "n_found": {where: int(counts.get(where, 0)) for where in ("both", "first", "second")},
+        "n_ratios": len(good),
+        "median_ratio": None,
+        "scatter": None,
+        "n_changed": 0,
+    }
+    if len(good):
+        middle = float(good["ratio"].median())
+        found["median_ratio"] = middle
+        found["scatter"] = MAD_TO_SIGMA * float((good["ratio"] - middle).abs().median())
+        found["n_changed"] = int((good["sigma"].abs() > CHANGED_SIGMA).sum())
+    return found
+
+
+def _beam(header: Header) -> dict[str, float]:
+    return {
+        "major_arcsec": 3600 * float(header["BMAJ"]),
+        "minor_arcsec": 3600 * float(header["BMIN"]),
+        "angle_deg": float(header.get("BPA", 0.0)),
+    }
+
+
+def _notes(numbers: dict[str, Any]) -> list[str]:
+    """What has to be known to read the numbers."""
+    notes = []
+    if not numbers["same_grid"]:
+        notes.append(
+            "the grids differ: the second image was interpolated onto the first one's for the difference"
+        )
+    axes = [(beam["major_arcsec"], beam["minor_arcsec"]) for beam in numbers["beam"]]
+    if any(abs(b / a - 1) > BEAM_PART for a, b in zip(*axes, strict=True)):
+        notes.append(
+            "the beams differ: bright sources leave rings in the difference; fluxes of points are not touched"
+        )
+    one, two = numbers["freq_hz"]
+    if abs(two / one - 1) > 1e-3:
+        notes.append(f"the frequencies differ by {(two - one) / 1e6:+.1f} MHz: spectra enter the ratios")
+    if min(numbers["common_part"]) < 0.99:
+        first, second = numbers["common_part"]
+        notes.append(f"{first:.0%} of the first and {second:.0%} of the second image are common to both")
+    return notes
