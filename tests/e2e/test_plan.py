@@ -85,6 +85,7 @@ def test_a_run_stops_before_the_disk_is_full_and_goes_on_when_there_is_room(tiny
     assert told.read_text().startswith("ok ")
     (page,) = night["products"].glob("plan/*.report.html")
     assert f"report: {page}" in done.stdout
+    assert f"all products: {night['products'] / 'index.html'}" in done.stdout
 
 
 def write_teller(folder: Path) -> Path:

@@ -1,6 +1,8 @@
 """Gates through the whole DAG: nights that must pass them, and one where a gate stops a tile before its mosaics."""
 
+import re
 from dataclasses import replace
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -34,6 +36,19 @@ def test_a_good_night_passes_and_without_a_catalogue_its_gates_are_not_evaluated
     page = (night.products / "qa/2025-10-30.html").read_text()
     assert "4 of 5 tiles are good" in page
     assert f"{night.truth.tiles[0].name}: left out: 15 of 16 subbands: missing sb07" in page
+
+
+def test_the_pages_of_a_night_lead_to_each_other_and_every_link_is_there(night):
+    pages = [
+        night.products / "index.html",
+        *night.products.glob("qa/*.html"),
+        *night.products.glob("plan/*.html"),
+    ]
+    assert len(pages) >= 3
+    for page in pages:
+        links = re.findall(r'(?:href|src)="(?!data:)([^"]*)"', page.read_text())
+        assert len(links) > 5
+        assert [path for path in links if not (page.parent / unquote(path)).exists()] == []
 
 
 def test_a_tile_that_fails_a_gate_is_in_no_mosaic_and_nothing_else_changes(night, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contimg.cli.numbers import count
 from contimg.plan.facts import make, summary
+from contimg.report import contents
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
     night = plan(config, cache=config.products / "state" / "index")
     facts = make(config, night, target=args.target, cores=args.cores, exact=args.exact)
+    contents.write(config.products)
     for line in [*summary(facts), *facts["files"]]:
         print(line)
     return 0 if facts["feasible"] else 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,14 +45,45 @@ MARKS = {
 
 @dataclass(frozen=True)
 class State:
-    """A cell that says what became of a product, with the state's mark."""
+    """A cell that says what became of a product, with the state's mark; `path` leads to what says more."""
 
     name: str
+    path: str | None = None
 
     @property
     def mark(self) -> str:
         """The state's mark; none where the state is not one of `MARKS`."""
         return MARKS.get(self.name, "")
+
+    @property
+    def href(self) -> str | None:
+        """The path as pages have it."""
+        return None if self.path is None else quote(self.path)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads on.
+
+    Attributes
+    ----------
+    text : str
+        What it says.
+    path : str or None
+        Where it leads, relative to the page; None: there is nothing to lead to, and the text stands alone.
+    """
+
+    text: str
+    path: str | None
+
+    @property
+    def href(self) -> str | None:
+        """The path as pages have it."""
+        return None if self.path is None else quote(self.path)
+
+
+HOME = Link("all products", "../index.html")
+"""The way back from a page in a folder of the products tree."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +95,7 @@ class Table:
     heads : sequence of str
         Of the columns.
     rows : sequence of sequence
-        Cells: text, numbers, or a `State`.
+        Cells: text, numbers, a `State` or a `Link`.
     numbers : collection of int
         Columns that are aligned right.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contimg.core.html import State, Table, render
+from contimg.core.html import HOME, State, Table, render
 from contimg.core.text import duration
 from contimg.image.programs import sentence
 from contimg.plan import again
@@ -19,6 +19,7 @@ def page(facts: Mapping[str, Any]) -> str:
     return render(
         "plan/templates/plan.html",
         title=f"Plan {facts['name']}",
+        above=[HOME],
         facts=facts,
         to_run=sum(stage["to_run"] for stage in stages.values()),
         done=sum(stage["done"] for stage in stages.values()),

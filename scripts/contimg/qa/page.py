@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from contimg.core import names
-from contimg.core.html import State, Table, reason_page, render
+from contimg.core.html import HOME, Link, State, Table, reason_page, render
+from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
 from contimg.core.text import duration
@@ -44,6 +45,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
     return render(
         "qa/templates/night.html",
         title=f"Night {facts['date']}",
+        above=[HOME],
         well=well,
         said=text,
         numbers=[*numbers(facts, tables, flux_snr), ("Scale", scale_page.summary(scale))],
@@ -146,8 +148,8 @@ def clock(mosaics: Sequence[Mapping[str, Any]]) -> str:
 def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
-            mosaic["name"],
-            State(mosaic["state"]),
+            _picture_of(mosaic["name"], mosaic["product"], there=bool(mosaic["gates"])),
+            State(mosaic["state"], f"../{mosaic['product']}/{STATUS}"),
             f"{mosaic['used']} of {mosaic['wanted']}",
             _mjy(mosaic["metrics"].get("rms_jy")),
             mosaic["metrics"].get("n_sources", ""),
@@ -197,7 +199,7 @@ def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
             entry["name"],
-            State("rejected" if entry["reason"] else "ok"),
+            State("rejected" if entry["reason"] else "ok", f"../{entry['directory']}/{STATUS}"),
             entry["refant"] or "",
             _rounded(entry["n_antennas"]),
             _rounded(entry["phase_scatter_deg"]),
@@ -264,14 +266,23 @@ def _gates(products: Sequence[Mapping[str, Any]]) -> Table:
     gates = list(dict.fromkeys(name for product in products for name in product["gates"]))
     rows = [
         (
-            product["name"],
-            State(product["state"]),
+            _picture_of(product["name"], _product(product), there=bool(product["gates"])),
+            State(product["state"], "../" + product["sources"].removesuffix(".sources.parquet") + ".json"),
             *(_shown(product["gates"].get(name)) for name in gates),
             product["reason"] or "; ".join(product["notes"]),
         )
         for product in products
     ]
     return Table(("", "state", *gates, "why"), rows)
+
+
+def _product(product: Mapping[str, Any]) -> str:
+    """Directory of a tile's image or of a mosaic."""
+    return str(product.get("product") or names.image_dir(product["name"]))
+
+
+def _picture_of(name: str, product: str, *, there: bool) -> Link:
+    return Link(name, f"../{product}/{name}.png" if there else None)
 
 
 def _shown(gate: Mapping[str, Any] | None) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contimg.core import names
-from contimg.core.html import State, Table, render
+from contimg.core.html import HOME, Link, State, Table, render
+from contimg.core.kinds import STATUS
+from contimg.plan.facts import NOT_MADE
 from contimg.plan.timeline import timeline
 from contimg.report.scale import line
 from contimg.report.verdict import left_out_by_cause, verdict
@@ -55,6 +57,8 @@ def page(facts: Mapping[str, Any]) -> str:
     return render(
         "report/templates/report.html",
         title=f"Run {facts['name']}",
+        above=[HOME],
+        nights=[Link(date, f"../{names.night_page(date)}") for date in _dates(facts)],
         facts=facts,
         mood=mood,
         said=said,
@@ -69,6 +73,13 @@ def page(facts: Mapping[str, Any]) -> str:
         mosaics=_mosaics(facts["mosaics"]),
         left_out=Table(("group", "why"), [(entry["tile"], entry["reason"]) for entry in facts["left_out"]]),
     )
+
+
+def _dates(facts: Mapping[str, Any]) -> list[str]:
+    """Dates whose night has a page, if anything of it was judged."""
+    paths = [names.tile_verdict(row["tile"]) for row in facts["tiles"] if row["verdict"]]
+    paths += [names.mosaic_verdict(row["mosaic"], row["name"]) for row in facts["mosaics"] if row["verdict"]]
+    return sorted({path.split("/")[1].removesuffix("b") for path in paths})
 
 
 def _counts(counts: Mapping[str, Any]) -> Table:
@@ -112,28 +123,38 @@ def _tiles(tiles: Sequence[Mapping[str, Any]]) -> Table:
 
     rows = [
         (
-            row["tile"],
-            State(row["image"]),
+            Link(row["tile"], f"../{image}/{row['tile']}.png" if row["image"] == "ok" else None),
+            State(row["image"], None if row["image"] == NOT_MADE else f"../{image}/{STATUS}"),
             number(row["flag_fraction"], ".1%"),
             number(row["rms_mjy"], ".2f"),
             number(row["flux_ratio"], ".3f"),
             (row["caltable"] or "") + (" (borrowed)" if row["borrowed"] else ""),
-            row["verdict"] or "",
+            _verdict(row["verdict"], names.tile_verdict(row["tile"])),
             row["image_reason"] or row["measurement_set_reason"] or row["verdict_reason"] or "",
         )
         for row in tiles
+        for image in [names.image_dir(row["tile"])]
     ]
-    heads = ("tile", "image", "flagged", "rms / mJy", "flux scale", "caltable", "verdict", "why")
+    heads = (
+        "tile",
+        "image",
+        "flagged",
+        "rms at the middle / mJy",
+        "flux scale",
+        "caltable",
+        "verdict",
+        "why",
+    )
     return Table(heads, rows, (2, 3, 4))
 
 
 def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
-            row["mosaic"],
+            Link(row["mosaic"], f"../{row['mosaic']}/{row['name']}.png" if row["state"] == "ok" else None),
             len(row["tiles"]),
-            State(row["state"]),
-            row["verdict"] or "",
+            State(row["state"], None if row["state"] == NOT_MADE else f"../{row['mosaic']}/{STATUS}"),
+            _verdict(row["verdict"], names.mosaic_verdict(row["mosaic"], row["name"])),
             "" if row["n_measured"] is None else f"{row['n_seen']} of {row['n_measured']}",
             _zero_point(row["scale"]),
             row["published"] or "",
@@ -143,6 +164,10 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
     ]
     heads = ("mosaic", "tiles", "state", "verdict", "sources seen", "flux scale", "published", "why")
     return Table(heads, rows, (1,))
+
+
+def _verdict(said: str | None, path: str) -> Link | str:
+    return Link(said, f"../{path}") if said else ""
 
 
 def _zero_point(scale: Mapping[str, Any] | None) -> str:

@@ -172,16 +172,17 @@ class Run:
         """Write the run's report, say where it is, notify. Nothing here can make a run fail."""
         if self.listener is not None and not self.listener.has_work:
             return
+        from contimg.report import contents, notices, notify
         from contimg.report import facts as report
-        from contimg.report import notices, notify
 
         try:
             facts, page = report.make(self.config, self.night)
+            front = contents.write(Path(self.config.products))
         except (ContimgError, OSError, KeyError, ValueError) as error:
             say(f"no report could be written: {type(error).__name__}: {error}")
             return
         text = report.summary(facts)
-        for line in [*text, f"report: {page}"]:
+        for line in [*text, f"report: {page}", f"all products: {front}"]:
             say(line)
         message = notify.Message(status, facts["name"], "\n".join(text), facts["counts"], str(page))
         for line in notify.send(message, self.config.notify):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from contimg.core.constants import MAD_TO_SIGMA
-from contimg.core.html import Table, render
+from contimg.core.html import Link, Table, render
 from contimg.variability.chromatic import predicted_slope, shape_at
 from contimg.variability.series import Floats
 
@@ -42,6 +42,8 @@ class Content:
         What makes the page again.
     made : str
         When, and with which version.
+    above : sequence of Link
+        The ways back, where the page stands in a products tree.
     """
 
     candidate: Mapping[str, Any]
@@ -51,6 +53,7 @@ class Content:
     cutouts: Mapping[int, str]
     command: str
     made: str
+    above: Sequence[Link] = ()
 
 
 def arguments(content: Content) -> tuple[list[str], list[str]]:
@@ -189,6 +192,7 @@ def page(content: Content) -> str:
     return render(
         "variability/templates/candidate.html",
         candidate=c,
+        above=content.above,
         title=f"{c['source_id']}, event {int(c['event'])}: {c['type']}",
         good=float(c["far"]) <= 1,
         headline=_headline(c),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contimg.core.angles import wrap_deg
 from contimg.core.errors import Rejected
+from contimg.core.html import Link
 from contimg.core.names import ESE_CANDIDATES, ESE_RECORD
 from contimg.core.names import NOTICES as _NOTICES
 from contimg.core.products import building, read_json, status, write_json
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SCORES = Path("variability/ese_scores.parquet")
 PAGES = Path("variability/candidates")
 NOTICES = Path(_NOTICES)
+BACK = (Link("all products", "../../index.html"), Link("all sources", "../index.html"))
 _COLUMNS = (
     "source_id", "mjd", "ra_deg", "dec_deg", "flux_norm", "flux_norm_err", "used", "band_slope", "band_slope_err",
     "pointing_dec_deg", "calibrator", "software", "catalog_digest",
@@ -95,7 +97,7 @@ class EseSearch:
 
         for row in records(listed.head(self.options.pages)):
             name = row["source_id"] + ("" if row["event"] == 1 else f"_{row['event']}")
-            (folder / f"{name}.html").write_text(page_of(Path(self.curves), outcome, row))
+            (folder / f"{name}.html").write_text(page_of(Path(self.curves), outcome, row, above=BACK))
 
     def reject(self, reason: str) -> None:
         """Leave a table without candidates, and why; what an earlier search found stays."""
@@ -129,7 +131,14 @@ def read_series(folder: Path) -> Series:
     )
 
 
-def page_of(folder: Path, outcome: Outcome, candidate: Mapping[str, Any], *, tree: Path = Path()) -> str:
+def page_of(
+    folder: Path,
+    outcome: Outcome,
+    candidate: Mapping[str, Any],
+    *,
+    tree: Path = Path(),
+    above: Sequence[Link] = (),
+) -> str:
     """Make the page of a candidate from the tree's light curves and mosaics."""
     from contimg.core.provenance import versions
     from contimg.variability import curves
@@ -157,6 +166,7 @@ def page_of(folder: Path, outcome: Outcome, candidate: Mapping[str, Any], *, tre
             cutouts=pictures,
             command=f"snakemake --forcerun ese_search {PAGES}  # or: contimg ese --source {candidate['source_id']}",
             made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by contimg {found['contimg']} {commit}",
+            above=above,
         )
     )
 

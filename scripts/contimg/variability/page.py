@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from contimg.core.html import Table, render
+from contimg.core.html import HOME, Table, render
 from contimg.variability import curves
 
 SCRIPT = Path(__file__).with_name("page.js")
@@ -49,6 +49,7 @@ def page(sources: pd.DataFrame, epochs: pd.DataFrame, folder: Path, facts: Mappi
     return render(
         "variability/templates/variability.html",
         title="Variability",
+        above=[HOME],
         n_sources=len(sources),
         n_epochs=len(epochs),
         n_scaled=int(epochs["normalised"].sum()) if len(epochs) else 0,

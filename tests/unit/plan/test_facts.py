@@ -204,7 +204,8 @@ def test_a_plan_names_the_imager_with_its_version(facts, tmp_path):
 def test_the_page_needs_no_other_file_and_fits_a_telephone(facts):
     text = page(json.loads(json.dumps(facts)))
     assert 'name="viewport"' in text
-    assert not re.search(r"(src|href|url)\s*[=(]", text)
+    assert not re.search(r"(src|url)\s*[=(]", text)
+    assert set(re.findall(r'href="(\.\./)?', text)) == {"../"}  # links lead into the tree
     assert "missing sb03" in text
     assert "0834+555" in text
 

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -156,10 +157,12 @@ def test_the_page_needs_no_other_file_and_says_it_all(tree, monkeypatch):
     job = qa_page.NightPage(DATE, f"qa/{DATE}.html", LEFT_OUT, 20.0)
     assert job.make().startswith("1 of 2 mosaics pass")
     page = Path(f"qa/{DATE}.html").read_text()
-    links = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    links = re.findall(r'src="([^"]{0,40})', page)
     assert len(links) == 3  # noise against time, fluxes against the catalogue, flags
     assert re.findall('alt="flags of ([^"]*)"', page) == [TILES[1]]  # the tile that lost most
     assert all(link.startswith("data:") for link in links)
+    deeper = {path.removeprefix("../") for path in re.findall(r'href="([^"]*)"', page)} - {"index.html"}
+    assert f"qa/{DATE}/{TILES[0]}.json" in {unquote(path) for path in deeper}
     for text in ("2 ok, 1 failed, 1 rejected, 3 left out", "1.020 (median of 1 pairs)", "by 0.71″", "by day",
                  "1100+55: no mosaic, because", "lost 5 subbands", "SEFD 6500 Jy"):  # fmt: skip
         assert text in page

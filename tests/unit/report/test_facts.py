@@ -221,7 +221,8 @@ def test_the_page_needs_no_other_file_and_says_the_reasons(run):
     text = html.read_text()
     assert html.name == "2025-10-30_2025-10-31.report.html"
     assert 'name="viewport"' in text
-    assert not re.search(r"(src|href|url)\s*[=(]", text)
+    assert not re.search(r"(src|url)\s*[=(]", text)
+    assert set(re.findall(r'href="(\.\./)?', text)) == {"../"}  # links lead into the tree
     assert "no such column" in text
     assert json.loads(html.with_suffix(".json").read_text())["counts"]["errors"] == 1
 

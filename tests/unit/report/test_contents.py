@@ -1,0 +1,104 @@
+"""The front page of a products tree: what it shows, that its links lead somewhere, and who may write it."""
+
+import fcntl
+import re
+import threading
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from contimg.cli.main import main
+from contimg.core.products import status, write_json
+from contimg.report import contents
+
+DATE, EARLIER = "2025-10-30", "2025-10-29"
+MADE = {"made": "2025-10-30T20:00:00Z", "left_out": [], "tiles": [{"verdict": "pass"}]}
+COUNTS = {"images": {"rejected": 0, "not made": 0}, "mosaics": {"rejected": 0}, "errors": 0}
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """Two nights: one of a good and a rejected mosaic, with pages, logs and light curves; one of images alone."""
+    good, bad = (tmp_path / f"mosaics/{DATE}/{name}" for name in ("0830+55", "0900+55"))
+    write_json(good / "status.json", status())
+    (good / "0830+55.png").write_bytes(b"png")
+    (good / "0830+55.fits").write_bytes(b"fits")
+    write_json(bad / "status.json", status("1 good tiles, fewer than 2"))
+    verdict = {**status(), "kind": "mosaic", "gates": {"noise": {}}}
+    write_json(tmp_path / f"qa/{DATE}/0830+55.json", verdict)
+    write_json(tmp_path / "mosaics/0834+555" / DATE / "status.json", status("no tile"))
+    for path in (
+        f"qa/{DATE}.html", f"logs/mosaic_window/{DATE}/0830+55.log", "variability/index.html",
+        "variability/candidates/S1.html", "plan/a.report.html", "plan/a.html",
+    ):  # fmt: skip
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    write_json(tmp_path / "plan/a.report.json", {**MADE, "counts": COUNTS, "mosaics": [{"verdict": "pass"}]})
+    write_json(tmp_path / f"images/{EARLIER}/{EARLIER}T13:00:00/status.json", status())
+    return tmp_path
+
+
+def test_the_front_page_leads_to_everything_and_every_link_is_there(tree):
+    page = contents.write(tree)
+    assert page == tree / "index.html"
+    text = page.read_text()
+    links = {unquote(path) for path in re.findall(r'(?:href|src)="([^"]*)"', text)}
+    assert all((tree / path).exists() for path in links)
+    assert links >= {
+        f"qa/{DATE}.html", f"mosaics/{DATE}/0830+55/0830+55.png", f"mosaics/{DATE}/0830+55/0830+55.fits",
+        f"mosaics/{DATE}/0900+55/status.json", f"qa/{DATE}/0830+55.json", f"logs/mosaic_window/{DATE}/0830+55.log",
+        f"mosaics/0834+555/{DATE}/status.json", "plan/a.report.html", "plan/a.html", "variability/index.html",
+        "variability/candidates/S1.html", "logs/mosaic_window/",
+    }  # fmt: skip
+    assert "1 good tiles, fewer than 2" in text
+    assert "Complete" in text
+    assert text.index(f">{DATE}<") < text.index(EARLIER)
+    assert "1 images, 0 mosaics; no page yet" in re.sub(r"<[^>]*>", "", text)
+
+
+def test_nights_before_the_newest_are_a_table_without_pictures(tree, monkeypatch):
+    monkeypatch.setattr(contents, "SHOWN_NIGHTS", 1)
+    for number in range(3):
+        (tree / f"images/2025-09-0{number + 1}").mkdir()
+    found = contents.gather(tree)
+    assert [night["date"] for night in found["nights"]] == [
+        DATE,
+        EARLIER,
+        *(f"2025-09-0{n}" for n in (3, 2, 1)),
+    ]
+    assert "4 earlier nights" in contents.page(found, tree)
+
+
+def test_a_report_of_another_version_is_listed_and_hides_nothing(tree):
+    write_json(tree / "plan/old.report.json", {"made": "2025-01-01"})
+    said = {run["name"]: run["said"] for run in contents.gather(tree)["runs"]}
+    assert said["old"] == "written by another version: it has no 'counts'"
+    assert said["a"] == "Complete"
+
+
+def test_two_that_write_the_front_page_wait_for_each_other_and_leave_no_parts(tree):
+    lock = tree / "state/index.lock"
+    lock.parent.mkdir()
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = threading.Thread(target=contents.write, args=(tree,))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        assert not (tree / "index.html").exists()
+    second.join(20.0)
+    assert (tree / "index.html").is_file()
+    assert not list(tree.glob("*.part.*"))
+
+
+def test_an_empty_tree_has_a_front_page_too(tmp_path, capsys):
+    assert main(["report", "--index", "--config", f"products={tmp_path}"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
+    assert "None yet." in (tmp_path / "index.html").read_text()
+
+
+def test_a_tree_that_is_not_there_is_not_made(tmp_path, capsys):
+    assert main(["report", "--index", "--config", f"products={tmp_path / 'none'}"]) == 2
+    assert "expected a products tree" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
