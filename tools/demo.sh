@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools/demo.sh : a small simulated night, with some faults in it, from raw files to a mosaic; then the mosaic against the truth.
+# tools/demo.sh : a small simulated night, with some faults in it, from raw files to judged mosaics; then the mosaics against the truth.
 # Everything stays under demo/; a second run makes only what is missing. CORES=N uses more than two cores.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,12 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 demo=$PWD/demo
 say() { printf '\n== %s\n' "$*"; }
 
-say "1/4 Software"
+say "1/5 Software"
 tools/setup.sh
 tools/wsclean.sh
 SECONDS=0
 
-say "2/4 A simulated night: demo/incoming"
+say "2/5 A simulated night: demo/incoming"
 if [ -e "$demo/incoming/truth.json" ]; then
     echo "Already there (make clean removes it)."
 else
@@ -20,9 +20,16 @@ else
     .venv/bin/contimg simulate "$demo/incoming" --preset demo
 fi
 
-say "3/4 Raw files to a mosaic: demo/products"
-.venv/bin/snakemake --cores "${CORES:-2}" mosaic --config incoming="$demo/incoming" products="$demo/products"
+say "3/5 Raw files to judged mosaics: demo/products"
+.venv/bin/snakemake --cores "${CORES:-2}" qa --config incoming="$demo/incoming" products="$demo/products"
 
-say "4/4 The mosaic and the truth"
+say "4/5 The mosaics and the truth"
 .venv/bin/contimg compare --truth "$demo/incoming/truth.json" --products "$demo/products"
+say "5/5 Pages to open"
+for page in index.html 'qa/*.html' 'plan/*.report.html'; do
+    for path in "$demo/products"/$page; do
+        if [ -e "$path" ]; then echo "  $path"; fi
+    done
+done
 printf '\n%d min %02d s after the installation.\n' $((SECONDS / 60)) $((SECONDS % 60))
+printf 'Next: source .venv/bin/activate; contimg sources %s --top 5    (docs/first_hour.md goes on from there)\n' "$(ls -d demo/products/mosaics/*/* | head -1)"

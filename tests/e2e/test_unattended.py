@@ -1,4 +1,4 @@
-"""`contimg mosaic`: it waits for files that arrive late, survives an interrupt, and ends with the published mosaic."""
+"""`contimg unattended`: waits for files that arrive late, survives an interrupt, ends with the published mosaic."""
 
 import os
 import shutil
@@ -54,7 +54,8 @@ def arriving(clean, tmp_path_factory):
 def start(where, *arguments):
     """The command, started; its lines come from stderr."""
     command = [
-        sys.executable, "-m", "contimg.cli.main", "mosaic", "--calibrator", "0834+555", "--transit-date", "2025-10-30",
+        sys.executable, "-m", "contimg.cli.main", "unattended", "--calibrator", "0834+555",
+        "--transit-date", "2025-10-30",
         "--timespan-minutes", SPAN_MINUTES, "--poll-interval", "0.2", "--cores", "2", *arguments,
         "--config", f"incoming={where.incoming}", f"products={where.products}", *where.settings,
     ]  # fmt: skip

@@ -80,9 +80,9 @@ _COMMANDS = {
         "list a calibrator's transits, with their data and what has been made of them",
         "contimg transits --calibrator 0834+555 --from 2025-10-28 --to 2025-10-31",
     ),
-    "mosaic": (
+    "unattended": (
         "wait for a calibrator's transit, make and publish its mosaic, print where it is",
-        "contimg mosaic --calibrator 0834+555 --timespan-minutes 60 --configfile night.yaml",
+        "contimg unattended --calibrator 0834+555 --timespan-minutes 60 --configfile night.yaml",
     ),
     "retention": (
         "show what raw files and Measurement Sets may go, and what holds the rest; with --apply, let them go",
@@ -145,6 +145,9 @@ _COMMANDS = {
 # Commands whose name is a word of Python: their modules.
 _MODULES = {"try": "trial"}
 
+# Commands that had another name once.
+_RENAMED = {"mosaic": "unattended"}
+
 # What users type that is the workflow's: the command that does it.
 _ELSEWHERE = {
     "run": "snakemake --cores all --config start=2025-10-30 end=2025-10-31",
@@ -174,6 +177,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:2] == ["simulate", "lightcurves"]:
         words[:2] = ["simulate-lightcurves"]
+    if words and words[0] in _RENAMED:
+        now = _RENAMED[words[0]]
+        print(f"contimg: `contimg {words[0]}` is called `contimg {now}` now", file=sys.stderr)
+        words[0] = now
     if words and words[0] in _ELSEWHERE and words[0] not in _COMMANDS:
         print(f"contimg: there is no `contimg {words[0]}`; it is: {_ELSEWHERE[words[0]]}", file=sys.stderr)
         return 2

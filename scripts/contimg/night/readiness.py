@@ -1,4 +1,4 @@
-"""When a transit's data are complete: what `contimg mosaic` waits for. Pure functions of the index and the time."""
+"""When a transit's data are complete: what `contimg unattended` waits for. Pure functions of the index and the time."""
 
 from __future__ import annotations
 

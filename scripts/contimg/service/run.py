@@ -150,7 +150,7 @@ def _begin_again(request: Mapping[str, Any], products: Path, items: list[dict[st
 
 
 def _unattended(folder: Path, number: int, request: Mapping[str, Any]) -> int:
-    """`contimg mosaic`: wait for the next transit, make and publish its mosaic."""
+    """`contimg unattended`: wait for the next transit, make and publish its mosaic."""
     spec = request["spec"]
     configfile = folder / f"config.{number}.json"
     write_json(
@@ -160,7 +160,7 @@ def _unattended(folder: Path, number: int, request: Mapping[str, Any]) -> int:
         sys.executable,
         "-m",
         "contimg.cli.main",
-        "mosaic",
+        "unattended",
         "--calibrator",
         spec["selection"]["calibrator"],
     ]

@@ -292,7 +292,7 @@ class Scheduler:
         return "not made: the run ended without it"
 
     def _settle_unattended(self, run: _Run, batch: BatchRow, record: dict[str, Any] | None) -> None:
-        """`contimg mosaic` tells by its exit status and prints the directory that it published."""
+        """`contimg unattended` tells by its exit status and prints the directory that it published."""
         if record is None or record["returncode"] < 0 or batch.cancelled:
             return
         for item in batch.items:
@@ -301,7 +301,7 @@ class Scheduler:
             self.store.update_item(
                 item.id,
                 status="done" if good else "failed",
-                error=None if good else f"contimg mosaic ended with {record['returncode']}",
+                error=None if good else f"contimg unattended ended with {record['returncode']}",
                 lines=[] if good else lines,
                 ended=time.time(),
             )

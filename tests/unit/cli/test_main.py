@@ -225,6 +225,15 @@ def test_what_the_workflow_does_is_answered_with_its_command(capsys, command):
     assert said.count("\n") == 1
 
 
+def test_a_command_that_had_another_name_still_works_and_says_the_new_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["mosaic", "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr()
+    assert said.err == "contimg: `contimg mosaic` is called `contimg unattended` now\n"
+    assert "contimg unattended --calibrator" in said.out
+
+
 def test_no_command_is_told_with_the_usage(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])

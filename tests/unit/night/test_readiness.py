@@ -154,7 +154,7 @@ def empty(where):
 def test_wrong_arguments_end_with_2(tmp_path, capsys, arguments, said):
     settings = empty(tmp_path)
     try:
-        status = main(["mosaic", *arguments, *settings])
+        status = main(["unattended", *arguments, *settings])
     except SystemExit as refused:  # by the parser, before the command begins
         status = refused.code
     assert status == 2
@@ -163,7 +163,15 @@ def test_wrong_arguments_end_with_2(tmp_path, capsys, arguments, said):
 
 def test_data_that_never_come_end_with_3(tmp_path, capsys):
     settings = empty(tmp_path)
-    command = ["mosaic", "--calibrator", "0834+555", "--transit-date", "2025-10-30", "--max-wait-hours", "0"]
+    command = [
+        "unattended",
+        "--calibrator",
+        "0834+555",
+        "--transit-date",
+        "2025-10-30",
+        "--max-wait-hours",
+        "0",
+    ]
     assert main([*command, *settings]) == 3
     assert "gave up after 0 h: no complete tile holds the transit yet" in capsys.readouterr().err
     assert list((tmp_path / "products" / "state" / "requests").iterdir()) == []

@@ -1,6 +1,8 @@
 """A mosaic of synthetic tiles to its photometry: truth, conditions, both estimators, and what is not measured."""
 
 import json
+import os
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from builders.photometry_nights import COUNT, DATE, DEC, NAME, NOISE_JY, SLOPE, 
 from contimg.core import names
 from contimg.core.errors import Rejected
 from contimg.core.products import write_json
+from contimg.core.provenance import REPOSITORY
 from contimg.photometry import positions, table
 from contimg.photometry.job import PhotometryMosaic, SourceList
 from contimg.photometry.options import PhotometryOptions
@@ -200,3 +203,23 @@ def test_without_a_catalogue_the_list_is_the_own_one_and_what_was_found(tmp_path
     found_on(tmp_path, "2025-10-30", [(128.0, 55.5)])
     _, line = listed(None, sources=tmp_path / "mine.csv", join_after=1)
     assert line == "2 sources, 1 of them found blind"
+
+
+def test_the_example_notebook_opens_the_mosaic_its_catalogue_and_its_status(night, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    mosaic, _, _, tree = night
+    monkeypatch.setenv("CONTIMG_MOSAIC", str(tree / mosaic))
+    paths = [str(REPOSITORY / "scripts"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    notebook = nbformat.read(REPOSITORY / "docs" / "notebooks" / "products.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    shown = json.dumps(notebook.cells)
+    assert "unit of flux_jy: Jy" in shown
+    assert f"{COUNT} tiles" in shown
+    # the brightest of the sky, at its pixel: less than its peak by what half a pixel of four loses
+    said = re.search(r"J\d{6}\.\d[+-]\d{6} ([\d.]+) Jy/beam", shown)
+    assert said is not None
+    brightest = max(row[2] for row in SKY)
+    assert 0.9 * brightest < float(said[1]) < 1.02 * brightest

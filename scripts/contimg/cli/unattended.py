@@ -1,4 +1,4 @@
-"""`contimg mosaic`: wait for a calibrator's transit, make its mosaic, publish it and say where it is.
+"""`contimg unattended`: wait for a calibrator's transit, make its mosaic, publish it and say where it is.
 
 Exit status: 0 published (the directory is printed); 2 wrong arguments or configuration; 3 the data did not come in
 time; 4 the mosaic is rejected, failed a gate or was withdrawn; 5 the run failed, whatever was published before; 129,
@@ -42,7 +42,7 @@ TIMED_OUT, REJECTED, FAILED = 3, 4, 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `contimg mosaic`."""
+    """Declare the arguments of `contimg unattended`."""
     from contimg.config.files import take_configuration
 
     parser.add_argument("--calibrator", required=True, metavar="NAME", help="of the calibrator catalogue")
@@ -221,4 +221,4 @@ def _now_mjd() -> float:
 
 
 def _say(line: str) -> None:
-    print(f"contimg mosaic: {line}", file=sys.stderr, flush=True)
+    print(f"contimg unattended: {line}", file=sys.stderr, flush=True)

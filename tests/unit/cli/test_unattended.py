@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from builders.published_mosaics import DATE, plant_mosaic
-from contimg.cli import mosaic
+from contimg.cli import unattended
 from contimg.cli.main import main
 from contimg.cli.numbers import count, number
 from contimg.core import names
@@ -30,7 +30,7 @@ def published(tmp_path):
 
 def told(published):
     tree, receipt, request = published
-    return mosaic._told(receipt, PATH, tree, request)
+    return unattended._told(receipt, PATH, tree, request)
 
 
 def test_what_is_published_as_it_is_now_is_printed(published, capsys):
@@ -41,7 +41,7 @@ def test_what_is_published_as_it_is_now_is_printed(published, capsys):
 def test_a_withdrawn_version_is_no_result(published, capsys):
     tree = published[0]
     withdraw(tree / FOLDER, 1, "gains of antenna 51 wrong", tree=tree)
-    assert told(published) == mosaic.REJECTED
+    assert told(published) == unattended.REJECTED
     said = capsys.readouterr()
     assert said.out == ""
     assert "it is withdrawn: gains of antenna 51 wrong" in said.err
@@ -60,13 +60,13 @@ def test_a_stale_or_damaged_publication_is_no_result(published, capsys, how):
         picture.write_bytes(b"x")
     else:
         shutil.rmtree(version)
-    assert told(published) == mosaic.FAILED
+    assert told(published) == unattended.FAILED
     assert capsys.readouterr().out == ""
 
 
 def test_an_error_names_the_command_that_clears_it(published, capsys):
     tree, receipt, request = published
-    assert mosaic._told({**receipt, "reason": "error: killed"}, PATH, tree, request) == mosaic.FAILED
+    assert unattended._told({**receipt, "reason": "error: killed"}, PATH, tree, request) == unattended.FAILED
     assert f"`contimg retry --products {tree}`" in capsys.readouterr().err
     assert request.is_file()
 
@@ -83,6 +83,6 @@ def test_numbers_of_the_command_line_are_finite_and_in_bounds(text):
 
 def test_a_number_that_is_none_ends_with_2(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["mosaic", "--calibrator", "A", "--poll-interval", "nan"])
+        main(["unattended", "--calibrator", "A", "--poll-interval", "nan"])
     assert ended.value.code == 2
     assert "found 'nan'; write a number from 0 to 86400" in capsys.readouterr().err
