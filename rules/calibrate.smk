@@ -3,7 +3,7 @@
 
 rule calibrate_transit:
     input:
-        lambda wildcards: NIGHT.files(wildcards.tile),
+        lambda wildcards: NIGHT.files(wildcards.tile, wildcards.calibrator),
     output:
         ms=directory("ms/calibrators/{date}/{tile}_{calibrator}.ms"),
         sidecar="ms/calibrators/{date}/{tile}_{calibrator}.json",
@@ -14,7 +14,7 @@ rule calibrate_transit:
             category="Calibrators",
         ),
     params:
-        slots=lambda wildcards: NIGHT.slots(wildcards.tile),
+        slots=lambda wildcards: NIGHT.slots(wildcards.tile, wildcards.calibrator),
         calibrator=lambda wildcards, output: vars(NIGHT.transit(output.tables).calibrator),
         flagging=CONFIG.flagging.model_dump(mode="json"),
         calibration=CONFIG.calibration.model_dump(mode="json", exclude=SELECTION_KEYS),

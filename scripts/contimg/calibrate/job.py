@@ -12,6 +12,7 @@ from contimg.convert.options import FlaggingOptions
 from contimg.core.errors import Rejected
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, reject_directory, status, write_json
+from contimg.index.memory import note
 from contimg.index.tile import Slot, raw_paths
 from contimg.sky.calibrators import Calibrator
 from contimg.telescope.options import BeamOptions
@@ -99,7 +100,7 @@ class CalibrateTransit:
 
     def reject(self, reason: str) -> None:
         """Leave all three products, each saying why it is rejected."""
-        record = status(reason, inputs=raw_paths(self.slots))
+        record = status(reason, inputs=raw_paths(self.slots), raw=note(self.slots))
         if not Path(self.sidecar).exists():
             reject_directory(Path(self.ms), record)
             write_json(Path(self.sidecar), record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from contimg.cli.verify import sidecar_of, tree_of
 from contimg.core.errors import InputError
 from contimg.core.products import configuration_file, read_json
 from contimg.core.provenance import REPOSITORY, versions
+
+_OF_SNAKEMAKE = re.compile(r"[0-9a-f]{8,40}_*")
+"""Name of an environment that Snakemake made: a digest of what is in it."""
 
 
 def recipe(product: Path) -> list[str]:
@@ -34,21 +38,29 @@ def recipe(product: Path) -> list[str]:
         lines.append(f"git -C {shlex.quote(str(REPOSITORY))} checkout {then.get('commit', '(not recorded)')}")
     lines.append(f"make -C {shlex.quote(str(REPOSITORY))} setup    # python {then['python']}")
     target = product.relative_to(tree).as_posix()
+    environments = _environments(record.get("environment"))
     lines.append(
         f"{shlex.quote(str(REPOSITORY / '.venv' / 'bin' / 'snakemake'))} --snakefile "
-        f"{shlex.quote(str(REPOSITORY / 'Snakefile'))} --cores 2 --force --configfile {shlex.quote(str(config))} "
-        f"-- {shlex.quote(target)}"
+        f"{shlex.quote(str(REPOSITORY / 'Snakefile'))} --cores 2 --force {environments}--configfile "
+        f"{shlex.quote(str(config))} -- {shlex.quote(target)}"
     )
-    lines.append(
-        f"# with the environments of the rules instead of .venv: the same command with --sdm conda --conda-prefix "
-        f"{shlex.quote(str(REPOSITORY / '.conda'))}"
-    )
+    if not environments:
+        lines.append(
+            "# made with .venv; with the rules' own environments: the same command with --sdm conda --conda-prefix DIR"
+        )
     lines += [
         f"# {name}: made with {version}, here {now.get(name, 'not installed')}"
         for name, version in then.items()
         if name != "commit" and now.get(name) != version
     ]
     return lines
+
+
+def _environments(prefix: str | None) -> str:
+    """Options that name the environments of the rules which made a product; none if it was made with another Python."""
+    if prefix is None or _OF_SNAKEMAKE.fullmatch(Path(prefix).name) is None:
+        return ""
+    return f"--sdm conda --conda-prefix {shlex.quote(str(Path(prefix).parent))} "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

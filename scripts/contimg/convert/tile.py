@@ -35,6 +35,7 @@ from contimg.convert.rows import FileRows, antennas_of, require_same, rows_of, w
 from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
 from contimg.index import raw, uvh5
+from contimg.index.spares import faults_of
 from contimg.ms.meta import MsMeta
 from contimg.ms.noise import NOISE_KEYWORD, SUBBANDS_KEYWORD
 from contimg.ms.sets import CORRELATIONS, MsWriter, verify
@@ -42,6 +43,8 @@ from contimg.telescope import geometry
 
 if TYPE_CHECKING:
     from contimg.convert.options import FlaggingOptions
+    from contimg.index.foreign import ForeignData
+    from contimg.index.groups import Reader
     from contimg.index.tile import Slot
 
 logger = logging.getLogger(__name__)
@@ -198,7 +201,7 @@ def _pointing(meta: MsMeta, dec_rad: float) -> dict[str, float]:
 
 def _plan(slots: Sequence[Slot]) -> _Plan:
     """Read the headers, check that the files belong together, and find the order of everything."""
-    layouts = {slot.path: raw.read_layout(slot.path, slot.reader) for slot in slots if slot.path is not None}
+    layouts = {slot.path: _layout_of(slot.path, slot.reader) for slot in slots if slot.path is not None}
     if not layouts:
         raise InputError("a tile without a single subband file cannot be converted; check the index")
     first_path, first = next(iter(layouts.items()))
@@ -254,6 +257,11 @@ def _plan(slots: Sequence[Slot]) -> _Plan:
         ant1=np.minimum(ant1, ant2),
         ant2=np.maximum(ant1, ant2),
     )
+
+
+def _layout_of(path: str, reader: Reader) -> uvh5.Layout:
+    with faults_of(path):
+        return raw.read_layout(path, reader)
 
 
 def _correlations(
@@ -380,20 +388,26 @@ def _seated(seats: threading.Semaphore, work: Callable[..., Any], *arguments: An
         return work(*arguments)
 
 
+def _read(handle: uvh5.RawData | ForeignData, i: int) -> uvh5.Samples:
+    """One integration of a file."""
+    with faults_of(handle.path):
+        return handle.read_times(i, i + 1)
+
+
 def _read_ahead(subbands: Sequence[_Subband], n_times: int, seats: threading.Semaphore) -> Iterator[Any]:
     """Yield (vis, flags, nsamples) of each file of each integration, read in a thread ahead of their use."""
     with ExitStack() as stack:
-        handles = [
-            stack.enter_context(raw.open_data(s.path, s.rows.layout))
-            for s in subbands
-            if s.path is not None and s.rows is not None
-        ]
+        handles = []
+        for s in subbands:
+            if s.path is not None and s.rows is not None:
+                with faults_of(s.path):
+                    handles.append(stack.enter_context(raw.open_data(s.path, s.rows.layout)))
         order = [(handle, i) for i in range(n_times) for handle in handles]
         reader = stack.enter_context(ThreadPoolExecutor(1))
         pending: deque[Future] = deque()
         try:
             for handle, i in order:
-                pending.append(reader.submit(_seated, seats, uvh5.read_times, handle, i, i + 1))
+                pending.append(reader.submit(_seated, seats, _read, handle, i))
                 if len(pending) > READ_AHEAD:
                     yield pending.popleft().result()
             while pending:

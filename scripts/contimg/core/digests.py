@@ -20,6 +20,8 @@ from pathlib import Path
 EDGE = 64 * 1024
 BLOCK = 4 * 1024
 BLOCKS = 16
+READ_IN_FULL = 2 * EDGE + BLOCKS * BLOCK
+"""Up to this size (bytes) a fingerprint reads the whole file: it tells every change."""
 _BESIDES = {
     "status.json",
     ".snakemake_timestamp",
@@ -54,7 +56,7 @@ def _of_file(path: Path) -> str:
     size = path.stat().st_size
     total = hashlib.sha256(str(size).encode())
     with path.open("rb") as stream:
-        if size <= 2 * EDGE + BLOCKS * BLOCK:
+        if size <= READ_IN_FULL:
             total.update(stream.read())
         else:
             total.update(stream.read(EDGE))

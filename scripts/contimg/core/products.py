@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -186,8 +187,9 @@ def status(
     Returns
     -------
     dict
-        `status`, `reason`, `inputs`, `caltables`, `parameters`, `metrics`, `versions`, `configuration` (digest
-        of the run's, null outside a run), `digests` (fingerprint of each input and caltable) and the extras.
+        `status`, `reason`, `inputs`, `caltables`, `parameters`, `metrics`, `versions`, `environment` (prefix of the
+        Python that made it), `configuration` (digest of the run's, null outside a run), `digests` (fingerprint of
+        each input and caltable) and the extras.
     """
     return {
         "status": "ok" if reason is None else "rejected",
@@ -197,6 +199,7 @@ def status(
         "parameters": parameters or {},
         "metrics": metrics or {},
         "versions": versions(),
+        "environment": sys.prefix,
         "configuration": os.environ.get(CONFIGURATION_VARIABLE),
         "digests": fingerprints([*inputs, *caltables]),
         **extra,

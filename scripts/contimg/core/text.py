@@ -1,6 +1,8 @@
-"""Numbers as a reader likes them."""
+"""Numbers and lists as a reader likes them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def duration(seconds: float) -> str:
@@ -13,3 +15,10 @@ def duration(seconds: float) -> str:
     if minutes < 2880:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+def some(words: Iterable[str], most: int = 4) -> str:
+    """The first of some words: `a, b, c, d and 3 more`."""
+    every = list(words)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

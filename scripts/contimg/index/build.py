@@ -18,9 +18,9 @@ from pathlib import Path
 from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError, SystemFault
 from contimg.core.names import tile_date, tile_mjd, tile_name, utc
-from contimg.index.cache import HeaderCache, State, state_of
+from contimg.index.cache import HeaderCache
 from contimg.index.groups import NAME_MARGIN_S, NAME_TOLERANCE_S, Fate, RawFile, Reader, decide
-from contimg.index.subband import RawName, SubbandHeader, looks_like, parse_name
+from contimg.index.subband import RawName, State, SubbandHeader, looks_like, parse_name, state_of
 from contimg.index.tile import Index, LeftOut, Tile
 
 _LOG = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ def build_index(
     near = [(entry, name) for entry, name in present if _near(name.mjd, start_mjd, end_mjd)]
     store = HeaderCache(cache)
     try:
-        files = [_taken(file, reader) for file in _files(near, store)]
+        states: dict[str, State] = {}
+        files = [_taken(file, reader) for file in _files(near, store, states)]
         fates = decide(files, min_subbands=min_subbands, exclude=exclude, reader=reader)
         fates = [fate for fate in fates if _within(fate.start_mjd, start_mjd, end_mjd)]
         tiles, undated = _tiles([fate for fate in fates if fate.reason is None], store)
@@ -80,7 +81,8 @@ def build_index(
     for entry in _named_otherwise(otherwise, root):
         if _within(tile_mjd(entry.tile), start_mjd, end_mjd):
             left_out.append(entry)
-    return Index(tiles, tuple(sorted([*left_out, *undated], key=lambda entry: tile_mjd(entry.tile))))
+    missing = tuple(sorted([*left_out, *undated], key=lambda entry: tile_mjd(entry.tile)))
+    return Index(tiles, missing, states)
 
 
 def _taken(file: RawFile, reader: Reader) -> RawFile:
@@ -167,8 +169,10 @@ def _within(mjd: float, start_mjd: float | None, end_mjd: float | None) -> bool:
     return (start_mjd is None or mjd >= start_mjd) and (end_mjd is None or mjd < end_mjd)
 
 
-def _files(near: Sequence[tuple[os.DirEntry[str], RawName]], store: HeaderCache) -> list[RawFile]:
-    """Headers of the files, from the cache or, where the state is not known, from the files."""
+def _files(
+    near: Sequence[tuple[os.DirEntry[str], RawName]], store: HeaderCache, states: dict[str, State]
+) -> list[RawFile]:
+    """Headers of the files, from the cache or, where the state is not known, from the files; fills `states`."""
     found: list[RawFile] = []
     unknown: list[tuple[str, RawName, str, State]] = []
     for entry, name in near:
@@ -177,7 +181,7 @@ def _files(near: Sequence[tuple[os.DirEntry[str], RawName]], store: HeaderCache)
             found.append(RawFile(path, name, None))
             continue
         try:
-            state = state_of(entry.stat())
+            state = states[path] = state_of(entry.stat())
         except FileNotFoundError:  # moved away since the directory was listed
             continue
         except OSError as error:

@@ -17,19 +17,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from contimg.index.subband import SubbandHeader
+from contimg.index.subband import State, SubbandHeader
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 YOUNG_S = 300.0
 """An unreadable file that changed less than this ago may still be growing: it is read again each time."""
 _FIELDS = [field.name for field in fields(SubbandHeader)][3:]  # path, size and time of change are the key
-State = tuple[int, int, int]
-"""Size (bytes), time of modification and time of change (ns) of a file."""
-
-
-def state_of(info: os.stat_result) -> State:
-    """The state that decides whether a file has to be read again."""
-    return info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 class HeaderCache:

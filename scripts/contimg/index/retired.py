@@ -152,4 +152,4 @@ def merge(index: Index, known: Records, tree: Path, *, exclude: Iterable[str] = 
     ]
     tiles = tuple(sorted(present.values(), key=lambda tile: tile.start_mjd))
     left_out: tuple[LeftOut, ...] = tuple(entry for entry in index.left_out if entry.tile not in raw)
-    return Index(tiles, left_out), Retired(tuple(raw), tuple(sets))
+    return Index(tiles, left_out, index.states), Retired(tuple(raw), tuple(sets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,13 @@ _LIKE = re.compile(
     re.IGNORECASE,
 )
 _HDF5 = (".hdf5", ".h5", ".uvh5")
+State = tuple[int, int, int, int]
+"""Size (bytes), time of modification, time of change (ns) and inode of a file."""
+
+
+def state_of(info: os.stat_result) -> State:
+    """The state that decides whether a file has to be read again."""
+    return info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
 
 
 @dataclass(frozen=True, slots=True)

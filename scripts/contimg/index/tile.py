@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contimg.core.angles import drift_deg
 from contimg.core.constants import SECONDS_PER_DAY
+from contimg.index.subband import State
+
+_STATED = ("path", "freq_low_hz", "n_channels", "channel_width_hz")
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,17 @@ class Slot:
     channel_width_hz: float
     reader: Literal["auto", "own", "pyuvdata"] = "auto"
     spares: tuple[str, ...] = ()  # other files of this subband, should the data in this one be damaged
+    mark: str | None = None  # `contimg.index.memory.Recalled`
+    ahead: bool = False
 
     def params(self) -> dict[str, Any]:
         """Plain values for a rule: what another value of makes the product again. Spares do not."""
-        values = {key: value for key, value in vars(self).items() if key != "spares"}
-        return values if self.reader != "auto" else {k: v for k, v in values.items() if k != "reader"}
+        values = {key: getattr(self, key) for key in _STATED}
+        return values | ({} if self.reader == "auto" else {"reader": self.reader}) | self.recalled()
+
+    def recalled(self) -> dict[str, Any]:
+        """What is known of the file's past, if it is not plain."""
+        return ({} if self.mark is None else {"mark": self.mark}) | ({"ahead": True} if self.ahead else {})
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Slot:
@@ -94,9 +103,12 @@ class Index:
 
     tiles: tuple[Tile, ...]
     left_out: tuple[LeftOut, ...]
+    states: Mapping[str, State] = field(
+        default_factory=dict, compare=False
+    )  # of the files, when they were looked at
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, from which `from_json` makes an equal index."""
+        """Plain values, from which `from_json` makes an equal index, without the states of its files."""
         return {
             "tiles": [{**vars(tile), "slots": [vars(slot) for slot in tile.slots]} for tile in self.tiles],
             "left_out": [vars(entry) for entry in self.left_out],

@@ -7,13 +7,14 @@ from pathlib import Path
 from contimg.calibrate.transits import Transit
 from contimg.config.model import Config
 from contimg.core.products import read_json, write_json
+from contimg.index.memory import Recalled
 from contimg.index.retired import Retired
 from contimg.index.tile import Index
 from contimg.mosaic.windows import Window
 from contimg.night.night import Night
 from contimg.sky.calibrators import Calibrator
 
-_MANIFEST_VERSION = 1
+_MANIFEST_VERSION = 2
 
 
 def freeze(path: Path, config: Config, night: Night) -> None:
@@ -35,6 +36,9 @@ def freeze(path: Path, config: Config, night: Night) -> None:
             "injected": night.injected,
             "measured": night.measured,
             "retired": vars(night.retired),
+            "memory": {
+                ms: {path: vars(of) for path, of in past.items()} for ms, past in night.memory.items()
+            },
         },
     )
 
@@ -59,5 +63,8 @@ def thaw(path: Path) -> tuple[Config, Night]:
         injected=tuple(frozen["injected"]),
         measured=frozen["measured"],
         retired=Retired(**{what: tuple(tiles) for what, tiles in frozen["retired"].items()}),
+        memory={
+            ms: {path: Recalled(**of) for path, of in past.items()} for ms, past in frozen["memory"].items()
+        },
     )
     return Config.model_validate(frozen["config"]), night

@@ -8,8 +8,8 @@ one file that the jobs of a cluster read instead of searching directories again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from contimg.config.model import Config
 from contimg.core import names
 from contimg.core.errors import ConfigError
 from contimg.index.load import load_index
+from contimg.index.memory import PLAIN, Recalled
 from contimg.index.retired import NOTHING, Retired
 from contimg.index.tile import Index, LeftOut, Tile
 from contimg.mosaic.windows import Window
+from contimg.night.recall import Memory, recall_all
 from contimg.night.remains import settle
 from contimg.night.selection import in_range, midnight, round_transit, windows_of
 from contimg.sky.calibrators import Calibrator, read_calibrators
@@ -53,6 +55,10 @@ class Night:
         Whether there is a list of sources, so that they are measured in the mosaics.
     retired : Retired
         Tiles whose raw files or Measurement Set are gone on purpose.
+    memory : dict
+        What is known of the past of raw files, by the Measurement Set made of them (`contimg.night.recall`).
+    said : tuple of str
+        Lines on raw files for whoever starts a run.
     """
 
     tiles: dict[str, Tile]
@@ -64,14 +70,25 @@ class Night:
     injected: tuple[str, ...] = ()
     measured: bool = False
     retired: Retired = NOTHING
+    memory: Memory = field(default_factory=dict)
+    said: tuple[str, ...] = ()
 
-    def files(self, tile: str) -> list[str]:
-        """Raw files of a tile, ascending in frequency."""
-        return list(self._tile(tile).files)
+    def files(self, tile: str, calibrator: str | None = None) -> list[str]:
+        """Raw files whose times decide about a tile's set, or about that of a transit; ascending in frequency."""
+        past = self._past(tile, calibrator)
+        return [path for path in self._tile(tile).files if not past.get(path, PLAIN).ahead]
 
-    def slots(self, tile: str) -> list[dict[str, Any]]:
-        """Subband slots of a tile as plain values, for a rule's params."""
-        return [slot.params() for slot in self._tile(tile).slots]
+    def slots(self, tile: str, calibrator: str | None = None) -> list[dict[str, Any]]:
+        """Subband slots of a tile, for its set or for that of a transit, as plain values for a rule's params."""
+        past = self._past(tile, calibrator)
+        return [
+            (slot if slot.path is None else replace(slot, **vars(past.get(slot.path, PLAIN)))).params()
+            for slot in self._tile(tile).slots
+        ]
+
+    def _past(self, tile: str, calibrator: str | None) -> Mapping[str, Recalled]:
+        ms = names.science_ms(tile) if calibrator is None else names.calibrator_ms(tile, calibrator)
+        return self.memory.get(ms, {})
 
     def cal_dirs(self, tile: str) -> list[str]:
         """Caltable directories that a tile may use, best first."""
@@ -340,9 +357,13 @@ def plan(config: Config, *, cache: Path | None = None) -> Night:
     _require_known(config, there.known)
     night = arrange(config, there.index, calibrators, there.retired)
     parts = ("transits", "candidates", "windows", "injected")
-    return replace(
+    night = replace(
         night, **settle(config.products, there.retired, **{name: getattr(night, name) for name in parts})
     )
+    memory, said = recall_all(
+        config.products, night.tiles, night.transits, there.index.states, selected=night.selected, cache=cache
+    )
+    return replace(night, memory=memory, said=said)
 
 
 def _require_known(config: Config, left_out: Set[str]) -> None:

@@ -166,23 +166,24 @@ class _Rules:
     def tiles(self) -> Iterator[Recipe]:
         """convert.smk, calibrate.smk, and of image.smk, qa.smk and beam.smk what is made of each tile."""
         night, what, gone = self.night, self.what, self.night.retired
-        slots = {name: repr(night.slots(name)) for name in night.tiles.keys() - set(gone.raw)}
-        for tile, listed in slots.items():
+        there = night.tiles.keys() - set(gone.raw)
+        for tile in there:
             ms = names.science_ms(tile)
-            params = (listed, what.flagging, repr(frame.given_up(ms, self.config.products)))
+            params = (repr(night.slots(tile)), what.flagging, repr(frame.given_up(ms, self.config.products)))
             yield self._tile(
                 "convert_tile", tile, (ms, names.science_sidecar(tile)), night.files(tile), params
             )
         for path, transit in night.transits.items():
-            if transit.tile in slots:
-                ms = names.calibrator_ms(transit.tile, transit.calibrator.name)
+            if transit.tile in there:
+                of = transit.tile, transit.calibrator.name
+                ms = names.calibrator_ms(*of)
                 output = (ms, KINDS["calibrator_ms"].sidecar_of(ms), path)
-                solved = (slots[transit.tile], what.flagging, what.calibration, *what.beam, what.catalog)
+                solved = (repr(night.slots(*of)), what.flagging, what.calibration, *what.beam, what.catalog)
                 yield self._tile(
                     "calibrate_transit",
                     transit.tile,
                     output,
-                    night.files(transit.tile),
+                    night.files(*of),
                     solved,
                     calibrator=transit.calibrator.name,
                 )

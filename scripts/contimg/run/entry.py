@@ -260,7 +260,7 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
     run = Run(config, night, imaging, threads, describe_beam(config.beam).get("digest"))
     if main:
         run.retired_state = before
-        for line in [*([unknown] if unknown else []), *night.retired.said]:
+        for line in [*([unknown] if unknown else []), *night.retired.said, *night.said]:
             say(line)
         for entry in night.left_out:
             say(f"left out: {entry.tile}: {entry.reason}")

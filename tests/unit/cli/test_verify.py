@@ -150,6 +150,19 @@ def test_the_recipe_is_a_command_that_forces_the_product_with_its_configuration(
     assert words[-1] == "images/2025-10-30/t"
 
 
+def test_the_recipe_names_the_environments_that_made_the_product(product, tmp_path):
+    (command,) = [line for line in recipe(product) if "snakemake" in line]
+    assert "conda" not in command
+    sidecar = product / "status.json"
+    used = f"{tmp_path}/our envs/0f5f8d3bce2a4c4cbb0d5d3b0a0c9a11_"
+    write_json(sidecar, {**read_json(sidecar), "environment": used})
+    (line,) = [line for line in recipe(product) if "snakemake" in line]
+    words = shlex.split(line)
+    assert words[words.index("--sdm") + 1] == "conda"
+    assert words[words.index("--conda-prefix") + 1] == f"{tmp_path}/our envs"
+    assert words[-1] == "images/2025-10-30/t"
+
+
 def test_the_recipe_tells_other_versions_and_a_lost_configuration(product, tmp_path):
     sidecar = product / "status.json"
     record = read_json(sidecar)

@@ -18,7 +18,7 @@ from builders.uvh5_files import CHANNEL_HZ, INTEGRATION_S, LOWEST_HZ, mjd, stamp
 from contimg.core.names import tile_name
 from contimg.index import uvh5
 from contimg.index.build import build_index
-from contimg.index.cache import YOUNG_S
+from contimg.index.cache import CACHE_VERSION, YOUNG_S
 from contimg.index.tile import Index
 
 START = mjd("2025-10-30T13:00:00")
@@ -620,7 +620,7 @@ def damaged(path, how):
             "cut": content[: len(content) // 2],
             "not JSON": "\0\0\0",
             "another thing": "[1, 2, 3]",
-            "another version": content.replace('"version":2', '"version":0'),
+            "another version": content.replace(f'"version":{CACHE_VERSION}', '"version":0'),
             "other fields": content.replace('"dec_rad"', '"dec_deg"'),
             "short entries": json.dumps(
                 {**json.loads(content), "files": {p: [[1]] for p in json.loads(content)["files"]}}
