@@ -22,8 +22,8 @@ from contimg.mosaic.tiles import inspect_tiles, load_planes
 
 @pytest.fixture(autouse=True)
 def without_picture(monkeypatch):
-    """Pictures take half of a small mosaic's time; they have tests of their own."""
-    monkeypatch.setattr("contimg.mosaic.picture.save_picture", lambda *arguments: None)
+    """Pictures take half of a small mosaic's time, and ten times its memory; they have tests of their own."""
+    monkeypatch.setattr(output, "save_picture", lambda *arguments: None)
 
 
 def read(out, name="m", suffix=""):
@@ -412,8 +412,6 @@ def test_only_one_tile_is_ever_in_memory_and_each_plane_is_read_once(tmp_path, m
         return read_plane(path)
 
     monkeypatch.setattr(mosaic_tiles, "read_plane", counting)
-    # The picture is drawn at the end, in ten times the memory of all that is tested here.
-    monkeypatch.setattr(output, "save_picture", lambda *planes: None)
 
     def peak(directories):
         tracemalloc.start()
