@@ -76,7 +76,12 @@ def rerun(clean, tmp_path_factory) -> Rerun:
     done = subprocess.run(
         command(*words, incoming=clean.incoming, products=products, settings=clean.settings),
         cwd=CLONE,
-        env={**os.environ, "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""},
+        env={
+            **os.environ,
+            "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": "",
+            "PIP_NO_COMPILE": "0",  # pip's word for not compiling 20,000 files, of which jobs import few
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
