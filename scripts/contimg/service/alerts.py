@@ -12,7 +12,7 @@ from typing import Literal
 
 from contimg.config.notify import NotifyOptions
 from contimg.report.notify import Message, send
-from contimg.service.registry_reader import Registries
+from contimg.service.registry_reader import Registries, Unreadable
 from contimg.service.settings import Settings
 from contimg.service.store import BatchRow
 from contimg.service.watching import Watcher
@@ -87,7 +87,11 @@ class Alerts:
             if options.no_data_minutes and since > 60.0 * options.no_data_minutes:
                 found.append(("no data", f"no new file for {since / 60.0:.0f} minutes"))
             found += [("calibrator missed: " + one.split(":")[0], one) for one in seen.missed]
-        for row in self._registries.rows(_STRIPS):
+        try:
+            strips = self._registries.rows(_STRIPS)
+        except Unreadable as error:
+            return [*found, ("registry", str(error))]
+        for row in strips:
             if row["n"] >= 3 and row["failed"] > options.qa_fail_fraction * row["n"]:
                 where = f"{row['date']} at {row['strip']:+.1f} deg"
                 what = f"{row['failed']} of {row['n']} tiles of {where} fail their gates"

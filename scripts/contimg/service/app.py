@@ -36,7 +36,7 @@ from contimg.service.context import Service
 from contimg.service.limits import App, BodyLimit, Bucket, Receive, Scope, Send
 from contimg.service.listing import Listing
 from contimg.service.metrics import Metrics
-from contimg.service.registry_reader import Registries
+from contimg.service.registry_reader import Registries, Unreadable
 from contimg.service.scheduler import Scheduler
 from contimg.service.security import SAFE, Audit, Guard
 from contimg.service.settings import Settings
@@ -181,6 +181,7 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.add_exception_handler(RequestValidationError, _unusable)
     app.add_exception_handler(HTTPException, _problem)
+    app.add_exception_handler(Unreadable, _unreadable)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(Checked, guard=parts.service.guard, audit=parts.service.audit)
     app.add_middleware(
@@ -253,6 +254,11 @@ async def _problem(request: Request, error: Exception) -> Response:
     if error.status_code == 401 and page:
         return RedirectResponse("/login", 303)
     return answer(error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    """503: a registry or a table is damaged. Everything else goes on; the next that is made mends it."""
+    return answer(503, str(error), {"Retry-After": "60"})
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -1,20 +1,20 @@
-"""Pages of the job list as JSON; what has ended changes no more and is written once."""
+"""Batches of the job list as JSON; what has ended changes no more and is written once."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Sequence
 
 from contimg.api.base import ENDED
 from contimg.service import wire
-from contimg.service.store import BatchRow, Store
+from contimg.service.store import Mark, Store
 
 _MOST_BYTES = 32 * 1024 * 1024
 
 
 class Listing:
-    """The job list, as `answers.BatchList` says it.
+    """The job list, as `answers.BatchList` and `answers.Batch` say it.
 
     Parameters
     ----------
@@ -24,40 +24,37 @@ class Listing:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._written: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+        self._written: OrderedDict[Mark, bytes] = OrderedDict()
         self._bytes = 0
 
     def page(
         self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None
     ) -> bytes:
         """Batches, newest first, and how many there are in all."""
-        rows, total = self._store.page(
-            limit=limit, offset=offset, status=status, single=single, with_items=False
-        )
-        keys = [self._key(row) for row in rows]
-        with self._lock:
-            known = {key: self._written[key] for key in keys if key in self._written}
-            for key in known:
-                self._written.move_to_end(key)
-        self._store.fill([row for row, key in zip(rows, keys, strict=True) if key not in known])
-        told = []
-        for row, key in zip(rows, keys, strict=True):
-            text = known.get(key)
-            if text is None:
-                text = wire.batch(row).model_dump_json().encode()
-                if row.status in ENDED:
-                    self._keep(key, text)
-            told.append(text)
-        return b'{"items":[' + b",".join(told) + b'],"total":' + str(total).encode() + b"}"
+        marks, total = self._store.marks(limit=limit, offset=offset, status=status, single=single)
+        told = b",".join(self._told(marks))
+        return b'{"items":[' + told + b'],"total":' + str(total).encode() + b"}"
 
-    def _key(self, row: BatchRow) -> tuple[Any, ...]:
-        """What differs as soon as anything of a batch does that has ended: it runs again, and ends at another time."""
-        return row.id, row.status, row.ended, row.attempt, row.cancelled, row.note
+    def one(self, number: int) -> bytes:
+        """A batch; LookupError if there is none of that number."""
+        return self._told([self._store.mark(number)])[0]
 
-    def _keep(self, key: tuple[Any, ...], text: bytes) -> None:
+    def _told(self, marks: Sequence[Mark]) -> list[bytes]:
         with self._lock:
-            self._bytes += len(text) - len(self._written.pop(key, b""))
-            self._written[key] = text
+            known = {mark: self._written[mark] for mark in marks if mark in self._written}
+            for mark in known:
+                self._written.move_to_end(mark)
+        unknown = [mark for mark in marks if mark not in known]
+        for mark, row in zip(unknown, self._store.several([mark[0] for mark in unknown]), strict=True):
+            known[mark] = wire.batch(row).model_dump_json().encode()
+            if row.status in ENDED and row.mark == mark:
+                self._keep(mark, known[mark])
+        return [known[mark] for mark in marks]
+
+    def _keep(self, mark: Mark, text: bytes) -> None:
+        with self._lock:
+            self._bytes += len(text) - len(self._written.pop(mark, b""))
+            self._written[mark] = text
             while self._bytes > _MOST_BYTES:
                 _, old = self._written.popitem(last=False)
                 self._bytes -= len(old)

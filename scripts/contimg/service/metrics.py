@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from contimg.service.registry_reader import Registries
+from contimg.service.registry_reader import Registries, Unreadable
 from contimg.service.store import Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -57,23 +57,32 @@ class _Now(Collector):
         yield batches
         tiles = GaugeMetricFamily("contimg_tiles", "Tiles' images by state", labels=["status"])
         sql = "SELECT status, count(*) AS n FROM product WHERE kind = 'image' GROUP BY status"
-        for row in self._registries.rows(sql):
+        for row in self._rows(sql):
             tiles.add_metric([row["status"]], row["n"])
         yield tiles
         usage = shutil.disk_usage(self._products)
         yield GaugeMetricFamily("contimg_disk_free_bytes", "Room where the products are", usage.free)
         yield GaugeMetricFamily("contimg_disk_total_bytes", "Size of that disk", usage.total)
+        readable = all(not told.startswith("cannot") for told in self._registries.health().values())
+        yield GaugeMetricFamily("contimg_registry_readable", "0: a registry is damaged", float(readable))
         age = self._registries.age().age_s
         if age is not None:
             yield GaugeMetricFamily("contimg_registry_age_seconds", "Since the registry was built", age)
         for gate, name in _GATES.items():
-            found = self._registries.rows(_MEDIAN, {"gate": gate})
+            found = self._rows(_MEDIAN, {"gate": gate})
             if found and found[0]["value"] is not None:
                 yield GaugeMetricFamily(
                     f"contimg_{name}",
                     f"Median of the gate {gate} over the newest night's tiles",
                     found[0]["value"],
                 )
+
+    def _rows(self, sql: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a registry; none if it is damaged, which does not keep the rest from being told."""
+        try:
+            return self._registries.rows(sql, values or {})
+        except Unreadable:
+            return []
 
 
 _MEDIAN = """

@@ -8,9 +8,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from contimg.api.answers import RegistryAge
+from contimg.core.errors import InputError
 from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.files import open_readonly
 from contimg.service.wire import when
@@ -19,8 +20,13 @@ _KEPT_ROWS = 20_000  # some 20 MB
 CACHE_KB = 256
 """Of a connection, of which each thread has some: the kernel keeps the pages that are read often."""
 
+Registry = Literal["products", "caltables"]
 Stamp = tuple[int, int]
 Known = tuple[Stamp, list[dict[str, Any]]]
+
+
+class Unreadable(InputError):
+    """A registry or a table of the tree is there and cannot be read: damaged, or being put in its place just now."""
 
 
 class Registries:
@@ -30,22 +36,22 @@ class Registries:
     """
 
     def __init__(self, state: Path) -> None:
-        self._paths = {"products": state / PRODUCTS, "caltables": state / CALTABLES}
+        self._paths: dict[Registry, Path] = {"products": state / PRODUCTS, "caltables": state / CALTABLES}
         self._local = threading.local()
         self._lock = threading.Lock()
         self._asked: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
         self._kept = 0
 
-    def _stamp(self, name: str) -> Stamp | None:
+    def _stamp(self, name: Registry) -> Stamp | None:
         try:
             state = self._paths[name].stat()
         except FileNotFoundError:
             return None
         return state.st_ino, state.st_mtime_ns
 
-    def _open(self, name: str, stamp: Stamp) -> sqlite3.Connection:
+    def _open(self, name: Registry, stamp: Stamp) -> sqlite3.Connection:
         path = self._paths[name]
-        known: dict[str, tuple[Stamp, sqlite3.Connection]] = self._local.__dict__.setdefault("open", {})
+        known: dict[Registry, tuple[Stamp, sqlite3.Connection]] = self._local.__dict__.setdefault("open", {})
         if name in known and known[name][0] == stamp:
             return known[name][1]
         if name in known:
@@ -57,9 +63,15 @@ class Registries:
         return connection
 
     def rows(
-        self, sql: str, values: Mapping[str, Any] | Sequence[Any] = (), *, of: str = "products"
+        self, sql: str, values: Mapping[str, Any] | Sequence[Any] = (), *, of: Registry = "products"
     ) -> list[dict[str, Any]]:
-        """Rows that a question to a registry gives, not to be changed; none if there is no registry yet."""
+        """Rows that a question to a registry gives, not to be changed; none if there is no registry yet.
+
+        Raises
+        ------
+        Unreadable
+            The registry is damaged, or another version's.
+        """
         stamp = self._stamp(of)
         if stamp is None:
             return []
@@ -70,7 +82,12 @@ class Registries:
             if known is not None and known[0] == stamp:
                 self._asked.move_to_end(question)
                 return known[1]
-        found = [dict(row) for row in self._open(of, stamp).execute(sql, values)]
+        try:
+            found = [dict(row) for row in self._open(of, stamp).execute(sql, values)]
+        except sqlite3.DatabaseError as error:
+            raise Unreadable(
+                f"the registry {self._paths[of].name} cannot be read ({error}); make it anew: snakemake registry"
+            ) from error
         self._keep(question, (stamp, found))
         return found
 
@@ -83,7 +100,7 @@ class Registries:
                 _, (_, rows) = self._asked.popitem(last=False)
                 self._kept -= 1 + len(rows)
 
-    def age(self, of: str = "products") -> RegistryAge:
+    def age(self, of: Registry = "products") -> RegistryAge:
         """How old a registry is."""
         try:
             built = self._paths[of].stat().st_mtime
@@ -93,15 +110,11 @@ class Registries:
 
     def health(self) -> dict[str, str]:
         """`ok` or what is wrong, for each registry."""
-        found = {}
+        found: dict[str, str] = {}
         for name in self._paths:
             try:
-                stamp = self._stamp(name)
-                if stamp is None:
-                    found[name] = "not built yet"
-                else:
-                    self._open(name, stamp).execute("SELECT count(*) FROM meta").fetchone()
-                    found[name] = "ok"
-            except sqlite3.DatabaseError as error:
-                found[name] = f"cannot be read: {error}"
+                known = self.rows("SELECT count(*) FROM meta", of=name)
+                found[name] = "ok" if known else "not built yet"
+            except Unreadable as error:
+                found[name] = f"cannot be read: {error.__cause__}"
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
@@ -18,6 +18,7 @@ from contimg.service.route import Plain
 from contimg.service.security import REFUSALS, Publisher, Reader, Runner, Who
 from contimg.service.store import BatchRow
 
+T = TypeVar("T")
 Number = Annotated[int, InPath(ge=1, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=2**53)]
@@ -99,8 +100,8 @@ for _kind in SINGLES:
     add_submission(router, _kind, single=True)
 
 
-def found(get: Callable[[], BatchRow]) -> BatchRow:
-    """A batch, or 404."""
+def found(get: Callable[[], T]) -> T:
+    """What is known of a batch, or 404."""
     try:
         return get()
     except LookupError:
@@ -124,10 +125,11 @@ def list_kinds(request: Request, _who: Reader) -> answers.Kinds:
     return answers.Kinds(kinds={kind: planning.missing(kind) for kind in KINDS})
 
 
-@router.get("/api/batch/{number}", responses=REFUSALS | NOT_FOUND | UNUSABLE)
-def show_batch(request: Request, number: Number, _who: Reader) -> answers.Batch:
+@router.get("/api/batch/{number}", response_model=answers.Batch, responses=REFUSALS | NOT_FOUND | UNUSABLE)
+def show_batch(request: Request, number: Number, _who: Reader) -> Response:
     """A batch with its items."""
-    return wire.batch(found(lambda: service_of(request).store.get(number)))
+    text = found(lambda: service_of(request).listing.one(number))
+    return Response(text, media_type="application/json")
 
 
 @router.post("/api/batch/{number}/cancel", responses=REFUSALS | NOT_FOUND | UNUSABLE)
@@ -219,7 +221,7 @@ def show_job(request: Request, number: Number, _who: Reader) -> answers.Batch:
         item = store.item(number)
     except LookupError:
         raise HTTPException(404, "there is no job of this number") from None
-    return wire.job(store.get(item.batch_id), item)
+    return wire.job(store.get(item.batch_id, with_items=False), item)
 
 
 @router.get("/api/jobs/id/{number}/logs", tags=["jobs"], responses=STREAM, response_class=StreamingResponse)

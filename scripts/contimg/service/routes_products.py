@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 
 from contimg.api import answers
@@ -12,12 +12,16 @@ from contimg.api.bodies import ConvertBody
 from contimg.core import names
 from contimg.service import wire
 from contimg.service.context import Service, service_of
+from contimg.service.registry_reader import Registry
 from contimg.service.route import Plain
 from contimg.service.routes_batches import NOT_FOUND, UNUSABLE, Limit, Offset
 from contimg.service.security import REFUSALS, Reader
 
 router = APIRouter(tags=["products"], route_class=Plain)
-ASKED = REFUSALS | UNUSABLE
+UNREADABLE: dict[int | str, dict[str, Any]] = {
+    503: {"model": answers.Problem, "description": "The registry or table that it is read from is damaged"}
+}
+ASKED = REFUSALS | UNUSABLE | UNREADABLE
 
 Date = Annotated[str | None, Query(pattern=rf"^{names.DATE_PATTERN}$")]
 DateInPath = Annotated[str, InPath(pattern=rf"^{names.DATE_PATTERN}$")]
@@ -32,8 +36,8 @@ _COLUMNS = (
 
 def page(
     service: Service, select: str, source: str, where: dict[str, Any], order: str, limit: int, offset: int,
-    *, of: str = "products",
-) -> answers.Rows:  # fmt: skip
+    *, of: Registry = "products",
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
     """One page of rows, and how many there are; conditions are fixed texts, values are bound."""
     given = {condition: value for condition, value in where.items() if value is not None}
     condition = " AND ".join(given) or "1"
@@ -44,14 +48,16 @@ def page(
         of=of,
     )
     total = service.registries.rows(f"SELECT count(*) AS n FROM {source} WHERE {condition}", values, of=of)
-    return answers.Rows(
-        items=[wire.row_of(row) for row in rows],
-        total=total[0]["n"] if total else 0,
-        registry=service.registries.age(of),
-    )
+    return rows, total[0]["n"] if total else 0
 
 
-@router.get("/api/products", responses=ASKED)
+def answer(service: Service, rows: list[dict[str, Any]], total: int, of: Registry = "products") -> Response:
+    """Rows as `answers.Rows` says them. What SQLite gives are plain values: they need no check of each."""
+    told = {"items": rows, "total": total, "registry": service.registries.age(of)}
+    return Response(wire.written(told), media_type="application/json")
+
+
+@router.get("/api/products", response_model=answers.Rows, responses=ASKED)
 def list_products(
     request: Request,
     _who: Reader,
@@ -61,29 +67,25 @@ def list_products(
     calibrator: Annotated[str | None, Query(max_length=100)] = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> answers.Rows:
+) -> Response:
     """Products in order of path."""
     where = {"kind = ?": kind, "date = ?": date, "status = ?": status, "calibrator = ?": calibrator}
-    return page(service_of(request), _COLUMNS, "product", where, "path", limit, offset)
+    service = service_of(request)
+    return answer(service, *page(service, _COLUMNS, "product", where, "path", limit, offset))
 
 
-@router.get("/api/mosaics", responses=ASKED)
+@router.get("/api/mosaics", response_model=answers.Rows, responses=ASKED)
 def list_mosaics(
     request: Request, _who: Reader, date: Date = None, limit: Limit = 100, offset: Offset = 0
-) -> answers.Rows:
+) -> Response:
     """Mosaics, newest first."""
-    return page(
-        service_of(request),
-        f"{_COLUMNS}, n_tiles",
-        "mosaics",
-        {"date = ?": date},
-        "date DESC, path",
-        limit,
-        offset,
+    service, columns = service_of(request), f"{_COLUMNS}, n_tiles"
+    return answer(
+        service, *page(service, columns, "mosaics", {"date = ?": date}, "date DESC, path", limit, offset)
     )
 
 
-@router.get("/api/caltables", responses=ASKED)
+@router.get("/api/caltables", response_model=answers.Rows, responses=ASKED)
 def list_caltables(
     request: Request,
     _who: Reader,
@@ -93,7 +95,7 @@ def list_caltables(
     calibrator: Annotated[str | None, Query(max_length=100)] = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> answers.Rows:
+) -> Response:
     """Caltables: of a strip round an instant, nearest first; else all, newest first."""
     where: dict[str, Any] = {"calibrator = ?": calibrator}
     order = "mjd DESC, path"
@@ -107,41 +109,35 @@ def list_caltables(
         "path, date, tile, calibrator, mjd, dec_deg, status, reason, refant, apparent_flux_jy, n_antennas_solved, "
         "flagged_fraction, phase_scatter_deg, amplitude_scatter"
     )
-    return page(service_of(request), columns, "caltable", where, order, limit, offset, of="caltables")
+    service = service_of(request)
+    rows, total = page(service, columns, "caltable", where, order, limit, offset, of="caltables")
+    return answer(service, rows, total, "caltables")
 
 
-@router.get("/api/published", responses=ASKED)
+@router.get("/api/published", response_model=answers.Rows, responses=ASKED)
 def list_published(
     request: Request, _who: Reader, date: Date = None, limit: Limit = 100, offset: Offset = 0
-) -> answers.Rows:
+) -> Response:
     """Versions that were published, with what became of them."""
-    columns = "path, product, date, version, state, published, reason"
-    return page(
-        service_of(request), columns, "publication", {"date = ?": date}, "date DESC, path", limit, offset
-    )
+    service, columns = service_of(request), "path, product, date, version, state, published, reason"
+    where, order = {"date = ?": date}, "date DESC, path"
+    return answer(service, *page(service, columns, "publication", where, order, limit, offset))
 
 
-@router.get("/api/mosaics/{date}/{name}", responses=ASKED | NOT_FOUND)
-def show_mosaic(request: Request, date: DateInPath, name: NameInPath, _who: Reader) -> answers.Rows:
+@router.get("/api/mosaics/{date}/{name}", response_model=answers.Rows, responses=ASKED | NOT_FOUND)
+def show_mosaic(request: Request, date: DateInPath, name: NameInPath, _who: Reader) -> Response:
     """A mosaic with its tiles."""
     service = service_of(request)
-    told = page(
-        service,
-        _COLUMNS,
-        "product",
-        {"date = ?": date, "name = ?": name, "kind = 'mosaic'": ...},
-        "path",
-        1,
-        0,
-    )
-    if not told.items:
+    where = {"date = ?": date, "name = ?": name, "kind = 'mosaic'": ...}
+    rows, total = page(service, _COLUMNS, "product", where, "path", 1, 0)
+    if not rows:
         raise HTTPException(404, "the registry knows no such mosaic")
-    told.items[0]["tiles"] = service.registries.rows(
+    tiles = service.registries.rows(
         "SELECT mosaic_tile.tile AS tile, status, reason, weight FROM mosaic_tile JOIN "
         "(SELECT id FROM product WHERE path = ?) AS it ON it.id = mosaic_id ORDER BY tile",
-        [told.items[0]["path"]],
+        [rows[0]["path"]],
     )
-    return told
+    return answer(service, [rows[0] | {"tiles": tiles}], total)
 
 
 @router.get("/api/plan", responses=ASKED)

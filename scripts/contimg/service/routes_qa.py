@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from contimg.api import answers
 from contimg.core import names
@@ -13,13 +13,13 @@ from contimg.core.products import read_json
 from contimg.service.context import service_of
 from contimg.service.route import Plain
 from contimg.service.routes_batches import NOT_FOUND, Limit, Offset
-from contimg.service.routes_products import ASKED, Date, DateInPath, NameInPath, page
+from contimg.service.routes_products import ASKED, Date, DateInPath, NameInPath, answer, page
 from contimg.service.security import Reader
 
 router = APIRouter(tags=["qa"], route_class=Plain)
 
 
-@router.get("/api/qa", responses=ASKED)
+@router.get("/api/qa", response_model=answers.Rows, responses=ASKED)
 def list_verdicts(
     request: Request,
     _who: Reader,
@@ -27,7 +27,7 @@ def list_verdicts(
     verdict: Literal["pass", "fail"] | None = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> answers.Rows:
+) -> Response:
     """Verdicts, newest night first, each with the gates that failed."""
     failed = (
         "(SELECT group_concat(name, ';') FROM gate WHERE gate.verdict_id = verdict.id AND gate.verdict = 'fail') "
@@ -35,7 +35,8 @@ def list_verdicts(
     )
     where = {"date = ?": date, "verdict.verdict = ?": verdict}
     columns = f"path, product, date, kind, verdict.verdict AS verdict, reason, {failed}"
-    return page(service_of(request), columns, "verdict", where, "date DESC, path", limit, offset)
+    service = service_of(request)
+    return answer(service, *page(service, columns, "verdict", where, "date DESC, path", limit, offset))
 
 
 @router.get("/api/qa/{date}/{product}", responses=ASKED | NOT_FOUND)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
-from pydantic import TypeAdapter
 
 from contimg.api import answers
 from contimg.service import wire
@@ -17,18 +16,18 @@ from contimg.service.route import Plain
 from contimg.service.routes_batches import NOT_FOUND, Limit, Offset
 from contimg.service.routes_products import ASKED
 from contimg.service.security import Reader
-from contimg.service.tables import Sky
+from contimg.service.tables import Row, Sky
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 router = APIRouter(tags=["sources"], route_class=Plain)
 SourceId = Annotated[str, InPath(min_length=1, max_length=100, pattern=r"^[^/\x00-\x1f]+$")]
-_JSON = TypeAdapter(dict[str, Any])
 _STATUS = {"investigated", "dismissed"}
 
 
-@router.get("/api/sources", responses=ASKED)
+@router.get("/api/sources", response_model=answers.Sources, responses=ASKED)
 def list_sources(
     request: Request,
     _who: Reader,
@@ -37,30 +36,34 @@ def list_sources(
     radius_deg: Annotated[float, Query(gt=0, le=180)] = 0.1,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> answers.Sources:
+) -> Response:
     """Sources within a radius of a position (ICRS), nearest first; without one, all."""
     if (ra is None) != (dec is None):
         raise HTTPException(422, "ra, dec: expected both or none")
-    table, total = service_of(request).sky.cone(ra, dec, radius_deg, limit=limit, offset=offset)
-    return answers.Sources(sources=[_source(row) for row in table.to_dict("records")], total=total)
+    rows, total = service_of(request).sky.cone(ra, dec, radius_deg, limit=limit, offset=offset)
+    return _json({"sources": [_source(row) for row in rows], "total": total})
 
 
-def _source(row: dict[Any, Any]) -> answers.Source:
-    ra, dec = float(row["ra_deg"]), float(row["dec_deg"])
-    return answers.Source(
-        source_id=str(row["source_id"]),
-        name=wire.iau_name(ra, dec),
-        ra_deg=ra,
-        dec_deg=dec,
-        n_epochs=int(row["n_epochs"]) if wire.number(row.get("n_epochs")) is not None else None,
-        mean_flux_jy=wire.number(row.get("mean_flux_jy")),
-        eta=wire.number(row.get("eta")),
-        v=wire.number(row.get("v")),
-        separation_deg=wire.number(row.get("separation_deg")),
-    )
+def _json(told: dict[str, Any]) -> Response:
+    return Response(wire.written(told), media_type="application/json")
 
 
-def _curve(sky: Sky, source: str, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
+def _source(row: Row) -> Row:
+    """Fields of `answers.Source`: a hundred objects of it a request would cost more than all else."""
+    ra, dec = row["ra_deg"], row["dec_deg"]
+    told = {name: row.get(name) for name in ("mean_flux_jy", "eta", "v", "separation_deg")}
+    n_epochs = wire.number(row.get("n_epochs"))
+    return {
+        "source_id": str(row["source_id"]),
+        "name": wire.iau_name(ra, dec),
+        "ra_deg": ra,
+        "dec_deg": dec,
+        "n_epochs": None if n_epochs is None else int(n_epochs),
+        **told,
+    }
+
+
+def _curve(sky: Sky, source: str, columns: tuple[str, ...] | None = None) -> pa.Table:
     table = sky.curve(source, columns)
     if table is None:
         raise HTTPException(404, "there is no light curve of this source")
@@ -91,18 +94,19 @@ def lightcurve(
     """A source's fluxes in order of time."""
     sky = service_of(request).sky
     if format != "json":
-        content, kind = _FORMATS[format](_curve(sky, source))
+        from contimg.variability.curves import to_frame
+
+        content, kind = _FORMATS[format](to_frame(_curve(sky, source)))
         return Response(content, media_type=kind)
     table = _curve(sky, source, _SHOWN)
-    first = table.iloc[0]
     told = {
         "source_id": source,
-        "ra_deg": wire.number(first["ra_deg"]),
-        "dec_deg": wire.number(first["dec_deg"]),
+        "ra_deg": wire.number(table["ra_deg"][0].as_py()),
+        "dec_deg": wire.number(table["dec_deg"][0].as_py()),
         "flux_points": _points(table, "flux_jy", "flux_err_jy"),
         "normalized_flux_points": _points(table, "flux_norm", "flux_norm_err"),
     }
-    return Response(_JSON.dump_json(told), media_type="application/json")
+    return _json(told)
 
 
 _SHOWN = (
@@ -117,16 +121,17 @@ _SHOWN = (
 )  # columns are read one by one
 
 
-def _points(table: pd.DataFrame, flux: str, error: str) -> list[dict[str, Any]]:
+def _points(table: pa.Table, flux: str, error: str) -> list[Row]:
     """Fields of `answers.FluxPoint`: a thousand objects of it a request would cost more than all else."""
+    mjds = table["mjd"].to_numpy()
     columns = (
-        table["mjd"].tolist(),
-        wire.times(table["mjd"]),
-        *(wire.numbers(table[name]) for name in (flux, error)),
+        mjds.tolist(),
+        wire.times(mjds),
+        *(table[name].to_numpy().astype(float).tolist() for name in (flux, error)),
     )
     return [
         {"mjd": mjd, "time": time, "flux_jy": value, "flux_err_jy": its_error, "image_id": mosaic}
-        for mjd, time, value, its_error, mosaic in zip(*columns, table["mosaic"].tolist(), strict=True)
+        for mjd, time, value, its_error, mosaic in zip(*columns, table["mosaic"].to_pylist(), strict=True)
         if time is not None
     ]
 
@@ -187,22 +192,13 @@ def candidates(
 ) -> answers.Candidates:
     """Candidates, the most significant first; people's verdicts come from `variability/vetting.csv`."""
     sky = service_of(request).sky
-    table = sky.candidates()
-    if table is None or table.empty:
-        return answers.Candidates(candidates=[], total=0)
-    sigma = "sigma_max" if "sigma_max" in table else "sigma_deviation"
-    table = table.assign(id=range(1, len(table) + 1)).sort_values(sigma, ascending=False, kind="stable")
-    table = table[table[sigma] >= min_sigma]
+    rows = [row for row in sky.candidates() if row["significance"] >= min_sigma]
     vetted = sky.vetted()
-    rows = [
-        _candidate(row, sigma, sky, vetted) for row in table.iloc[offset : offset + limit].to_dict("records")
-    ]
-    return answers.Candidates(candidates=rows, total=len(table))
+    told = [_candidate(row, sky, vetted) for row in rows[offset : offset + limit]]
+    return answers.Candidates(candidates=told, total=len(rows))
 
 
-def _candidate(
-    row: dict[Any, Any], sigma: str, sky: Sky, vetted: dict[str, tuple[str, str]]
-) -> answers.Candidate:
+def _candidate(row: Row, sky: Sky, vetted: dict[str, tuple[str, str]]) -> answers.Candidate:
     source = str(row["source_id"])
     status, notes = vetted.get(source, (str(row.get("status", "active")), ""))
     return answers.Candidate(
@@ -212,7 +208,7 @@ def _candidate(
         dec_deg=wire.number(row.get("dec_deg")),
         first_detection_at=wire.when_mjd(wire.number(row.get("first_detection_mjd"))),
         last_detection_at=wire.when_mjd(wire.number(row.get("last_detection_mjd"))),
-        max_sigma_dev=wire.number(row.get(sigma)),
+        max_sigma_dev=wire.number(row["significance"]),
         current_flux_jy=wire.number(sky.current(source)),
         baseline_flux_jy=wire.number(row.get("median_flux_jy")),
         status=status if status in _STATUS else "active",  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from contimg.service.context import Service, service_of
 from contimg.service.metrics import CONTENT_TYPE
 from contimg.service.route import Plain
 from contimg.service.routes_batches import UNUSABLE
+from contimg.service.routes_products import ASKED
 from contimg.service.security import COOKIE, REFUSALS, Reader, client_of
 
 router = APIRouter(tags=["status"], route_class=Plain)
@@ -54,7 +55,7 @@ def health(request: Request, _who: Reader) -> answers.Health:
     return health_of(service_of(request))
 
 
-@router.get("/api/status", responses=REFUSALS | UNUSABLE)
+@router.get("/api/status", responses=ASKED)
 def status(
     request: Request, _who: Reader, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> answers.Status:

@@ -105,12 +105,16 @@ class Scheduler:
             self._follow(run)
         if not start:
             return
-        for number in self.store.ids("pending"):
-            if len(self._runs) >= self.settings.options.max_running:
-                break
+        room = self.settings.options.max_running - len(self._runs)
+        if room <= 0:
+            return
+        for number in self.store.first_waiting():
             batch = self.store.get(number)
             if batch.status == "pending" and self._is_free(batch):
                 self._begin(batch)
+                room -= 1
+            if room <= 0:
+                break
 
     def running(self) -> int:
         """How many runs go on."""

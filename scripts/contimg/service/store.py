@@ -42,6 +42,9 @@ CREATE TABLE IF NOT EXISTS watched (
 ) WITHOUT ROWID;
 """
 
+Mark = tuple[int, str, float | None, int, int, str | None]
+"""Columns `id, status, ended, attempt, cancelled, note` of a batch."""
+
 
 @dataclass
 class ItemRow:
@@ -84,6 +87,11 @@ class BatchRow:
     origin: str
     items: list[ItemRow] = field(default_factory=list)
 
+    @property
+    def mark(self) -> Mark:
+        """What is other once anything of a batch that has ended is: it runs again, and ends at another time."""
+        return self.id, self.status, self.ended, self.attempt, int(self.cancelled), self.note
+
 
 @dataclass(frozen=True)
 class NewBatch:
@@ -119,6 +127,7 @@ _BATCH = (
     "attempt, killed, cancelled, single, origin"
 )
 _ITEM = "id, batch_id, name, status, error, started, ended, products, lines, log"
+_MARK = "id, status, ended, attempt, cancelled, note"
 
 
 class Store:
@@ -247,16 +256,18 @@ class Store:
         db.execute("UPDATE number SET next = ?", (max(first + len(new.items), number + 1),))
         return self._get(db, number)
 
-    def _get(self, db: sqlite3.Connection, number: int) -> BatchRow:
+    def _get(self, db: sqlite3.Connection, number: int, *, with_items: bool = True) -> BatchRow:
         row = db.execute(f"SELECT {_BATCH} FROM batch WHERE id = ?", (number,)).fetchone()
         if row is None:
             raise LookupError(number)
+        if not with_items:
+            return _batch(row, [])
         items = db.execute(f"SELECT {_ITEM} FROM item WHERE batch_id = ? ORDER BY position", (number,))
         return _batch(row, [_item(entry) for entry in items])
 
-    def get(self, number: int) -> BatchRow:
+    def get(self, number: int, *, with_items: bool = True) -> BatchRow:
         """A batch; LookupError if there is none of that number."""
-        return self._get(self._reader, number)
+        return self._get(self._reader, number, with_items=with_items)
 
     def item(self, number: int) -> ItemRow:
         """An item; LookupError if there is none of that number."""
@@ -266,10 +277,16 @@ class Store:
         return _item(row)
 
     def page(
-        self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None,
-        with_items: bool = True,
-    ) -> tuple[list[BatchRow], int]:  # fmt: skip
-        """Batches, newest first, and how many there are in all."""
+        self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None
+    ) -> tuple[list[BatchRow], int]:
+        """Batches with their items, newest first, and how many there are in all."""
+        marks, total = self.marks(limit=limit, offset=offset, status=status, single=single)
+        return self.several([mark[0] for mark in marks]), total
+
+    def marks(
+        self, *, limit: int, offset: int = 0, status: str | None = None, single: bool | None = None
+    ) -> tuple[list[Mark], int]:
+        """Marks of batches, newest first, and how many batches there are in all."""
         where, values = ["1"], list[Any]()
         if status is not None:
             where.append("status = ?")
@@ -281,21 +298,31 @@ class Store:
         db = self._reader
         (total,) = db.execute(f"SELECT count(*) FROM batch WHERE {condition}", values).fetchone()
         rows = db.execute(
-            f"SELECT {_BATCH} FROM batch WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?",
+            f"SELECT {_MARK} FROM batch WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?",
             (*values, limit, offset),
-        ).fetchall()
-        found = [_batch(row, []) for row in rows]
-        if with_items:
-            self.fill(found)
-        return found, int(total)
+        )
+        return rows.fetchall(), int(total)
 
-    def fill(self, batches: Sequence[BatchRow]) -> None:
-        """Give batches that have none their items."""
-        by_id = {batch.id: batch for batch in batches}
-        places = ",".join("?" * len(by_id))
-        sql = f"SELECT {_ITEM} FROM item WHERE batch_id IN ({places}) ORDER BY batch_id, position"
-        for row in self._reader.execute(sql, list(by_id)) if by_id else ():
+    def mark(self, number: int) -> Mark:
+        """Mark of a batch; LookupError if there is none of that number."""
+        row: Mark | None = self._reader.execute(
+            f"SELECT {_MARK} FROM batch WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None:
+            raise LookupError(number)
+        return row
+
+    def several(self, numbers: Sequence[int]) -> list[BatchRow]:
+        """Batches with their items, in the order of the numbers."""
+        if not numbers:
+            return []
+        places = ",".join("?" * len(numbers))
+        rows = self._reader.execute(f"SELECT {_BATCH} FROM batch WHERE id IN ({places})", list(numbers))
+        by_id = {row[0]: _batch(row, []) for row in rows}
+        items = f"SELECT {_ITEM} FROM item WHERE batch_id IN ({places}) ORDER BY batch_id, position"
+        for row in self._reader.execute(items, list(numbers)):
             by_id[row[1]].items.append(_item(row))
+        return [by_id[number] for number in numbers]
 
     def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows that a question gives."""
@@ -306,6 +333,18 @@ class Store:
         places = ",".join("?" * len(states))
         rows = self._reader.execute(f"SELECT id FROM batch WHERE status IN ({places}) ORDER BY id", states)
         return [int(row[0]) for row in rows]
+
+    def first_waiting(self) -> list[int]:
+        """Number of the batch of each tree that has waited longest, oldest first: others of its tree come after it."""
+        rows = self._reader.execute(
+            "SELECT min(id) AS first FROM batch WHERE status = 'pending' GROUP BY branch ORDER BY first"
+        )
+        return [int(row[0]) for row in rows]
+
+    def waiting(self) -> int:
+        """How many batches wait."""
+        (found,) = self._reader.execute("SELECT count(*) FROM batch WHERE status = 'pending'").fetchone()
+        return int(found)
 
     def counts(self) -> dict[str, int]:
         """How many batches are in each state."""

@@ -117,7 +117,7 @@ class Submitter:
         watched: Sequence[str] = (),
     ) -> BatchRow:
         """Put an order on the list; what is `watched` is marked with it."""
-        waiting = len(self._store.ids("pending"))
+        waiting = self._store.waiting()
         if waiting >= self._settings.options.max_pending:
             raise HTTPException(429, f"{waiting} batches wait already", headers={"Retry-After": "60"})
         new = NewBatch(

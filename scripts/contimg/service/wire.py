@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from contimg.api import answers
 from contimg.core import names
 from contimg.service.store import BatchRow, ItemRow
 
+_PLAIN = TypeAdapter(dict[str, Any])
 _FIRST_MJD, _LAST_MJD = 15020.0, 88069.0
 """1900 to 2100."""
+
+
+def written(told: dict[str, Any]) -> bytes:
+    """Plain values as JSON; a number that is none is null."""
+    return _PLAIN.dump_json(told)
 
 
 def when(seconds: float | None) -> datetime | None:

@@ -235,7 +235,12 @@ def index(folder: Path) -> Mapping[str, list[Place]]:
 
 
 def read_source(folder: Path, source_id: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read the light curve of one source.
+    """Read the light curve of one source; see `read_rows`."""
+    return to_frame(read_rows(folder, source_id, columns))
+
+
+def read_rows(folder: Path, source_id: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the rows of one source.
 
     Parameters
     ----------
@@ -248,7 +253,7 @@ def read_source(folder: Path, source_id: str, columns: Sequence[str] | None = No
 
     Returns
     -------
-    DataFrame
+    pyarrow.Table
         One row a measurement, in order of time; no rows for a source that was never measured.
 
     Raises
@@ -266,10 +271,8 @@ def read_source(folder: Path, source_id: str, columns: Sequence[str] | None = No
         piece = _open(str(path), _version(path)).read_row_group(group, columns=wanted, use_threads=False)
         pieces.append(piece.slice(start, rows))
     if not pieces:
-        return to_frame(schema().empty_table().select(wanted))
-    return to_frame(
-        pa.concat_tables([piece.select(wanted) for piece in pieces], promote_options="permissive")
-    )
+        return schema().empty_table().select(wanted)
+    return pa.concat_tables([piece.select(wanted) for piece in pieces], promote_options="permissive")
 
 
 def parts(folder: Path) -> list[Path]:

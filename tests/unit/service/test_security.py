@@ -287,7 +287,7 @@ class TestMisconfiguration:  # API8
             raise RuntimeError("secret inside")
 
         quiet = TestClient(served.client.app, raise_server_exceptions=False)
-        monkeypatch.setattr(served.client.app.state.service.store, "page", broken)
+        monkeypatch.setattr(served.client.app.state.service.store, "marks", broken)
         answer = quiet.get("/api/batch", headers={"Authorization": f"Bearer {served.tokens['read']}"})
         assert answer.status_code == 500
         assert "secret inside" not in answer.text
