@@ -30,6 +30,7 @@ from contimg.service import (
     routes_qa,
     routes_sources,
     routes_status,
+    warm,
 )
 from contimg.service.alerts import Alerts
 from contimg.service.context import Service
@@ -152,11 +153,14 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        if work:
-            parts.start()
+        if not work:  # it may be served again
+            yield
+            return
+        parts.start()
+        warming = warm.later(parts.service.sky)
         yield
-        if work:  # else it may be served again
-            parts.close()
+        warming.cancel()
+        parts.close()
 
     app = FastAPI(
         title="DSA-110 continuum",

@@ -1,4 +1,4 @@
-"""Batches of the job list as JSON; what has ended changes no more and is written once."""
+"""Batches of the job list as JSON, written once: one that waits or has ended does not change but for its mark."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from contimg.api.base import ENDED
 from contimg.service import wire
 from contimg.service.store import Mark, Store
 
@@ -47,7 +46,7 @@ class Listing:
         unknown = [mark for mark in marks if mark not in known]
         for mark, row in zip(unknown, self._store.several([mark[0] for mark in unknown]), strict=True):
             known[mark] = wire.batch(row).model_dump_json().encode()
-            if row.status in ENDED and row.mark == mark:
+            if row.status != "running" and row.mark == mark:
                 self._keep(mark, known[mark])
         return [known[mark] for mark in marks]
 

@@ -99,12 +99,13 @@ def lightcurve(
         content, kind = _FORMATS[format](to_frame(_curve(sky, source)))
         return Response(content, media_type=kind)
     table = _curve(sky, source, _SHOWN)
+    fluxes, normalized = _points(table)
     told = {
         "source_id": source,
         "ra_deg": wire.number(table["ra_deg"][0].as_py()),
         "dec_deg": wire.number(table["dec_deg"][0].as_py()),
-        "flux_points": _points(table, "flux_jy", "flux_err_jy"),
-        "normalized_flux_points": _points(table, "flux_norm", "flux_norm_err"),
+        "flux_points": fluxes,
+        "normalized_flux_points": normalized,
     }
     return _json(told)
 
@@ -121,19 +122,23 @@ _SHOWN = (
 )  # columns are read one by one
 
 
-def _points(table: pa.Table, flux: str, error: str) -> list[Row]:
+def _points(table: pa.Table) -> tuple[list[Row], list[Row]]:
     """Fields of `answers.FluxPoint`: a thousand objects of it a request would cost more than all else."""
     mjds = table["mjd"].to_numpy()
-    columns = (
-        mjds.tolist(),
-        wire.times(mjds),
-        *(table[name].to_numpy().astype(float).tolist() for name in (flux, error)),
-    )
-    return [
-        {"mjd": mjd, "time": time, "flux_jy": value, "flux_err_jy": its_error, "image_id": mosaic}
-        for mjd, time, value, its_error, mosaic in zip(*columns, table["mosaic"].to_pylist(), strict=True)
-        if time is not None
-    ]
+    # a dictionary's values one by one take fifteen times as long
+    mosaics = table["mosaic"].cast("string").to_pylist()
+    when = list(zip(mjds.tolist(), wire.times(mjds), mosaics, strict=True))
+    told = []
+    for names in (("flux_jy", "flux_err_jy"), ("flux_norm", "flux_norm_err")):
+        values, errors = (table[name].to_numpy().astype(float).tolist() for name in names)
+        told.append(
+            [
+                {"mjd": mjd, "time": time, "flux_jy": value, "flux_err_jy": error, "image_id": mosaic}
+                for (mjd, time, mosaic), value, error in zip(when, values, errors, strict=True)
+                if time is not None
+            ]
+        )
+    return told[0], told[1]
 
 
 def _csv(table: pd.DataFrame) -> tuple[bytes, str]:

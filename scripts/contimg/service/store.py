@@ -89,7 +89,7 @@ class BatchRow:
 
     @property
     def mark(self) -> Mark:
-        """What is other once anything of a batch that has ended is: it runs again, and ends at another time."""
+        """What is other once anything of a batch that waits or has ended is: it runs, and ends at another time."""
         return self.id, self.status, self.ended, self.attempt, int(self.cancelled), self.note
 
 

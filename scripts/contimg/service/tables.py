@@ -22,6 +22,8 @@ LIGHTCURVES, SOURCES = Path("variability/lightcurves.parquet"), Path("variabilit
 CANDIDATES = Path("variability/ese_candidates.csv")
 VETTING = Path("variability/vetting.csv")
 Row = dict[str, Any]
+LISTED = ("source_id", "ra_deg", "dec_deg", "n_epochs", "mean_flux_jy", "eta", "v")
+"""What a list of sources says of each."""
 
 
 class _Kept(Generic[T]):
@@ -67,6 +69,12 @@ class Sky:
         self._candidates = _Kept(products / CANDIDATES, _read_candidates)
         self._vetting = _Kept(products / VETTING, _read_vetting)
 
+    def read(self) -> None:
+        """Read the tables now, before somebody asks."""
+        self._sources.get()
+        self._candidates.get()
+        self._vetting.get()
+
     def curve(self, source: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Rows of a source's light curve in order of time, all columns or some; None if there is no such source."""
         from contimg.variability.curves import INDEX, read_rows
@@ -109,7 +117,7 @@ class Sky:
     def cone(
         self, ra_deg: float | None, dec_deg: float | None, radius_deg: float, *, limit: int, offset: int
     ) -> tuple[list[Row], int]:
-        """Sources within a radius of a position (ICRS, degrees), nearest first; all if there is no position."""
+        """Sources (`LISTED`) within a radius of a position (ICRS, degrees), nearest first; all if there is none."""
         import numpy as np
 
         found = self._sources.get()
@@ -117,7 +125,7 @@ class Sky:
             return [], 0
         if ra_deg is None or dec_deg is None:
             n = len(found.vectors)
-            return [found.row(place) for place in range(n)[offset : offset + limit]], n
+            return [found.row(place, LISTED) for place in range(n)[offset : offset + limit]], n
         # chord of two unit vectors: right at every separation, also at the poles and across 0h
         apart = found.vectors - _vectors(np.array([ra_deg]), np.array([dec_deg]))
         chord = np.sqrt(np.einsum("ij,ij->i", apart, apart))
@@ -125,7 +133,9 @@ class Sky:
         inside = np.flatnonzero(separation <= radius_deg)
         order = inside[np.argsort(separation[inside], kind="stable")]
         page = order[offset : offset + limit].tolist()
-        return [{**found.row(place), "separation_deg": float(separation[place])} for place in page], len(order)
+        apart_deg = separation[page].tolist()
+        rows = [found.row(place, LISTED) for place in page]
+        return [row | {"separation_deg": deg} for row, deg in zip(rows, apart_deg, strict=True)], len(order)
 
     def candidates(self) -> list[Row]:
         """Candidates, the most significant first; `id` is their place in the table, `significance` what sorts
@@ -145,8 +155,9 @@ class _Sources:
         self.rows = {str(name): place for place, name in enumerate(self._columns["source_id"])}
         self.vectors = _vectors(table["ra_deg"].to_numpy(float), table["dec_deg"].to_numpy(float))
 
-    def row(self, place: int) -> Row:
-        return {name: values[place] for name, values in self._columns.items()}
+    def row(self, place: int, names: Sequence[str] | None = None) -> Row:
+        wanted = self._columns if names is None else names
+        return {name: self._columns[name][place] for name in wanted if name in self._columns}
 
 
 def _read_sources(path: Path) -> _Sources:

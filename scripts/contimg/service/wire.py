@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -48,16 +49,6 @@ def times(mjd: Any) -> list[str | None]:
     ms = np.round(np.where(known, days, _FIRST_MJD) * 86400e3).astype("timedelta64[ms]")
     text = np.datetime_as_string(np.datetime64("1858-11-17", "ms") + ms, unit="s")
     return [f"{one}Z" if good else None for one, good in zip(text.tolist(), known.tolist(), strict=True)]
-
-
-def numbers(values: Any) -> list[float | None]:
-    """`number` of an array."""
-    import numpy as np
-
-    found = np.asarray(values, dtype=float)
-    if np.isfinite(found).all():
-        return found.tolist()  # type: ignore[no-any-return]
-    return [value if math.isfinite(value) else None for value in found.tolist()]
 
 
 def number(value: Any) -> float | None:
@@ -127,6 +118,7 @@ def job(row: BatchRow, one: ItemRow) -> answers.Batch:
     )
 
 
+@lru_cache(maxsize=50_000)
 def iau_name(ra_deg: float, dec_deg: float) -> str:
     """Designation of a source by its position (ICRS), truncated as the IAU wants, never rounded.
 

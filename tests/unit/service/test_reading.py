@@ -238,3 +238,21 @@ def test_the_service_imports_no_casa_no_numba_no_snakemake():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_warming_up_reads_the_tables_and_imports_neither_casa_nor_numba(served):
+    import subprocess
+
+    code = (
+        "import gc, pathlib, sys\n"
+        "from contimg.service import tables, warm\n"
+        "sky = tables.Sky(pathlib.Path(sys.argv[1]))\n"
+        "warm.warm(sky)\n"
+        "print({'casatasks', 'casatools', 'casacore', 'numba', 'snakemake'} & set(sys.modules), gc.get_freeze_count() > 1000)\n"
+        "sky._sources._make = sky._candidates._make = None  # it is not read again\n"
+        "print(len(sky.cone(None, None, 1.0, limit=9, offset=0)[0]), len(sky.candidates()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(served[1].products)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["set() True", "2 2"]
