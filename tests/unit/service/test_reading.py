@@ -248,7 +248,8 @@ def test_warming_up_reads_the_tables_and_imports_neither_casa_nor_numba(served):
         "from contimg.service import tables, warm\n"
         "sky = tables.Sky(pathlib.Path(sys.argv[1]))\n"
         "warm.warm(sky)\n"
-        "print({'casatasks', 'casatools', 'casacore', 'numba', 'snakemake'} & set(sys.modules), gc.get_freeze_count() > 1000)\n"
+        "unwanted = {'casatasks', 'casatools', 'casacore', 'numba', 'snakemake'}\n"
+        "print(unwanted & set(sys.modules), gc.get_freeze_count() > 1000)\n"
         "sky._sources._make = sky._candidates._make = None  # it is not read again\n"
         "print(len(sky.cone(None, None, 1.0, limit=9, offset=0)[0]), len(sky.candidates()))\n"
     )

@@ -256,3 +256,21 @@ def test_the_queue_waits_for_a_command_that_writes_the_tree(settings, tmp_path):
         other.kill()
     assert treelock.holder(lock) is None
     assert desk.wait(told.id).status == "done"
+
+
+def test_a_look_at_the_queue_costs_the_same_however_many_wait(settings, monkeypatch):
+    from contimg.jobs import treelock
+
+    desk = Desk(settings)
+    numbers = [desk.submit(0, robust=0.1 * which).id for which in (1, 2, 2)]
+    ours = [desk.submit(tile).id for tile in range(30)]
+    assert numbers[1] == numbers[2]  # the same request twice
+    assert desk.store.first_waiting() == [
+        *numbers[:2],
+        ours[0],
+    ]  # of each tree the one that has waited longest
+    asked = []
+    monkeypatch.setattr(treelock, "holder", lambda lock: asked.append(lock) or "somebody")
+    desk.scheduler.tick()
+    assert len(asked) == 3
+    assert desk.store.waiting() == 32
