@@ -126,6 +126,7 @@ def tile_header(
         ("FREQMIN", float(meta.freq_hz[0] - meta.channel_width_hz / 2), "[Hz] lower edge of the band"),
         ("FREQMAX", float(meta.freq_hz[-1] + meta.channel_width_hz / 2), "[Hz] upper edge of the band"),
         ("STOKES", "I", None),
+        ("EXPTIME", round(float(np.sum(meta.integration_s)), 3), "[s] observed"),
         ("TIMESYS", "UTC", None),
         ("DATE-OBS", first, "start of the first integration"),
         ("DATE-END", last, "end of the last integration"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ def make_header(
     header["STOKES"] = ("I", "")
     header["EXPTIME"] = (round(SECONDS_PER_DAY * float((ends - starts).sum()), 3), "[s] observed, all tiles")
     header["TIMESYS"] = ("UTC", "")
+    header["DATE"] = (f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}", "when this file was written")
     header["DATE-OBS"] = (isot(float(starts.min())), "start of the earliest tile")
     header["DATE-END"] = (isot(float(ends.max())), "end of the latest tile")
     header["DATE-AVG"] = (isot(mean_mjd), "weighted mean time")

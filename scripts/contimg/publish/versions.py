@@ -8,6 +8,7 @@ version is that version; with others it becomes the next one, and both stay list
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
 CONFIGURATION = "config.yaml"
 _VERSION = re.compile(r"v(\d+)(\.withdrawn\.json)?")
+_CARD_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -205,12 +207,26 @@ def _fill(
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of the files of a product, by name; not of its status, which tells times."""
+    """SHA-256 of the files of a product, by name; not of its status, which tells times, nor of the keyword DATE."""
     return {
-        path.name: sha256(path)
+        path.name: undated(path) if path.suffix == ".fits" else sha256(path)
         for path in sorted(directory.iterdir())
         if path.is_file() and path.suffix in (".fits", ".png")
     }
+
+
+def undated(path: Path) -> str:
+    """SHA-256 of a FITS file without the card of its header that says when it was written."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        while len(card := stream.read(_CARD_BYTES)) == _CARD_BYTES:
+            if not card.startswith(b"DATE    ="):
+                total.update(card)
+            if card.startswith(b"END     "):
+                break
+        while block := stream.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
 
 
 def damaged(version: Version) -> list[str]:

@@ -68,7 +68,9 @@ class _Judged:
         if header is not None:
             shared |= {f"{key.lower()}_arcsec": 3600.0 * float(header[key]) for key in ("BMAJ", "BMIN")}
         with building(Path(self.sources)) as part:
-            tables.write(part, table, COLUMNS, {**shared, "product": self.directory})
+            # noise alone: elsewhere flux_err_jy has the error of calibration in it
+            named = table.rename(columns={"flux_err_jy": "stat_err_jy"})
+            tables.write(part, named, COLUMNS, {**shared, "product": self.directory})
 
     def _product(self) -> dict[str, Any]:
         """The product's sidecar."""

@@ -270,7 +270,7 @@ def of_verdicts(
         if not record["metrics"] or not table.is_file():
             continue
         tile = Path(record["product"]).name
-        tables[tile] = pd.read_parquet(table)
+        tables[tile] = pd.read_parquet(table).rename(columns={"stat_err_jy": "flux_err_jy"})
         if factors and tile in factors:
             tables[tile] = tables[tile].assign(flux_jy=tables[tile]["flux_jy"] / factors[tile])
         widths[tile] = float(parquet.about(table).get("bmaj_arcsec", 0.0))

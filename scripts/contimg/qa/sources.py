@@ -31,7 +31,7 @@ COLUMNS: Columns = {
     "ra_deg": ("deg", "right ascension, ICRS, fitted"),
     "dec_deg": ("deg", "declination, ICRS, fitted"),
     "flux_jy": ("Jy", "peak flux density at freq_hz, corrected for the primary beam"),
-    "flux_err_jy": ("Jy", "its error from noise alone; contimg sources adds that of calibration"),
+    "stat_err_jy": ("Jy", "its error from noise alone; contimg sources adds that of calibration"),
     "local_rms_jy": ("Jy", "noise of the image there"),
     "snr": ("", "flux_jy / local_rms_jy"),
     "offset_major_err_beam": ("beam", "error of the place along the beam's major axis, from noise"),

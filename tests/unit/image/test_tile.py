@@ -212,6 +212,10 @@ def test_the_header_is_two_dimensional_and_complete(tile):
     assert header["MJD-OBS"] == pytest.approx(Time("2025-10-30T13:00:00").mjd, abs=1e-9)
     assert (header["TELESCOP"], header["OBJECT"], header["SIDECAR"]) == ("OVRO_MMA", meta.tile, "status.json")
     assert header["ORIGIN"].startswith("contimg ")
+    assert header["EXPTIME"] == pytest.approx((header["MJD-END"] - header["MJD-OBS"]) * 86400, abs=0.01)
+    assert (header["STOKES"], Time(header["DATE"]).mjd > 60000) == ("I", True)
+    half = meta.channel_width_hz / 2
+    assert (header["FREQMIN"], header["FREQMAX"]) == (meta.freq_hz[0] - half, meta.freq_hz[-1] + half)
 
 
 def test_the_beam_map_is_the_mean_of_the_airy_pattern_along_the_drift(tile):

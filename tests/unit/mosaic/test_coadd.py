@@ -392,6 +392,7 @@ def test_the_header_says_what_the_mosaic_is(tmp_path):
         assert (header["STOKES"], header["FREQMIN"], header["FREQMAX"]) == ("I", 1.31e9, 1.5e9)
         assert header["EXPTIME"] == pytest.approx(header["NTILES"] * TILE_MINUTES * 60, abs=0.01)
         assert header["ORIGIN"] == "contimg 0.1"
+        assert header["DATE"] >= "2025-10-30T13:15:27"  # written after it was observed
         assert header["SIDECAR"] == "mosaics/2025-10-30/0000+55/status.json"
         assert "run: night 1" in list(header["HISTORY"])
         assert header["BMAJ"] * 3600 == pytest.approx(made["metrics"]["beam_major_arcsec"])

@@ -20,7 +20,7 @@ from contimg.core.products import read_json, write_json
 from contimg.publish.coverage import coverage
 from contimg.publish.job import ListPublished, PublishMosaic
 from contimg.publish.listing import write_listing
-from contimg.publish.versions import damaged, publish, published_versions, withdraw
+from contimg.publish.versions import damaged, digests, publish, published_versions, withdraw
 
 PATH = f"mosaics/{DATE}/0830+55"
 FOLDER = f"published/{DATE}/0830+55"
@@ -63,6 +63,21 @@ def test_the_manifest_has_every_file_and_tells_damage(tree):
         "another SHA-256 than the manifest's",
         "7 bytes, expected 12",
     ]
+
+
+def test_a_mosaic_written_at_another_time_is_the_same_and_another_pixel_is_not(tmp_path):
+    seen = []
+    for date, pixel in (
+        ("2025-10-30T14:00:00", 1.0),
+        ("2025-11-01T09:30:00", 1.0),
+        ("2025-10-30T14:00:00", 1.5),
+    ):
+        header = fits.Header({"BUNIT": "Jy/beam", "DATE": date, "DATE-OBS": "2025-10-30T13:00:00"})
+        fits.writeto(tmp_path / "0830+55.fits", np.full((50, 70), pixel), header, overwrite=True)
+        seen.append(digests(tmp_path)["0830+55.fits"])
+    assert seen[0] == seen[1] != seen[2]
+    fits.writeto(tmp_path / "0830+55.fits", np.ones((50, 70)), fits.Header({"BUNIT": "K"}), overwrite=True)
+    assert digests(tmp_path)["0830+55.fits"] != seen[0]
 
 
 def test_headers_are_standard_whole_and_checked(tree):
