@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import socket
 from pathlib import Path
 
 from contimg.config.files import read_configuration, take_configuration
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"contimg serve: no tokens: whoever reaches {options.host}:{options.port} on this machine may all"
         )
-    uvicorn.run(
+    serving = uvicorn.Config(
         create(settings),
         host=options.host,
         port=options.port,
@@ -57,6 +58,13 @@ def run(args: argparse.Namespace) -> int:
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=64 * 1024,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=False,  # the application's own: service.proxies
     )
+    uvicorn.Server(serving).run(sockets=[listening(serving.bind_socket(), options.stall_s)])
     return 0
+
+
+def listening(bound: socket.socket, stall_s: float) -> socket.socket:
+    """A socket whose connections end when the other side takes nothing of what was sent for so long."""
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * stall_s))
+    return bound

@@ -30,6 +30,12 @@ class ServiceOptions(Options):
         expects="host names such as [contimg.example.org]",
         example=["contimg.example.org"],
     )
+    proxies: Names = key(
+        (),
+        "Addresses of reverse proxies: they alone are believed who the client is (X-Forwarded-For, X-Forwarded-Proto).",
+        expects="addresses such as [127.0.0.1]",
+        example=["127.0.0.1"],
+    )
     roots: Annotated[tuple[Place, ...], BeforeValidator(values.listed)] = key(
         (),
         "Directories beside products and incoming that paths of requests may lie in; nothing there is opened.",
@@ -56,6 +62,9 @@ class ServiceOptions(Options):
     poll_s: Positive = key(0.5, "How often runs and their logs are looked at.", unit="s")
     max_body_kb: Count = key(1024, "Longest body of a request.", unit="kB")
     body_timeout_s: Positive = key(20.0, "How long a body may take to come.", unit="s")
+    stall_s: Positive = key(
+        60.0, "How long a client may leave unread what it asked for before it is given up.", unit="s"
+    )
     requests_per_s: Positive = key(
         50.0, "Requests of one client; it may save up ten seconds' worth.", unit="1/s"
     )

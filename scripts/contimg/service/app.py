@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import logging
@@ -18,6 +19,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from contimg import __version__
 from contimg.core import html
@@ -187,15 +189,23 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(Unreadable, _unreadable)
     app.add_exception_handler(Exception, _broken)
-    app.add_middleware(Checked, guard=parts.service.guard, audit=parts.service.audit)
-    app.add_middleware(
-        BodyLimit, most_bytes=1024 * settings.options.max_body_kb, timeout_s=settings.options.body_timeout_s
-    )
+    options = settings.options
+    app.add_middleware(Checked, guard=parts.service.guard, audit=parts.service.audit, stall_s=options.stall_s)
+    app.add_middleware(BodyLimit, most_bytes=1024 * options.max_body_kb, timeout_s=options.body_timeout_s)
+    if options.proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(options.proxies))
     return app
+
+
+class _Stalled(Exception):
+    """A client does not read what it asked for."""
 
 
 class Checked:
     """Stops what comes under a foreign name or from another site's page; adds what every answer carries.
+
+    A client that does not read what it asked for is given up: else a stream would hold a place, and a file a thread, as
+    long as it likes. What waits for it in memory is 64 kB at most, the server's own bound.
 
     Parameters
     ----------
@@ -203,10 +213,12 @@ class Checked:
         The ASGI application behind it.
     guard : Guard
     audit : Audit
+    stall_s : float
+        For each part of an answer.
     """
 
-    def __init__(self, app: App, *, guard: Guard, audit: Audit) -> None:
-        self._app, self._guard, self._audit = app, guard, audit
+    def __init__(self, app: App, *, guard: Guard, audit: Audit, stall_s: float) -> None:
+        self._app, self._guard, self._audit, self._stall_s = app, guard, audit, stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -221,10 +233,17 @@ class Checked:
                     headers[name] = value
                 if scope["path"].startswith("/api/") and "cache-control" not in headers:
                     headers["Cache-Control"] = "no-store"
-            await send(message)
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    await send(message)
+            except TimeoutError:
+                raise _Stalled from None
 
         refused = self._refused(scope)
-        await (self._app if refused is None else refused)(scope, receive, signed)
+        try:
+            await (self._app if refused is None else refused)(scope, receive, signed)
+        except* _Stalled:
+            _LOG.warning("%s: given up, the client does not read", scope["path"][:200])
 
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -187,7 +187,7 @@ def open_session(request: Request, response: Response, body: SessionRequest) -> 
         max_age=max(1, int(expires - time.time())),
         httponly=True,
         samesite="strict",
-        secure=service.settings.options.secure_cookies,
+        secure=service.settings.options.secure_cookies or request.url.scheme == "https",
     )
     service.audit.write(who=token.name, client=client, action="session")
     return answers.Session(role=token.role, csrf_token=csrf, expires_at=datetime.fromtimestamp(expires, UTC))
