@@ -157,7 +157,6 @@ _ELSEWHERE = {
     "publish": "snakemake --cores all publish --config start=2025-10-30 end=2025-10-31",
     "qa": "snakemake --cores all qa --config start=2025-10-30 end=2025-10-31",
     "status": "contimg report, or contimg query tiles",
-    "inspect": "contimg tiles, or contimg plan",
 }
 
 
