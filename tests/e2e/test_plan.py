@@ -52,7 +52,12 @@ def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers
     stages = facts["cost"]["stages"]
     assert stages["convert_tile"]["to_run"] == stages["image_tile"]["to_run"] == TILES
     assert stages["mosaic_window"]["to_run"] == len(facts["mosaics"]) > 0
-    assert {entry.name for entry in headers["products"].iterdir()} == {".snakemake", "plan", "state"}
+    assert {entry.name for entry in headers["products"].iterdir()} == {
+        ".snakemake",
+        "index.html",
+        "plan",
+        "state",
+    }
     # the same through the engine, on a disk that must stay emptier than it is
     settings = (calibrators, "disk_reserve_gb=1000000")
     done = snakemake("--cores", "2", "plan", **headers, settings=settings)

@@ -25,12 +25,12 @@ from contimg.calibrate.average import average
 from contimg.calibrate.field import Field, find_neighbours
 from contimg.calibrate.model import DriftModel
 from contimg.calibrate.options import CalibrationOptions
-from contimg.calibrate.plots import plot_solutions
+from contimg.calibrate.plots import Corrected, plot_solutions
 from contimg.calibrate.refant import choose_refant
 from contimg.calibrate.solve import Solver, restore_names
-from contimg.calibrate.verdict import Verdict, judge
+from contimg.calibrate.verdict import Verdict, by_antenna, calibrated, judge, own_gains, spectrum
 from contimg.core.casa import casatasks
-from contimg.core.constants import SPEED_OF_LIGHT_M_S
+from contimg.core.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.core.products import status
 from contimg.gains.tables import TABLES
@@ -292,9 +292,20 @@ class _Transit:
     def plot(self, reason: str | None) -> None:
         """Draw the solutions."""
         title = f"{self.calibrator.name} in {self.meta.tile}: {'ok' if reason is None else reason}"
+        meta = self.data.meta
+        gains = own_gains(self.data, self.meta, self.out_dir)
+        corrected = Corrected(
+            seconds=SECONDS_PER_DAY * (meta.times_jd - meta.times_jd[0]),
+            freq_hz=meta.freq_hz,
+            in_time=by_antenna(calibrated(self.data, gains), meta),
+            in_frequency=spectrum(self.data, gains),
+        )
+        present = np.isin(np.arange(len(meta.antenna_names)), [meta.ant1, meta.ant2])
         plot_solutions(
             self.out_dir,
             self.phases,
+            corrected,
+            present,
             self.out_dir / "solutions.png",
             title=f"{title}; reference {self.refant.name}",
         )

@@ -64,6 +64,42 @@ def calibrated(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
     return mean
 
 
+def spectrum(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
+    """The averaged data's long baselines with gains taken out, averaged over baselines and time, (nchan, 2)."""
+    meta = data.meta
+    n_bl = meta.n_baselines
+    good = gains.good[meta.ant1] & gains.good[meta.ant2] & data.long[:, np.newaxis, np.newaxis]
+    total = np.zeros((len(meta.freq_hz), 2), complex)
+    power = np.zeros(total.shape)
+    with tables.table(str(data.path), ack=False) as table:
+        for i in range(meta.n_times):
+            use = good & ~table.getcol("FLAG", i * n_bl, n_bl)
+            gain = gains.at(i)
+            product = np.where(use, gain[meta.ant1] * gain[meta.ant2].conj(), 0.0)
+            total += (table.getcol("DATA", i * n_bl, n_bl) * product.conj()).sum(axis=0)
+            power += (np.abs(product) ** 2).sum(axis=0)
+    return np.divide(total, power, out=np.full(total.shape, np.nan, complex), where=power > 0)
+
+
+def by_antenna(mean: NDArray[np.complex128], meta: MsMeta) -> NDArray[np.complex128]:
+    """Of what `calibrated` gives, the mean of each antenna's baselines, (nt, nant, 2); NaN without."""
+    good = np.isfinite(mean)
+    there = np.zeros((len(mean), len(meta.antenna_names), 2))
+    total = np.zeros(there.shape, complex)
+    for ends in (meta.ant1, meta.ant2):
+        # the second antenna of a baseline sees the phase of the other sign
+        values = np.where(good, mean if ends is meta.ant1 else mean.conj(), 0.0)
+        for baseline, antenna in enumerate(ends):
+            total[:, antenna] += values[:, baseline]
+            there[:, antenna] += good[:, baseline]
+    return np.divide(total, there, out=np.full(total.shape, np.nan, complex), where=there > 0)
+
+
+def own_gains(data: CalibratorData, science_meta: MsMeta, cal_dir: Path) -> Gains:
+    """The solutions of a directory, finished, for the averaged data that they were solved on."""
+    return read_gains(cal_dir, replace(data.meta, antenna_names=science_meta.antenna_names))
+
+
 def residuals(data: CalibratorData, gains: Gains) -> Residuals:
     """Calibrate the averaged data with their own solutions and measure what is not 1 + 0i."""
     meta = data.meta
@@ -105,7 +141,7 @@ def judge(
     gains = read_gains(cal_dir, science_meta)
     present = np.zeros(len(science_meta.antenna_names), bool)
     present[np.r_[data.meta.ant1, data.meta.ant2]] = True
-    left = residuals(data, read_gains(cal_dir, _named_like(data.meta, science_meta)))
+    left = residuals(data, own_gains(data, science_meta, cal_dir))
     good = gains.good[present]
     solved = gains.good.any(axis=(1, 2))
     metrics: dict[str, Any] = {
@@ -169,11 +205,6 @@ def _by_antenna(
             "phase_scatter_deg": float(left.by_antenna[k, 1]),
         }
     return rows
-
-
-def _named_like(meta: MsMeta, other: MsMeta) -> MsMeta:
-    """Metadata of the averaged set under the antennas' own names, which the finished tables carry."""
-    return replace(meta, antenna_names=other.antenna_names)
 
 
 def _scatter(values: NDArray[np.complex128]) -> tuple[float, float]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io.fits import Header
 
+from contimg.core.pictures import draw_beam, label_bar
+
 MAX_PIXELS = 1400
 
 
@@ -73,7 +75,7 @@ def save_picture(
     if len(sources):
         x, y = (np.asarray(sources, dtype=float).T - (factor - 1) / 2) / factor
         axes.scatter(x, y, s=90, facecolors="none", edgecolors="tab:blue", linewidths=0.8)
-    _draw_beam(axes, header, factor, nx)
+    draw_beam(axes, header, factor, nx)
     axes.set_xlabel("Right ascension (ICRS)")
     axes.set_ylabel("Declination (ICRS)")
     axes.coords.grid(color="tab:blue", alpha=0.2, linewidth=0.5)
@@ -88,8 +90,7 @@ def save_picture(
     )
     bar = figure.colorbar(shown, ax=axes, shrink=0.9, aspect=30, pad=0.02, extend="both")
     bar.set_label("mJy/beam")
-    ticks = [noise * sigmas for sigmas in (-5, 0, 5, 10, 20, 50, 100)]
-    bar.set_ticks(ticks, labels=[_short(tick) for tick in ticks])
+    label_bar(bar, noise, (-5, 0, 5, 10, 20, 50, 100))
     figure.savefig(path, metadata={"Software": str(header.get("ORIGIN", "contimg"))})
 
 
@@ -102,35 +103,6 @@ def largest_of_blocks(image: np.ndarray, factor: int) -> np.ndarray:
     high = np.fmax.reduce(np.fmax.reduce(blocks, axis=3), axis=1)
     low = np.fmin.reduce(np.fmin.reduce(blocks, axis=3), axis=1)
     return np.asarray(np.where(high >= -low, high, low))
-
-
-def _draw_beam(axes: object, header: Header, factor: int, columns: int) -> None:
-    """The restoring beam in the lower left corner, enlarged to at least 1/50 of the picture."""
-    from matplotlib.patches import Ellipse
-
-    major, minor = (header[key] / header["CDELT2"] / factor for key in ("BMAJ", "BMIN"))
-    enlarged = max(1, ceil(columns / 50 / major))
-    x = y = 0.03 * columns + 0.5 * major * enlarged
-    # matplotlib turns the width's axis from x; the position angle counts from y toward -x (east)
-    axes.add_patch(  # type: ignore[attr-defined]
-        Ellipse(
-            (x, y), minor * enlarged, major * enlarged, angle=header["BPA"], fc="tab:orange", ec="k", lw=0.6
-        )
-    )
-    label = "beam" if enlarged == 1 else f"beam × {enlarged}"
-    axes.text(  # type: ignore[attr-defined]
-        x + 0.7 * major * enlarged,
-        y,
-        label,
-        fontsize=8,
-        va="center",
-        bbox={"fc": "w", "ec": "none", "alpha": 0.6},
-    )
-
-
-def _short(value: float) -> str:
-    """Two digits without an exponent: 247 -> 250, 12.3 -> 12, 0.47 -> 0.47."""
-    return f"{float(f'{value:.2g}'):g}"
 
 
 def _flux(value_jy: float) -> str:

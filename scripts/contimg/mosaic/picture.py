@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contimg.core.pictures import shrink
+from contimg.core.pictures import draw_beam, label_bar, shrink, where_data_are
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -18,9 +18,9 @@ MAX_PIXELS = 1600
 
 
 def save_picture(path: Path, image: np.ndarray, rms: np.ndarray, header: Header) -> None:
-    """Write a PNG of a mosaic.
+    """Write a PNG of a mosaic: the part of its grid that holds data, with the beam.
 
-    The grey scale runs from -3 to +30 times the median rms, as the arsinh. Where the mosaic is larger than
+    The grey scale runs from -3 to +30 times the median rms, as the arsinh. Where that part is larger than
     1600 pixels, each pixel of the picture shows the brightest of a block.
 
     Parameters
@@ -37,10 +37,12 @@ def save_picture(path: Path, image: np.ndarray, rms: np.ndarray, header: Header)
     from matplotlib.colors import AsinhNorm
     from matplotlib.figure import Figure
 
+    noise, best = 1e3 * float(np.nanmedian(rms[::2, ::2])), 1e3 * float(np.nanmin(rms))
+    rows_held, columns_held = where_data_are(image)
+    image = image[rows_held, columns_held]
     factor = max(1, math.ceil(max(image.shape) / MAX_PIXELS))
     small = shrink(image, factor) * 1e3
-    noise = float(np.nanmedian(rms[::2, ::2])) * 1e3
-    wcs = WCS(header).celestial[::factor, ::factor]
+    wcs = WCS(header).celestial[rows_held, columns_held][::factor, ::factor]
 
     rows, columns = small.shape
     width_in = 12.0 if columns >= rows else max(6.0, 12.0 * columns / rows)
@@ -64,8 +66,11 @@ def save_picture(path: Path, image: np.ndarray, rms: np.ndarray, header: Header)
     beam = f"{header['BMAJ'] * 3600:.1f}″ × {header['BMIN'] * 3600:.1f}″, {header['BPA']:.0f}°"
     axes.set_title(
         f"{header['OBJECT']}   {header['DATE-OBS'][:19]} UTC   {header['NTILES']} tiles\n"
-        f"median rms {noise:.3g} mJy/beam, beam {beam} ({header['BEAMMODE']})",
+        f"rms over the whole area {noise:.3g} mJy/beam (median), at best {best:.3g}; "
+        f"beam {beam} ({header['BEAMMODE']})",
         fontsize=10,
     )
-    figure.colorbar(shown, ax=axes, label="mJy/beam", format="%g", shrink=0.9, pad=0.02)
+    draw_beam(axes, header, factor, columns)
+    bar = figure.colorbar(shown, ax=axes, label="mJy/beam", shrink=0.9, pad=0.02, extend="both")
+    label_bar(bar, noise, (-3, 0, 3, 10, 30))
     figure.savefig(path)

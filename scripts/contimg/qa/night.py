@@ -119,6 +119,7 @@ def _mosaic(
         "notes": record["notes"],
         "gates": record["gates"],
         "metrics": record["metrics"],
+        "best_rms_jy": made["metrics"].get("rms_min_jy") if record["gates"] else None,
         "mid_mjd": window["mid_mjd"] if window else record["metrics"].get("mid_mjd"),
         "used": sum(tile["weight"] > 0 for tile in made["tiles"]),
         "wanted": len(made["tiles"]),

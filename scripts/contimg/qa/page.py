@@ -82,11 +82,23 @@ def numbers(
     rows.append(("Tiles", ", ".join(counts) or "none"))
     noise = [tile["metrics"] for tile in facts["tiles"] if "rms_jy" in tile["metrics"]]
     if noise:
-        rms = 1e3 * float(np.median([row["rms_jy"] for row in noise]))
-        over = float(np.median([row["rms_over_expected"] for row in noise]))
+        rms, over = (float(np.median([row[key] for row in noise])) for key in ("rms_jy", "rms_over_expected"))
         sefd = [row["sefd_jy"] for row in noise if row["sefd_jy"]]
         said = f", SEFD {np.median(sefd):.0f} Jy" if sefd else ""
-        rows.append(("Noise", f"{rms:.3g} mJy/beam in a tile (median), {over:.2f} × expected{said}"))
+        best = _mjy(min(row["rms_jy"] for row in noise))
+        rows.append(
+            (
+                "Noise of tiles",
+                f"{_mjy(rms)}/beam at the middle of a tile (median; best {best}), {over:.2f} × expected{said}",
+            )
+        )
+    made = [
+        mosaic for mosaic in facts["mosaics"] if mosaic["best_rms_jy"] and mosaic["metrics"].get("rms_jy")
+    ]
+    if made:
+        whole = float(np.median([mosaic["metrics"]["rms_jy"] for mosaic in made]))
+        best = _mjy(min(mosaic["best_rms_jy"] for mosaic in made))
+        rows.append(("Noise of mosaics", f"{_mjy(whole)}/beam over the whole area (median), {best} at best"))
     pairs = [table for table in tables if "comparable" in table]
     bright = pd.concat(pairs) if pairs else pd.DataFrame()
     if len(bright):
@@ -152,6 +164,7 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
             State(mosaic["state"], f"../{mosaic['product']}/{STATUS}"),
             f"{mosaic['used']} of {mosaic['wanted']}",
             _mjy(mosaic["metrics"].get("rms_jy")),
+            _mjy(mosaic["best_rms_jy"]),
             mosaic["metrics"].get("n_sources", ""),
             "" if mosaic["latency"] is None else duration(mosaic["latency"]["seconds"]),
             "" if mosaic["latency"] is None else mosaic["latency"]["slowest"],
@@ -159,8 +172,10 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
         )
         for mosaic in mosaics
     ]
-    heads = ("mosaic", "state", "tiles", "rms", "sources", "latency", "slowest step", "why")
-    return Table(heads, rows, (2, 3, 4, 5))
+    heads = (
+        "mosaic", "state", "tiles", "rms, whole area", "rms at best", "sources", "latency", "slowest step", "why",
+    )  # fmt: skip
+    return Table(heads, rows, (2, 3, 4, 5, 6))
 
 
 def _mjy(value_jy: float | None) -> str:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from contimg.core.pictures import shrink
+from contimg.core.html import COLOURS
+from contimg.core.pictures import BLUE, ORANGE, VERMILION, draw_beam, label_bar, shrink, where_data_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STATES = {"ok": "#3aa657", "failed": "#d9534f", "rejected": "#d8973c", "error": "#7b3fa0"}
+STATES = {"ok": "o", "failed": "^", "rejected": "x", "error": "*"}
+"""Markers; the colours are those of all pages."""
+_STEPS_MIN = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240)
 PICTURE_PIXELS = 1000
 SMALL_PIXELS = 760
 
@@ -44,28 +47,41 @@ def against_time(tiles: Sequence[Mapping[str, Any]]) -> bytes | None:
         return None
     table = pd.DataFrame([{**tile["metrics"], "state": tile["state"]} for tile in known])
     hours = 24.0 * (table["mid_mjd"] - math.floor(table["mid_mjd"].min()))
+    from matplotlib.ticker import MultipleLocator
+
     figure = _figure(9.0, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     above.plot(
         hours, 1e3 * table["expected_rms_jy"], color="0.5", lw=1.2, label="expected: thermal and confusion"
     )
-    for name, colour in STATES.items():
+    for name, marker in STATES.items():
         chosen = (table["state"] == name).to_numpy()
+        look = {"color": COLOURS[name], "marker": marker}
         if chosen.any():
-            above.scatter(hours[chosen], 1e3 * table["rms_jy"][chosen], s=18, color=colour, label=name)
-            below.scatter(hours[chosen], 100 * table["flag_fraction"][chosen], s=14, color=colour)
-    above.set_ylabel("rms (mJy/beam)")
+            above.scatter(hours[chosen], 1e3 * table["rms_jy"][chosen], s=22, label=name, **look)
+            below.scatter(hours[chosen], 100 * table["flag_fraction"][chosen], s=18, **look)
+    above.set_ylabel("rms at the middle (mJy/beam)")
     if table["rms_jy"].max() > 5 * table["rms_jy"].median():
         above.set_yscale("log")
     else:
-        above.set_ylim(bottom=0.0)
+        above.set_ylim(0.0, 1.3e3 * float(table[["rms_jy", "expected_rms_jy"]].max().max()))
     above.legend(fontsize=8, ncols=4)
     below.set_ylabel("flagged (%)")
     below.set_ylim(0, 100)
-    below.set_xlabel("UTC (h)")
+    below.set_xlabel("UTC")
+    span_min = 60.0 * float(np.ptp(hours))
+    step_min = next((step for step in _STEPS_MIN if step >= span_min / 8), _STEPS_MIN[-1])
+    below.xaxis.set_major_locator(MultipleLocator(step_min / 60.0))
+    below.xaxis.set_major_formatter(_clock)
     for axes in (above, below):
         axes.grid(alpha=0.25)
     return _png(figure)
+
+
+def _clock(hours: float, _: int | None = None) -> str:
+    """Hours since some midnight as HH:MM."""
+    minutes = round(60.0 * hours)
+    return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"
 
 
 def flags(record: Mapping[str, Any], title: str) -> bytes:
@@ -90,13 +106,13 @@ def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes 
         1e3 * bright["catalog_jy"],
         bright["ratio"],
         s=10,
-        color="#2457a6",
+        color=BLUE,
         label=f"isolated points, > {flux_snr:g} σ",
     )
     left.axhline(1.0, color="k", lw=0.8)
     if len(bright):
         median = float(bright["ratio"].median())
-        left.axhline(median, color="#d9534f", lw=1.2, label=f"median {median:.3f}")
+        left.axhline(median, color=VERMILION, lw=1.2, label=f"median {median:.3f}")
     left.set_xscale("log")
     left.set_ylim(0.5, 1.5)
     left.set_xlabel("catalogue flux (mJy)")
@@ -109,12 +125,12 @@ def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes 
 
 
 def _offsets(axes: Axes, bright: pd.DataFrame) -> None:
-    axes.scatter(bright["offset_east_arcsec"], bright["offset_north_arcsec"], s=8, color="#2457a6")
+    axes.scatter(bright["offset_east_arcsec"], bright["offset_north_arcsec"], s=8, color=BLUE)
     east, north = bright["offset_east_arcsec"].median(), bright["offset_north_arcsec"].median()
     axes.axhline(0.0, color="k", lw=0.8)
     axes.axvline(0.0, color="k", lw=0.8)
     if len(bright):
-        axes.plot([east], [north], "+", ms=14, mew=2, color="#d9534f")
+        axes.plot([east], [north], "+", ms=14, mew=2, color=VERMILION)
         reach = (
             1.2 * float(bright[["offset_east_arcsec", "offset_north_arcsec"]].abs().to_numpy().max()) + 0.1
         )
@@ -134,12 +150,12 @@ def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
     figure = _figure(9.0, 3.4)
     left, right = figure.subplots(1, 2)
     error = np.sqrt(part * (1 - part) / curve["injected"])
-    left.errorbar(curve.index, part, yerr=error, fmt="o-", color="#2457a6", ms=4)
+    left.errorbar(curve.index, part, yerr=error, fmt="o-", color=BLUE, ms=4)
     left.set_ylim(-0.03, 1.03)
     left.set_ylabel("recovered")
     # what is recovered by luck is too bright: below half the median says nothing
     ratio = table[table["recovered"] >= 0.5 * table["injected"]].groupby("snr")["median_ratio"].median()
-    right.plot(ratio.index, ratio, "o-", color="#2457a6", ms=4)
+    right.plot(ratio.index, ratio, "o-", color=BLUE, ms=4)
     right.axhline(1.0, color="k", lw=0.8)
     right.set_ylabel("measured / true flux")
     for axes in (left, right):
@@ -153,28 +169,42 @@ def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def mosaic(image: Path, rms: Path, sources: pd.DataFrame) -> bytes:
-    """A mosaic with its sources circled: blue what the catalogue has, orange what it has not, both grey without one."""
+    """The part of a mosaic that holds data, with its beam and its sources.
+
+    Blue circles: what the catalogue has; orange squares: what it has not; grey circles without a catalogue.
+    """
     from astropy.io import fits
     from astropy.wcs import WCS
     from matplotlib.colors import AsinhNorm
 
     with fits.open(image, memmap=True) as hdus:
         header, plane = hdus[0].header, hdus[0].data
+        held = where_data_are(plane)
+        plane = plane[held]
         factor = max(1, math.ceil(max(plane.shape) / PICTURE_PIXELS))
         small = 1e3 * shrink(plane, factor)
     with fits.open(rms, memmap=True) as hdus:
         noise = 1e3 * float(np.nanmedian(hdus[0].data[::4, ::4]))
     rows, columns = small.shape
     figure = _figure(9.5, min(max(9.0 * rows / columns + 0.9, 3.0), 9.0))
-    axes = figure.add_subplot(projection=WCS(header).celestial[::factor, ::factor])
+    axes = figure.add_subplot(projection=WCS(header).celestial[held][::factor, ::factor])
     norm = AsinhNorm(linear_width=3 * noise, vmin=-3 * noise, vmax=30 * noise)
-    axes.imshow(small, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
+    shown = axes.imshow(small, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
     axes.set_facecolor("0.93")
     if len(sources):
-        x, y = ((sources[axis] - (factor - 1) / 2) / factor for axis in ("x_pix", "y_pix"))
-        known = sources["ratio"].notna() if "ratio" in sources else None
-        colours = "0.4" if known is None else np.where(known, "#2457a6", "#e08214").tolist()
-        axes.scatter(x, y, s=40, facecolors="none", edgecolors=colours, linewidths=0.7)
+        x, y = (
+            (sources[axis] - span.start - (factor - 1) / 2) / factor
+            for axis, span in (("x_pix", held[1]), ("y_pix", held[0]))
+        )
+        known = sources["ratio"].notna() if "ratio" in sources else pd.Series(data=True, index=sources.index)
+        blue = BLUE if "ratio" in sources else "0.4"
+        for chosen, marker, colour in ((known, "o", blue), (~known, "s", ORANGE)):
+            axes.scatter(
+                x[chosen], y[chosen], s=40, marker=marker, facecolors="none", edgecolors=colour, lw=0.8
+            )
+    draw_beam(axes, header, factor, columns)
+    bar = figure.colorbar(shown, ax=axes, label="mJy/beam", shrink=0.9, pad=0.02, extend="both")
+    label_bar(bar, noise, (-3, 0, 3, 10, 30))
     axes.set_xlabel("right ascension")
     axes.set_ylabel("declination")
     axes.coords[0].set_major_formatter("hh:mm")
