@@ -12,7 +12,7 @@ rule beam_tile:
     params:
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
         interpolate=CONFIG.calibration.interpolate,
-        imaging=CONFIG.imaging.model_dump(mode="json"),
+        imaging=CONFIG.imaging.model_dump(mode="json", include=APPLIED_BY),
         beam=CONFIG.beam.model_dump(mode="json"),
         beam_file=RUN.beam_digest,  # another content is another beam
         gave_up=lambda wildcards, output: frame.given_up(output[0]),

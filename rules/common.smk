@@ -2,6 +2,7 @@
 
 from contimg.calibrate.options import SELECTION_KEYS
 from contimg.core import names
+from contimg.image.options import APPLIED_BY
 from contimg.jobs import frame
 from contimg.photometry.options import LISTED_BY, MEASURED_BY
 from contimg.qa.options import INJECTED_BY, NOT_JUDGED_BY

@@ -6,6 +6,7 @@ go through the table. A new kind is a row here, and whatever is special to it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,8 @@ class Kind:
         How its rejection begins where it only repeats that of an input, or a verdict shown elsewhere.
     registered : bool
         Whether it is a row of the registry's table of products.
+    of_set : bool
+        Whether it is made of a tile's science Measurement Set, which retention may delete.
     """
 
     name: str
@@ -38,6 +41,12 @@ class Kind:
     rule: str
     repeats: tuple[str, ...] = ()
     registered: bool = False
+    of_set: bool = False
+
+    @property
+    def of_tile(self) -> bool:
+        """Whether there is one of each tile."""
+        return set(re.findall(r"\{(\w+)\}", self.path)) == {"date", "tile"}
 
     def sidecar_of(self, path: str) -> str:
         """Path of the sidecar of a product of this kind."""
@@ -66,7 +75,15 @@ KINDS = (
         registered=True,
     ),
     Kind("caltable", "cal/{date}/{tile}_{calibrator}", "inside", "calibrate_transit", registered=True),
-    Kind("image", "images/{date}/{tile}", "inside", "image_tile", repeats=("conversion: ",), registered=True),
+    Kind(
+        "image",
+        "images/{date}/{tile}",
+        "inside",
+        "image_tile",
+        repeats=("conversion: ",),
+        registered=True,
+        of_set=True,
+    ),
     Kind(
         "calibrated_ms",
         "ms/calibrated/{date}/{tile}.ms",
@@ -74,6 +91,7 @@ KINDS = (
         "apply_tile",
         repeats=("conversion: ",),
         registered=True,
+        of_set=True,
     ),
     Kind(
         "tile_verdict",
@@ -88,6 +106,7 @@ KINDS = (
         "itself",
         "inject_tile",
         repeats=("rejected: ", "no image to compare with: "),
+        of_set=True,
     ),
     Kind("mosaic", "mosaics/{date}/{mosaic}", "inside", "mosaic_window", registered=True),
     Kind("transit_mosaic", "mosaics/{calibrator}/{date}", "inside", "mosaic_transit"),
@@ -115,7 +134,7 @@ KINDS = (
         "ese_search",
         repeats=("no light curves: ",),
     ),
-    Kind("tile_beam", "beam/{date}/{tile}", "inside", "beam_tile", repeats=("image: ",)),
+    Kind("tile_beam", "beam/{date}/{tile}", "inside", "beam_tile", repeats=("image: ",), of_set=True),
     Kind("beam", "beam/{first}_{last}", "inside", "beam_measure", repeats=("none of ",)),
     Kind("receipt", "state/published/{date}/{product}.json", "itself", "publish_mosaic", repeats=("qa: ",)),
     Kind("published_list", "state/published/{date}.json", "itself", "list_published", repeats=("qa: ",)),

@@ -97,6 +97,11 @@ def _path(kind: str, **wildcards: str) -> str:
     return BY_NAME[kind].path.format(**wildcards)
 
 
+def of_tile(kind: Kind, tile: str) -> str:
+    """Path of the one product of a kind that is made of a tile (`Kind.of_tile`)."""
+    return _path(kind.name, tile=tile)
+
+
 def science_ms(tile: str) -> str:
     return _path("science_ms", tile=tile)
 

@@ -6,15 +6,15 @@ makes the rejected product. Libraries are imported when a job is made, after its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from contimg.core.errors import Rejected
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, reject_directory, status, write_json
-from contimg.image.options import ImagingOptions
+from contimg.image.options import APPLIED_BY, ImagingOptions
 from contimg.telescope.options import BeamOptions
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Calibrated:
     imaging: ImagingOptions
     beam: BeamOptions
     threads: int
+
+    made_by: ClassVar[Set[str]] = APPLIED_BY
+    """Keys of `imaging` that the product depends on."""
 
     def choose_gains(self) -> Between:
         """The gains, and the caltables they are from; raises Rejected where there are none or the data are unusable."""
@@ -72,7 +75,7 @@ class Calibrated:
             inputs=[self.ms],
             caltables=[str(tables / name) for tables in between.tables for name in ("K", "BP", "G")],
             parameters={
-                "imaging": self.imaging.model_dump(mode="json"),
+                "imaging": self.imaging.model_dump(mode="json", include=set(self.made_by)),
                 "beam": describe_beam(self.beam),
                 "borrowed": str(between.tables[0]) != self.nearest,
                 "interpolated": between.metrics,
@@ -90,6 +93,8 @@ class ImageTile(Calibrated):
     directory: str
     scratch: Scratch
     log: str
+
+    made_by = frozenset(ImagingOptions.model_fields)
 
     def make(self) -> str:
         """Apply, average and image in scratch; the directory appears complete."""

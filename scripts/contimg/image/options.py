@@ -73,6 +73,10 @@ def resolve_imaging(options: ImagingOptions, tiers: Mapping[str, Tier]) -> Imagi
         raise ConfigError(explain(error, ImagingOptions, under="imaging")) from None
 
 
+APPLIED_BY = {"quality_tier", "robust", "uvmin_klambda", "pb_limit", "smearing_loss"}
+"""What decides how many channels are averaged when gains are applied: no other key changes calibrated data."""
+
+
 class ImagingOptions(Options):
     """How a tile is imaged. `auto` takes the quality tier's value, or follows from beam and field."""
 

@@ -33,8 +33,10 @@ class Retired:
         Tiles without their raw files.
     sets : tuple of str
         Tiles without their science Measurement Set.
-    lost, unjudged, without_beam : tuple of str
-        Of these, tiles without an image, without a verdict on it, without a beam (`contimg.night.remains`).
+    lost, unjudged : tuple of str
+        Of these, tiles without an image, without a verdict on it (`contimg.night.remains`).
+    unmade : tuple of str
+        Products of Measurement Sets that are gone, which are not there: nothing makes them any more.
     frozen : tuple of str
         Mosaics that are taken as they are: an image of theirs is lost.
     said : tuple of str
@@ -45,7 +47,7 @@ class Retired:
     sets: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
-    without_beam: tuple[str, ...] = ()
+    unmade: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
 

@@ -159,7 +159,8 @@ class Night:
         strip = names.strip_dec(self._tile(first).dec_deg)
         low, high = self._tile(first).start_mjd, self._tile(last).start_mjd
         tiles = (tile for tile in self.tiles.values() if low <= tile.start_mjd <= high)
-        there = (tile for tile in tiles if tile.name not in self.retired.without_beam)
+        unmade = set(self.retired.unmade)
+        there = (tile for tile in tiles if names.beam_dir(tile.name) not in unmade)
         return [names.beam_dir(tile.name) for tile in there if names.strip_dec(tile.dec_deg) == strip]
 
     def beams(self) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from contimg.calibrate.transits import Transit
 from contimg.core import names
-from contimg.core.kinds import STATUS
+from contimg.core.kinds import KINDS, STATUS
 from contimg.index.retired import Retired
 from contimg.mosaic.windows import Window
 
@@ -56,10 +56,9 @@ def settle(
         if transit.tile not in raw or (tree / path / STATUS).is_file()
     }
     unjudged = [name for name in lost if not (tree / names.tile_verdict(name)).is_file()]
-    asked = tuple(
-        name for name in injected if name not in sets or (tree / names.injection_record(name)).is_file()
-    )
-    without_beam = [name for name in sets if not (tree / names.beam_dir(name)).is_dir()]
+    of_sets = (names.of_tile(kind, name) for kind in KINDS if kind.of_set for name in sets)
+    unmade = tuple(path for path in of_sets if not (tree / path).exists())
+    asked = tuple(name for name in injected if names.injection_record(name) not in unmade)
     mosaics, frozen, dropped = _windows(windows, tree, set(lost), set(unjudged))
     said = [
         *_line("caltables", sorted(transits.keys() - solved.keys())),
@@ -81,7 +80,7 @@ def settle(
             lost=tuple(lost),
             unjudged=tuple(unjudged),
             frozen=tuple(frozen),
-            without_beam=tuple(without_beam),
+            unmade=unmade,
             said=tuple(said),
         ),
     }

@@ -16,7 +16,7 @@ from contimg.config.model import Config
 from contimg.core import names
 from contimg.core.kinds import BY_NAME as KINDS
 from contimg.core.rules import BY_NAME
-from contimg.image.options import load_tiers, resolve_imaging
+from contimg.image.options import APPLIED_BY, load_tiers, resolve_imaging
 from contimg.jobs import frame
 from contimg.night.night import Night
 from contimg.photometry.options import LISTED_BY, MEASURED_BY
@@ -75,8 +75,8 @@ class Settings:
     beam: tuple[str, str]
     catalog: str
     interpolate: str
-    imaging: str
-    tier: str
+    imaging: tuple[str, str]
+    averaging: tuple[str, str]
     mosaic: str
     judged: str
     injected: str
@@ -94,14 +94,15 @@ def settings(config: Config) -> Settings:
     def of(section: Any, **what: Any) -> str:
         return repr(section.model_dump(mode="json", **what))
 
+    resolved = resolve_imaging(config.imaging, load_tiers())
     return Settings(
         flagging=of(config.flagging),
         calibration=of(config.calibration, exclude=SELECTION_KEYS),
         beam=(of(config.beam), repr(describe_beam(config.beam).get("digest"))),
         catalog=repr(config.catalog_params),
         interpolate=repr(config.calibration.interpolate),
-        imaging=of(config.imaging),
-        tier=of(resolve_imaging(config.imaging, load_tiers())),
+        imaging=(of(config.imaging), of(resolved)),
+        averaging=(of(config.imaging, include=APPLIED_BY), of(resolved, include=APPLIED_BY)),
         mosaic=of(config.mosaic),
         judged=of(config.qa, exclude=NOT_JUDGED_BY),
         injected=of(config.qa, include=INJECTED_BY),
@@ -202,16 +203,16 @@ class _Rules:
         night, what, image = self.night, self.what, names.image_dir(tile)
         data = [names.science_ms(tile), names.science_sidecar(tile), *night.cal_dirs(tile)]
         near = repr(night.nearest(tile))
-        applied = (near, what.interpolate, what.imaging, what.tier, *what.beam)
-        yield self._tile("image_tile", tile, (image,), data, (*applied, what.catalog))
+        imaged = (near, what.interpolate, *what.imaging, *what.beam, what.catalog)
+        yield self._tile("image_tile", tile, (image,), data, imaged)
         calibrated, record = names.calibrated_ms(tile), names.injection_record(tile)
         output: tuple[str, ...] = (calibrated, KINDS["calibrated_ms"].sidecar_of(calibrated))
-        yield self._tile("apply_tile", tile, output, data, applied)
-        params: tuple[str, ...] = (near, what.interpolate, what.imaging, *what.beam)
+        params: tuple[str, ...] = (near, what.interpolate, *what.averaging, *what.beam)
+        yield self._tile("apply_tile", tile, output, data, params)
+        params = (near, what.interpolate, what.averaging[0], *what.beam)
         yield self._tile("beam_tile", tile, (names.beam_dir(tile),), [*data, image], params)
         output = (record, record.removesuffix(".json") + ".parquet")
-        params = (*applied, what.catalog, what.injected)
-        yield self._tile("inject_tile", tile, output, [*data, image], params)
+        yield self._tile("inject_tile", tile, output, [*data, image], (*imaged, what.injected))
 
     def _tile(
         self,

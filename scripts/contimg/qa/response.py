@@ -14,7 +14,7 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from contimg.core import tables as parquet
-from contimg.qa.scale import Number, Scale, solve
+from contimg.qa.scale import Number, Scale, robust, solve
 from contimg.sky.crossmatch import isolated, places
 
 STEP_PIX = 3
@@ -23,6 +23,8 @@ LEAST_PAIRS = 10
 """A slope over the beam is not looked for in fewer sources."""
 HALF_POWER = float(np.log(2.0))
 """−ln P where the beam is one half: a slope times this is the error there."""
+LEAST_OFFSET_BEAM = 1e-5
+"""Error of an offset from the catalogue that is far below any; how much they scatter is found."""
 SAME_BEAMS = 0.5
 """Sources of two tiles closer than this (major axes) are the same one."""
 
@@ -210,20 +212,14 @@ def gradient(pairs: pd.DataFrame, header: Header) -> Number | None:
         return None
     x = (pairs["x_pix"].to_numpy(float) + 1.0 - header["CRPIX1"]) * header["CDELT1"]
     y = (pairs["y_pix"].to_numpy(float) + 1.0 - header["CRPIX2"]) * header["CDELT2"]
-    design = np.column_stack([np.ones(len(x)), x, y])
+    # the mean offset is that of one source: as free as the gradient
+    design, one, free = np.column_stack([x, y]), np.zeros(len(x), np.int64), np.zeros((2, 2))
     worst = Number(0.0, np.inf)
     for axis in ("offset_major_beam", "offset_minor_beam"):
         values = pairs[axis].to_numpy(float)
-        weight = np.ones(len(values))
-        for _ in range(10):
-            normal = (design * weight[:, np.newaxis]).T @ design
-            fitted = np.linalg.solve(normal, (design * weight[:, np.newaxis]).T @ values)
-            left = values - design @ fitted
-            sigma = max(1e-6, float(np.sqrt(np.sum(weight * left**2) / max(1.0, weight.sum() - 3.0))))
-            weight = np.minimum(1.0, 1.5 * sigma / np.maximum(np.abs(left), 1e-12))
-        covariance = sigma**2 * np.linalg.inv(normal)[1:, 1:]
-        length = float(np.hypot(*fitted[1:]))
-        along = fitted[1:] / max(length, 1e-12)
+        fitted, covariance, _ = robust(design, values, np.full(len(x), LEAST_OFFSET_BEAM), one, free)
+        length = float(np.hypot(*fitted))
+        along = fitted / max(length, 1e-12)
         found = Number(length, float(np.sqrt(along @ covariance @ along)))
         if found.beyond() >= worst.beyond():
             worst = found

@@ -142,7 +142,7 @@ def solve(rows: pd.DataFrame, *, anchors: tuple[str, ...] = (), beam: bool = Tru
     prior = np.diag([1.0 / UNTIED**2 if name in tiles else 1.0 / FREE**2 for name in columns])
     gauge = np.array([1.0 if name in held else 0.0 for name in columns]) / len(held)
     prior += 1e10 * np.outer(gauge, gauge)
-    solution, covariance, scatter = _robust(design, values, errors, source, prior)
+    solution, covariance, scatter = robust(design, values, errors, source, prior)
     numbers = {
         name: Number(float(solution[k]), float(math.sqrt(max(0.0, covariance[k, k]))))
         for k, name in enumerate(columns)
@@ -197,14 +197,27 @@ def _equations(
     return design, values, np.hypot(np.concatenate(relative), np.concatenate(floors))
 
 
-def _robust(
+def robust(
     design: NDArray[np.float64],
     values: NDArray[np.float64],
     errors: NDArray[np.float64],
     source: NDArray[np.int64],
     prior: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Solution, covariance and scatter over the errors."""
+    """Least squares with Huber weights, the mean of each source being free.
+
+    Parameters
+    ----------
+    design, values, errors, source : (n, ncol), (n,), (n,), (n,)
+        `source`: number of the source of each value, from 0 on.
+    prior : (ncol, ncol)
+        Added to the normal matrix.
+
+    Returns
+    -------
+    solution, covariance, scatter : (ncol,), (ncol, ncol), float
+        Scatter is that of the residuals over the errors, and in the covariance.
+    """
     count = int(source.max()) + 1
     huber = np.ones(len(values))
     for _ in range(ITERATIONS):

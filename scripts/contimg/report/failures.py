@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contimg.core import names
-from contimg.core.kinds import STATUS, Kind
+from contimg.core.kinds import KINDS, STATUS, Kind
 from contimg.core.names import TILE_PATTERN
 from contimg.core.products import read_json
 from contimg.jobs import frame
@@ -128,25 +128,21 @@ def _broke(log: Path) -> bool:
 
 
 def made_of(night: Night) -> Iterator[Made]:
-    """Everything that jobs of a night make, in the order of the stages; what was not asked for as well."""
+    """Everything that jobs of a night make, kind by kind; what was not asked for as well."""
     tiles = sorted(night.candidates)
-    stages = (
-        map(names.science_ms, tiles),
-        night.needed_cal_dirs(night.candidates),
-        map(names.image_dir, tiles),
-        map(names.calibrated_ms, tiles),
-        map(names.tile_verdict, tiles),
-        map(names.injection_record, night.injected),
-        night.mosaics(),
-        night.mosaic_verdicts,
-        [names.SOURCE_LIST] * night.measured,
-        night.photometry(),
-        [names.LIGHTCURVES, names.ESE_CANDIDATES] * night.measured,
-        map(names.beam_dir, tiles),
-        night.beams(),
-        night.publication_records(),
-    )
-    for paths in stages:
+    others: dict[str, Iterable[str]] = {
+        "caltable": night.needed_cal_dirs(night.candidates),
+        "mosaic": night.mosaics(),
+        "mosaic_verdict": night.mosaic_verdicts,
+        "source_list": [names.SOURCE_LIST] * night.measured,
+        "photometry": night.photometry(),
+        "lightcurves": [names.LIGHTCURVES] * night.measured,
+        "ese_candidates": [names.ESE_CANDIDATES] * night.measured,
+        "beam": night.beams(),
+        "receipt": night.publication_records(),
+    }
+    for kind in KINDS:
+        paths = [names.of_tile(kind, tile) for tile in tiles] if kind.of_tile else others.get(kind.name, ())
         yield from map(made, paths)
 
 

@@ -15,7 +15,7 @@ from scipy.special import j1
 from builders.imaging_sky import SITE, make_tile
 from contimg.core.errors import Rejected, SystemFault
 from contimg.image import header as fitsimage
-from contimg.image.options import ImagingOptions
+from contimg.image.options import APPLIED_BY, ImagingOptions
 from contimg.image.plan import fft_size, field_of_view, resolve
 from contimg.image.tile import image_tile
 from contimg.ms.private import PrivateSet
@@ -106,6 +106,26 @@ def test_a_tile_without_baselines_to_image_is_rejected(tile):
         resolve(alone, ImagingOptions())
     with pytest.raises(Rejected, match=r"longer than imaging\.uvmin_klambda, 50 klambda"):
         plan_for(tile[1], uvmin_klambda=50.0)
+
+
+def test_no_key_but_those_that_calibrated_data_are_made_again_for_changes_the_averaging(tile):
+    others = {
+        "backend": "tclean", "sky_model": "none", "outside": "none", "selfcal": "none", "keep": ("residual",),
+        "imsize": 512, "cell_arcsec": 3.0, "niter": 10, "mgain": 0.5, "auto_mask": 9.0, "auto_threshold": 3.0,
+        "channels_out": 2, "multiscale": True, "place": "none", "rms_box_beams": 50.0, "search_passes": 9.0,
+        "search_seconds": 9.0,
+    }  # fmt: skip
+    assert set(others) == set(ImagingOptions.model_fields) - APPLIED_BY
+    fine = replace(
+        tile[1].meta,
+        freq_hz=1311.25e6 + (np.arange(768) + 0.5) * 187.5e6 / 768,
+        channel_width_hz=187.5e6 / 768,
+    )
+    said = {
+        name: resolve(fine, ImagingOptions(**changed)).why["freq_average"]
+        for name, changed in (("plain", {}), ("others", others), ("robust", {"robust": -2.0}))
+    }
+    assert said["others"] == said["plain"] != said["robust"]
 
 
 def test_averaging_loses_what_it_may_and_no_more(tile):
