@@ -90,7 +90,7 @@ def _told(before: Path, after: Path) -> int:
         return 1
     numbers = [
         (name, *(state["metrics"].get(key) for state in states))
-        for name, key in (("rms", "rms_jy"), ("median rms", "median_rms_jy"))
+        for name, key in (("rms", "rms_jy"), ("median rms", "rms_median_jy"))
     ]
     for name, old, new in numbers:
         if old is not None and new is not None:
