@@ -6,7 +6,7 @@ import pytest
 
 from contimg.core.errors import SystemFault
 from contimg.core.products import write_json
-from contimg.run.entry import Run
+from contimg.run.entry import Run, begin
 
 TILE = "2025-10-30T13:52:12"
 MS = f"ms/science/2025-10-30/{TILE}.ms"
@@ -58,3 +58,24 @@ def test_an_error_of_what_a_run_is_not_asked_for_is_none_of_it(run, tmp_path):
     write_json(tmp_path / IMAGE / "status.json", {"status": "rejected", "reason": "error: OSError: no"})
     run.idle()
     run.succeeded()
+
+
+@pytest.mark.parametrize("how", ["read-only", "not ours"])
+def test_a_products_tree_that_cannot_be_written_ends_the_run_in_one_line_before_it_is_planned(
+    tmp_path, monkeypatch, capsys, how
+):
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "products").mkdir()
+    if how == "read-only":
+        lack = f"{tmp_path}/products: the file system is read-only"
+        monkeypatch.setattr("contimg.core.room.lacking", lambda path: lack)
+    else:
+        lack = f"{tmp_path}/products: you cannot write there"
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+    values = {"incoming": str(tmp_path / "incoming"), "products": str(tmp_path / "products")}
+    with pytest.raises(SystemExit) as ended:
+        begin(values, clone=tmp_path, main=True, cores=1)
+    assert ended.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"contimg: error: products: {lack}")
+    assert list((tmp_path / "products").iterdir()) == []
