@@ -3,8 +3,9 @@
     python benchmarks/bench_service.py [--seconds 40] [--tree DIR] [--out FILE]
 
 It makes the tree (kept if `--tree` names a directory, and used again), starts `contimg serve` on it with a token, and
-measures: requests at random times, 200 a second, of the mix below; clients that wait for their answers; 500 listeners
-to one log, alone and beside the 200 requests a second. CPU and memory are the server process's own, from /proc.
+measures: CPU by kind of request; requests at random times, 200 a second, of the mix below; clients that wait for their
+answers; 500 listeners to one log, alone and beside the 200 requests a second. CPU and memory are the server process's
+own, from /proc. The load comes from one more process, which takes most of the other core of a machine with two.
 On two idle cores it takes some four minutes, two of them for the tree.
 """
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,10 @@ class Mixer:
 
     def make(self, count: int) -> list[service_load.Request]:
         """So many requests."""
-        kinds = self._rng.choice(list(MIX), count, p=np.array(list(MIX.values())) / sum(MIX.values()))
+        return self.of(self._rng.choice(list(MIX), count, p=np.array(list(MIX.values())) / sum(MIX.values())))
+
+    def of(self, kinds: Iterable[str]) -> list[service_load.Request]:
+        """A request of each of some kinds."""
         found = []
         for kind in kinds:
             if kind == "submit":
@@ -154,6 +158,12 @@ def measured(server: Server, n: int, run: Callable[[], Any]) -> tuple[Any, dict[
     }
 
 
+def cpu_of(server: Server, some: list[service_load.Request]) -> float:
+    """CPU of the server for a request of a kind, ms, asked by four clients."""
+    used = measured(server, len(some), lambda: asyncio.run(service_load.closed_loop(server.port, some, 4)))[1]
+    return used["server_cpu_ms_per_request"]
+
+
 def measure(tree: Path, args: argparse.Namespace) -> dict[str, Any]:
     """All measurements."""
     tokens = Tokens(tree / "state" / "service")
@@ -168,6 +178,8 @@ def measure(tree: Path, args: argparse.Namespace) -> dict[str, Any]:
     try:
         warm = asyncio.run(service_load.closed_loop(server.port, mixer.make(300), 4))[0]
         print("warm", json.dumps(warm.told()["not_2xx"]), flush=True)
+        found["server_cpu_ms_by_kind"] = {kind: cpu_of(server, mixer.of([kind] * 200)) for kind in MIX}
+        print("CPU by kind", json.dumps(found["server_cpu_ms_by_kind"]), flush=True)
         some = mixer.make(round(args.rate * args.seconds))
         told, used = measured(
             server, len(some), lambda: asyncio.run(service_load.open_loop(server.port, some, args.rate))
