@@ -17,7 +17,7 @@ from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
 from contimg.core.text import duration
-from contimg.qa import night, scale_page, verdict
+from contimg.qa import night, photometry_page, scale_page, verdict
 from contimg.qa import plots as qa_plots
 
 GATE_MARKS = {verdict.PASS: "✓", verdict.FAIL: "✗", verdict.NOT_EVALUATED: "–"}
@@ -38,6 +38,8 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
     text, well = night.headline(facts)
     scale = scale_page.of_night(facts["tiles"], tree, flux_snr)
     tables = [_table(tree / tile["sources"]) for tile in facts["tiles"] if tile["gates"]]
+    measured = photometry_page.tables(tree, facts["date"], facts["photometry"])
+    references = photometry_page.references(measured)
     charts = {
         "Noise and flags": qa_plots.against_time(facts["tiles"]),
         "Against the catalogue": qa_plots.against_catalogue(tables, flux_snr),
@@ -48,7 +50,11 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
         above=[HOME],
         well=well,
         said=text,
-        numbers=[*numbers(facts, tables, flux_snr), ("Scale", scale_page.summary(scale))],
+        numbers=[
+            *numbers(facts, tables, flux_snr),
+            ("Scale", scale_page.summary(scale)),
+            *([("References", photometry_page.line(references))] if measured else []),
+        ],
         mosaics=_mosaics(facts["mosaics"]),
         missing=[mosaic for mosaic in facts["mosaics"] if mosaic["causes"]],
         lost=facts["lost"],
@@ -58,6 +64,8 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
         injections=_injections(facts["injections"]),
         completeness=_completeness(facts["injections"]),
         photometry=_photometry(facts["photometry"]),
+        measured=_encoded_or_none(photometry_page.plot(measured, references)),
+        references=photometry_page.stability(references),
         pictures=_pictures(facts["mosaics"], tree),
         calibrations=_calibrations(facts["calibrations"]),
         solutions=_solutions(facts["calibrations"]),
@@ -68,6 +76,10 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
 
 def _encoded(png: bytes) -> str:
     return base64.b64encode(png).decode()
+
+
+def _encoded_or_none(png: bytes | None) -> str | None:
+    return None if png is None else _encoded(png)
 
 
 def numbers(

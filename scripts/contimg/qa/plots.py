@@ -25,7 +25,8 @@ PICTURE_PIXELS = 1000
 SMALL_PIXELS = 760
 
 
-def _figure(width_in: float, height_in: float, **layout: Any) -> Figure:
+def canvas(width_in: float, height_in: float, **layout: Any) -> Figure:
+    """Give an empty figure that no window system is needed for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -34,7 +35,8 @@ def _figure(width_in: float, height_in: float, **layout: Any) -> Figure:
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """Draw a figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -49,7 +51,7 @@ def against_time(tiles: Sequence[Mapping[str, Any]]) -> bytes | None:
     hours = 24.0 * (table["mid_mjd"] - math.floor(table["mid_mjd"].min()))
     from matplotlib.ticker import MultipleLocator
 
-    figure = _figure(9.0, 4.6)
+    figure = canvas(9.0, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     above.plot(
         hours, 1e3 * table["expected_rms_jy"], color="0.5", lw=1.2, label="expected: thermal and confusion"
@@ -75,7 +77,7 @@ def against_time(tiles: Sequence[Mapping[str, Any]]) -> bytes | None:
     below.xaxis.set_major_formatter(_clock)
     for axes in (above, below):
         axes.grid(alpha=0.25)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _clock(hours: float, _: int | None = None) -> str:
@@ -88,7 +90,7 @@ def flags(record: Mapping[str, Any], title: str) -> bytes:
     """Where a tile's flags are, from its sidecar: `contimg.convert.flag_plot`."""
     from contimg.convert.flag_plot import plot_flags
 
-    return _png(plot_flags(record, title))
+    return as_png(plot_flags(record, title))
 
 
 def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes | None:
@@ -99,7 +101,7 @@ def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes 
     if pairs.empty:
         return None
     bright = pairs[(pairs["snr"] >= flux_snr) & pairs["comparable"].astype(bool)]
-    figure = _figure(9.0, 3.8)
+    figure = canvas(9.0, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     left.scatter(1e3 * pairs["catalog_jy"], pairs["ratio"], s=6, color="0.7", label="all pairs")
     left.scatter(
@@ -121,7 +123,7 @@ def against_catalogue(tables: Sequence[pd.DataFrame], flux_snr: float) -> bytes 
     _offsets(right, bright)
     for axes in (left, right):
         axes.grid(alpha=0.25)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _offsets(axes: Axes, bright: pd.DataFrame) -> None:
@@ -147,7 +149,7 @@ def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
     table = pd.DataFrame([step for metrics in injections for step in metrics["steps"]])
     curve = table.groupby("snr")[["injected", "recovered"]].sum()
     part = curve["recovered"] / curve["injected"]
-    figure = _figure(9.0, 3.4)
+    figure = canvas(9.0, 3.4)
     left, right = figure.subplots(1, 2)
     error = np.sqrt(part * (1 - part) / curve["injected"])
     left.errorbar(curve.index, part, yerr=error, fmt="o-", color=BLUE, ms=4)
@@ -165,7 +167,7 @@ def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_xlim(1.8, 56.0)
         axes.set_xlabel("true signal to noise")
         axes.grid(alpha=0.25)
-    return _png(figure)
+    return as_png(figure)
 
 
 def mosaic(image: Path, rms: Path, sources: pd.DataFrame) -> bytes:
@@ -186,7 +188,7 @@ def mosaic(image: Path, rms: Path, sources: pd.DataFrame) -> bytes:
     with fits.open(rms, memmap=True) as hdus:
         noise = 1e3 * float(np.nanmedian(hdus[0].data[::4, ::4]))
     rows, columns = small.shape
-    figure = _figure(9.5, min(max(9.0 * rows / columns + 0.9, 3.0), 9.0))
+    figure = canvas(9.5, min(max(9.0 * rows / columns + 0.9, 3.0), 9.0))
     axes = figure.add_subplot(projection=WCS(header).celestial[held][::factor, ::factor])
     norm = AsinhNorm(linear_width=3 * noise, vmin=-3 * noise, vmax=30 * noise)
     shown = axes.imshow(small, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
@@ -209,7 +211,7 @@ def mosaic(image: Path, rms: Path, sources: pd.DataFrame) -> bytes:
     axes.set_ylabel("declination")
     axes.coords[0].set_major_formatter("hh:mm")
     axes.coords[1].set_major_formatter("dd:mm")
-    return _png(figure)
+    return as_png(figure)
 
 
 def smaller(path: Path) -> bytes:
