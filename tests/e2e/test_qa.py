@@ -47,7 +47,7 @@ def test_the_pages_of_a_night_lead_to_each_other_and_every_link_is_there(night):
     assert len(pages) >= 3
     for page in pages:
         links = re.findall(r'(?:href|src)="(?!data:)([^"]*)"', page.read_text())
-        assert len(links) > 5
+        assert links
         assert [path for path in links if not (page.parent / unquote(path)).exists()] == []
 
 

@@ -5,7 +5,7 @@ from astropy.io import fits
 from matplotlib.image import imread
 
 from builders.tile_images import tile_wcs
-from contimg.core.pictures import shrink
+from contimg.core.pictures import shrink, where_data_are
 from contimg.mosaic.picture import save_picture
 
 
@@ -43,3 +43,12 @@ def test_a_source_is_black_in_the_picture_and_east_is_left(tmp_path):
     assert rows.size > 0
     assert columns.min() < 0.4 * picture.shape[1]
     assert 0.3 < rows.mean() / picture.shape[0] < 0.7
+
+
+def test_a_picture_is_cropped_to_its_data_with_a_margin_and_an_empty_image_is_whole():
+    image = np.full((400, 1000), np.nan)
+    image[100:200, 300:800] = 0.0
+    # margins of 2 % of 100 rows and of 500 columns
+    assert where_data_are(image) == (slice(98, 202), slice(290, 810))
+    image[:] = np.nan
+    assert where_data_are(image) == (slice(0, 400), slice(0, 1000))
