@@ -33,6 +33,7 @@ bench: setup wsclean  ## what a full tile costs, beside its rivals (STAGES="conv
 scorecard: setup wsclean  ## simulated nights against their truth: docs/scorecard.md (SIZE=quick)
 	$(bin)/python benchmarks/scorecard.py $(if $(SIZE),--size $(SIZE))
 	$(bin)/python benchmarks/ese_truth.py $(if $(SIZE),--size $(SIZE))
+	$(bin)/python benchmarks/fault_matrix.py
 
 lock:  ## requirements.lock anew from pyproject.toml (UPGRADE=1: newest versions)
 	@tools/lock.sh

@@ -67,6 +67,8 @@ PASSES, SECONDS = 150.0, 30.0
 """Of a search's budget, for each source."""
 LAST_PASSES = 4
 """What the last fit may spend all the same, for each source."""
+PROBES = 64
+"""Places at which the last fit looks how much of a faint source it takes up: their mean is good to an eighth of it."""
 IMAGE_ACCURACY = 1e-3  # of the gridder; the noise is far above it, and what is brighter is gone by then
 
 
@@ -191,7 +193,9 @@ def find_sources(
     # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
     # Before, faint ones would wander.
     exact = FitOptions.converged_sigma
-    options = replace(options, place_snr=search.sigma, band_snr=FitOptions.band_snr, converged_sigma=exact)
+    options = replace(
+        options, place_snr=search.sigma, band_snr=FitOptions.band_snr, converged_sigma=exact, probes=PROBES
+    )
     found = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
     found = with_neighbours(
         found, coarse, array, search.header, rms_box_pix=search.rms_box_pix, threads=threads

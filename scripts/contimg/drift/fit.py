@@ -33,6 +33,7 @@ from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Swee
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.size import RESOLVED_SIGMA, fitted_sizes
 from contimg.drift.state import FitOptions, State
+from contimg.drift.taken import taken
 from contimg.ms.sets import read_meta
 from contimg.telescope.beam import PowerBeam
 
@@ -77,6 +78,9 @@ class Fit:
         Why it ended before it should have: its budget was spent. Empty where it did not.
     neighbour_noise : float
         Median factor by which errors were widened for sources in no model (`contimg.drift.neighbours`).
+    taken : float
+        Part of a faint source, and of the variance of the noise, that the parameters take up (`contimg.drift.taken`);
+        0 where it was not asked for.
     """
 
     table: pd.DataFrame
@@ -89,6 +93,12 @@ class Fit:
     converged: bool
     stopped: str = ""
     neighbour_noise: float = 1.0
+    taken: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """What residuals are multiplied by, so that sources in no model have their flux."""
+        return 1.0 / (1.0 - self.taken)
 
     @property
     def n_resolved(self) -> int:
@@ -108,6 +118,7 @@ class Fit:
             "converged": self.converged,
             "stopped": self.stopped,
             "neighbour_noise": self.neighbour_noise,
+            "taken": self.taken,
         }
 
 
@@ -193,8 +204,8 @@ def fit_data(
         state = State.begin(start)
         rounds, passes = 0, 0
         while True:
-            sweep, limits, taken, converged = _iterate(problem, state, options, budget)
-            passes += taken
+            sweep, limits, made, converged = _iterate(problem, state, options, budget)
+            passes += made
             left = _left(problem, state, sweep, limits)
             new = left.resolved & state.may_widen & (state.snr >= options.shape_snr)
             trace = state.sources.widths[:, 0] + state.sources.widths[:, 2]
@@ -202,7 +213,9 @@ def fit_data(
             stopped = budget.used_up()
             if not (new | doubtful).any() or rounds == SIZE_ROUNDS or stopped:
                 found = _report(problem, state, sweep, left, passes, converged, options.band_snr)
-                return replace(found, stopped="" if converged else stopped)
+                inverse = state.covariance / sweep.scale()
+                part = taken(problem, state.sources, *state.parameters, inverse, options.probes)
+                return replace(found, stopped="" if converged else stopped, taken=part)
             rounds += 1
             state.flatten(doubtful)
             state.widen(new, left.fwhm_arcsec)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from scipy import linalg
 from contimg.core.constants import MAD_TO_SIGMA, SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.drift import kernels
-from contimg.drift.data import AveragedI, StokesI
 from contimg.drift.predict import DriftArray, DriftView
 
 Array = NDArray[Any]
@@ -90,10 +89,17 @@ class Sweep:
         )
 
 
+class Visible(Protocol):
+    """Visibilities and weights of a tile, an integration at a time."""
+
+    def read(self, i: int, /) -> tuple[Array, Array]:
+        """(nbl, nchan) of both."""
+
+
 class Problem:
     """The data of one tile and the sources that are being fitted."""
 
-    def __init__(self, data: StokesI | AveragedI, array: DriftArray) -> None:
+    def __init__(self, data: Visible, array: DriftArray) -> None:
         self.data = data
         self.array = array
         self._random = np.random.default_rng(20251030)

@@ -33,6 +33,7 @@ class FitOptions:
     place_snr: float = 30.0  # a place is free above this S/N: its error is then 1/70 of a beam
     shape_snr: float = 0.0  # what is no point gets a shape above this S/N, as a point
     default_index: float = -0.7  # the spectral index of sources that have none
+    probes: int = 0  # places at which to look how much of a source in no model the parameters take up
     clip_sigma: float = 6.0  # visibilities: 1.5e-8 of normal ones are beyond
     clip_row_sigma: float = 8.0  # rows
     uvmin_klambda: float = 0.0  # shorter baselines are left out

@@ -254,6 +254,8 @@ def restored(
 ) -> TileImage:
     """The image with the fitted sources back in it; its noise is that of the image without them.
 
+    What is left of the data without them is multiplied by what the fit took of it (`Fit.gain`).
+
     Raises
     ------
     Rejected
@@ -264,13 +266,15 @@ def restored(
         raise Rejected(
             f"the image lies outside the primary beam: nowhere is it above pb_limit {options.pb_limit:g}"
         )
+    gain = np.float32(1.0 if fit is None else fit.gain)
+    rest = gain * planes.restored
     beam_arcsec = (3600 * header["BMAJ"], 3600 * header["BMIN"], header["BPA"])
     return TileImage(
         header,
-        planes.restored if fit is None else restore(planes.restored, header, pb, fit.table),
-        local_rms(planes.restored, options.rms_box_beams * beam_pixels(beam_arcsec, plan)),
+        rest if fit is None else restore(rest, header, pb, fit.table),
+        local_rms(rest, options.rms_box_beams * beam_pixels(beam_arcsec, plan)),
         pb,
-        robust_rms(planes.residual[_central(planes.residual.shape)]),
+        float(gain) * robust_rms(planes.residual[_central(planes.residual.shape)]),
         options.pb_limit,
     )
 

@@ -207,8 +207,9 @@ class QaTile(_Judged):
         """What was measured when the image was made, and what noise it should have."""
         applied = measured["apply"]
         confusion = self.options.confusion_mjy
+        taken = (measured.get("sky_model") or {}).get("taken", 0.0)
         expected = gates.expected_rms_jy(
-            measured["thermal_from_weights_jy"],
+            measured["thermal_from_weights_jy"] / math.sqrt(1.0 - taken),
             _number(applied.get("noise_over_weights")),
             gates.confusion_jy(3600 * header["BMAJ"], 3600 * header["BMIN"], header["RESTFRQ"])
             if confusion == "auto"
@@ -217,6 +218,7 @@ class QaTile(_Judged):
         return {
             "rms_jy": measured["rms_jy"],
             "thermal_jy": measured["thermal_from_weights_jy"],
+            "taken_by_fit": taken,
             "expected_rms_jy": expected,
             "rms_over_expected": measured["rms_jy"] / expected,
             "sefd_jy": applied.get("sefd_jy"),

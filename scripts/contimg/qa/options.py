@@ -30,7 +30,7 @@ class QaOptions(Options):
     """When a tile or a mosaic is good enough to go on: the limits of its gates (docs/qa.md)."""
 
     advisory: Annotated[tuple[GateName, ...], BeforeValidator(values.listed)] = key(
-        ("transit_scale",),
+        ("transit_scale", "catalogue_scale"),
         "Gates that are evaluated and told but stop nothing.",
         expects="names of gates such as [artefacts, beam]",
         example=["artefacts"],
@@ -151,7 +151,7 @@ class QaOptions(Options):
         "reaches, that the catalogue has too.",
     )
     max_position_offset: Positive = key(
-        0.3,
+        0.1,
         "Gate position_offset: median offset from the catalogue along either axis of the beam. The goal is 1/30.",
         unit="beam",
     )
@@ -171,8 +171,14 @@ class QaOptions(Options):
         "over the catalogue's. 0.01 deg is 1 % of the power at half power.",
         unit="deg",
     )
+    max_catalogue_scale: Positive = key(
+        0.01,
+        "Gate catalogue_scale: by how much the scale of the fluxes certainly (3 σ) differs from the catalogue's: "
+        "the calibrator's listed flux, or the survey's scale, which is good to 1 to 3 %. Told only, unless it is taken "
+        "out of qa.advisory.",
+    )
     max_tile_scale: Positive = key(
-        0.02,
+        0.01,
         "Gate tile_scale of a mosaic: by how much the fluxes of one of its tiles certainly (3 σ) differ from those of "
         "the same sources in the others.",
     )

@@ -157,6 +157,14 @@ class Response:
         return self._enough() or max(self.scale.east_deg.beyond(), self.scale.north_deg.beyond())
 
     @property
+    def catalogue_scale(self) -> float | str:
+        """How far the scale of the fluxes certainly (3 σ) is from the catalogue's."""
+        if self.scale is None or self.scale.catalogue is None:
+            return self._enough() or "no reference catalogue: `catalog` is null"
+        of = self.scale.catalogue
+        return self._enough() or max(0.0, abs(of.value - 1.0) - 3.0 * of.error)
+
+    @property
     def tile_scale(self) -> float | str:
         """How far the scale of the worst tile certainly (3 σ) is from the others'."""
         if self.scale is None or len(self.scale.factors) < 2:

@@ -52,6 +52,7 @@ GATES = (
     Row("position_scatter", None, "max_position_scatter", "beam", "catalogue"),
     Row("beam_slope", None, "max_beam_slope", "of the power at half power", "response"),
     Row("pointing", None, "max_pointing_deg", "deg", "response"),
+    Row("catalogue_scale", None, "max_catalogue_scale", "", "response"),
     Row("tile_scale", None, "max_tile_scale", "", "response", "mosaic"),
     Row("position_gradient", None, "max_position_gradient", "beam/deg", "response", "tile"),
 )

@@ -3,67 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import j1
+from benchlib.strips import WIDTH_ARCSEC, solved, strip
 
 from contimg.core.tables import write as write_parquet
 from contimg.qa import scale_page
-from contimg.qa.response import Response, of_tables
+from contimg.qa.response import Response
 from contimg.qa.scale import Number
-
-STEP_DEG = 1.29  # of right ascension, a tile's 309 s at the equator
-WIDTH_ARCSEC = 30.0
-
-
-def log_airy(east, north, diameter_m=4.65):
-    """Logarithm of the power toward offsets in degrees at 1.4 GHz."""
-    x = np.pi * diameter_m / 0.21414 * np.sin(np.radians(np.hypot(east, north))) + 1e-9
-    return np.log((2 * j1(x) / x) ** 2)
-
-
-def strip(
-    n_tiles=8, n_sources=160, *, seed=0, factors=None, diameter_m=4.65, offset_deg=(0.0, 0.0), catalogue=True,
-    noise=0.01, survey=0.05, variable=None,
-):  # fmt: skip
-    """Tables of the tiles of a strip at the equator; `factors`, dish and offset are the truth's, not the model's."""
-    rng = np.random.default_rng(seed)
-    width = (n_tiles - 1) * STEP_DEG + 2.4
-    places = np.column_stack([rng.uniform(-1.2, width - 1.2, n_sources), rng.uniform(-1.3, 1.3, n_sources)])
-    flux = rng.pareto(1.2, n_sources) * 0.1 + 0.1
-    listed = flux * np.exp(rng.normal(0, survey, n_sources))
-    factors = np.ones(n_tiles) if factors is None else np.asarray(factors)
-    tables = {}
-    for t in range(n_tiles):
-        east, north = places[:, 0] - t * STEP_DEG, places[:, 1]
-        model = log_airy(east, north)
-        seen = model > np.log(0.2)
-        true = log_airy(east - offset_deg[0], north - offset_deg[1], diameter_m)
-        error = np.hypot(noise, 0.002 / flux)
-        measured = flux * factors[t] * np.exp(true - model) * np.exp(rng.normal(0, error))
-        if variable is not None:
-            measured[variable[0]] *= variable[1][t]
-        d = 0.01
-        frame = pd.DataFrame(
-            {
-                "ra_deg": 30.0 + places[:, 0], "dec_deg": places[:, 1], "flux_jy": measured,
-                "flux_err_jy": 0.002 * np.ones(n_sources), "snr": measured / 0.002, "compact": True, "flags": "",
-                "pb": np.exp(model),
-                "pb_east": (log_airy(east + d, north) - log_airy(east - d, north)) / (2 * d),
-                "pb_north": (log_airy(east, north + d) - log_airy(east, north - d)) / (2 * d),
-            }
-        )  # fmt: skip
-        if catalogue:
-            frame = frame.assign(
-                name=[f"S{k}" for k in range(n_sources)],
-                catalog_jy=listed,
-                catalog_err_jy=0.0,
-                comparable=True,
-            )
-        tables[f"T{t}"] = frame[seen].reset_index(drop=True)
-    return tables
-
-
-def solved(tables, anchors=()):
-    return of_tables(tables, min_snr=20.0, beam_arcsec=dict.fromkeys(tables, WIDTH_ARCSEC), anchors=anchors)
 
 
 @pytest.mark.parametrize("catalogue", [True, False])

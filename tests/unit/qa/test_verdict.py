@@ -56,7 +56,7 @@ def test_without_a_catalogue_its_gates_are_not_evaluated_and_never_pass(tmp_path
     record = judged(tile(tmp_path, SKY))
     assert {name for name, verdict in verdicts(record).items() if verdict == qa.NOT_EVALUATED} == {
         "flux_ratio", "flux_scatter", "completeness", "counterparts", "position_offset", "position_scatter",
-        "beam_slope", "pointing", "position_gradient", "transit_scale",
+        "beam_slope", "pointing", "position_gradient", "transit_scale", "catalogue_scale",
     }  # fmt: skip
     assert "no reference catalogue" in record["gates"]["completeness"]["reason"]
     assert record["verdict"] == qa.PASS
@@ -161,8 +161,9 @@ def test_an_image_with_as_many_holes_as_sources_is_not_reliable(tmp_path):
 @pytest.mark.parametrize(
     ("gates", "changes"),
     [
-        ({"flux_ratio"}, {"flux": 1.2}),
-        ({"flux_ratio"}, {"flux": 0.8}),
+        ({"flux_ratio", "catalogue_scale"}, {"flux": 1.2}),
+        ({"flux_ratio", "catalogue_scale"}, {"flux": 0.8}),
+        ({"catalogue_scale"}, {"flux": 1.04}),  # 4 % less 3 σ of 30 sources, 3 % each: told only
         ({"position_offset"}, {"east_arcsec": 60.0}),  # half of the minor axis
     ],
 )
