@@ -136,6 +136,7 @@ def plot(measured: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> bytes | No
             )
     noise.set(xscale="log", yscale="log", xlabel="|flux| (mJy)", ylabel="error from noise (mJy)")
     both.set(xscale="log", ylim=(0.8, 1.2), xlabel="signal to noise", ylabel="image / visibilities")
+    both.xaxis.set_minor_formatter("")
     stable.set(ylabel="reference / its mean of the night", xticks=range(len(measured)))
     stable.set_xticklabels(measured, rotation=60, fontsize=7)
     for axes in (both, stable):
