@@ -76,7 +76,7 @@ RULES = (
         "GB",
         Need(900, 300, 4, 4, 100, 900, 100, 900),
         "logs/convert_tile/{date}/{tile}.log",
-        full_tile_s=40.0,
+        full_tile_s=37.0,
         least_s=4.0,
         writes=(0.0, 0.61e9),
     ),
@@ -86,7 +86,7 @@ RULES = (
         "GB",
         Need(1500, 700, 6, 8, 100, 1300, 400, 1750),
         "logs/calibrate_transit/{date}/{tile}_{calibrator}.log",
-        full_tile_s=138.0,  # with the conversion of its tile
+        full_tile_s=99.0,  # with the conversion of its tile
         least_s=45.0,
         writes=(4e6, 0.61e9),
     ),
@@ -96,7 +96,7 @@ RULES = (
         "GB",
         Need(2500, 1500, 10, 15, 400, 900, 400, 1750),
         "logs/image_tile/{date}/{tile}.log",
-        full_tile_s=107.0,
+        full_tile_s=68.0,
         least_s=15.0,
         writes=(0.17e9, 0.0),
     ),
@@ -189,7 +189,7 @@ RULES = (
         "GB",
         Need(2500, 1500, 10, 15, 400, 900, 400, 1750),
         "logs/inject_tile/{date}/{tile}.log",
-        full_tile_s=107.0,  # the image once more
+        full_tile_s=68.0,  # the image once more
         least_s=15.0,
         writes=(0.1e6, 0.0),
     ),

@@ -105,8 +105,8 @@ class Gridder:
         2-D: the grid, slanted as PV2_1 and PV2_2 say.
     cell_rad : float
         The pixel on the axes that the uvw refer to; that of the header has aberration taken out (1e-4 at most).
-    robust : float
-        Briggs weighting.
+    robust : float or None
+        Briggs weighting; None: natural weights.
     uvmin_klambda : float
         Shorter baselines have no weight.
     farthest_rad : float
@@ -122,7 +122,7 @@ class Gridder:
         header: Header,
         *,
         cell_rad: float,
-        robust: float,
+        robust: float | None,
         uvmin_klambda: float,
         farthest_rad: float,
         accuracy: float,
@@ -136,7 +136,7 @@ class Gridder:
         uvw[:, 2] += uvw[:, :2] @ [header.get(key, 0.0) for key in ("PV2_1", "PV2_2")]
         self.uvw = uvw[:, [1, 0, 2]] * TO_GRIDDER
         self.wide = bool(self._turn_rad(farthest_rad) > FLAT_RAD)
-        self.weight = self._briggs(data, robust, uvmin_klambda)
+        self.weight = self._weights(data, robust, uvmin_klambda)
         self.total = float(self.weight.sum(dtype=np.float64))
 
     def dirty(self, vis: Array) -> Array:
@@ -199,21 +199,26 @@ class Gridder:
         w = float(np.sqrt(np.mean(self.uvw[:, 2] ** 2))) * self.freq_hz[-1] / SPEED_OF_LIGHT_M_S
         return float(2 * np.pi * w * (1 - np.sqrt(max(1 - farthest_rad**2, 0.0))))
 
-    def _briggs(self, data: Visibilities, robust: float, uvmin_klambda: float) -> Array:
+    def _weights(self, data: Visibilities, robust: float | None, uvmin_klambda: float) -> Array:
         """Imaging weights of the visibilities, (nrows, nchan) float32."""
         scale = self.freq_hz / SPEED_OF_LIGHT_M_S
+        weight = data.weight
+        if uvmin_klambda > 0:
+            length = np.hypot(*data.uvw[:, :2].T)
+            weight = weight * (length[:, np.newaxis] * scale >= 1e3 * uvmin_klambda)
+        if robust is None:
+            return weight
         height, width = (size * self.cell_rad for size in self.shape)
         longest = float(np.hypot(*data.uvw[:, :2].T).max() * scale.max())
         plane = UvPlane.empty((width, height), longest)
-        weight = data.weight.copy()
+        weight = weight.copy()
         cells = np.empty(weight.shape, np.int32)
-        for rows in np.array_split(np.arange(len(weight)), data.n_times):
+        parts = [slice(k[0], k[-1] + 1) for k in np.array_split(np.arange(len(weight)), data.n_times)]
+        for rows in parts:
             u, v = (data.uvw[rows, axis, np.newaxis] * scale for axis in (0, 1))
-            if uvmin_klambda > 0:
-                weight[rows] *= np.hypot(u, v) >= 1e3 * uvmin_klambda
             cells[rows] = plane.cells(u, v)
             plane.add(cells[rows], weight[rows])
         factor = plane.briggs(robust).astype(np.float32)
-        for rows in np.array_split(np.arange(len(weight)), data.n_times):
+        for rows in parts:
             weight[rows] *= factor[cells[rows]]
         return weight

@@ -27,8 +27,6 @@ from contimg.drift.predict import DriftArray
 from contimg.sky.noise import local_rms
 
 Array = NDArray[Any]
-NATURAL = 2.0
-"""Briggs parameter whose weights are natural ones to a per cent."""
 ACCURACY = 1e-3
 WIDENED = (
     "flux_err_jy", "ra_err_arcsec", "dec_err_arcsec", "spectral_index_err", "band_slope_err", "fwhm_err_arcsec",
@@ -56,22 +54,21 @@ def with_neighbours(
     """
     left = Visibilities.residual(data, array, found.table)
     cell_rad = float(np.radians(abs(header["CDELT2"])))
+    places = SkyCoord(found.table["ra_deg"], found.table["dec_deg"], unit="deg")
+    x, y = WCS(header).celestial.world_to_pixel(places)
+    distance = np.nan_to_num(np.hypot(x - header["CRPIX1"] + 1, y - header["CRPIX2"] + 1))
     gridder = Gridder(
         left,
         header,
         cell_rad=cell_rad,
-        robust=NATURAL,
+        robust=None,
         uvmin_klambda=0.0,
-        farthest_rad=0.5 * cell_rad * max(header["NAXIS1"], header["NAXIS2"]),
+        farthest_rad=cell_rad * float(distance.max()),
         accuracy=ACCURACY,
         threads=threads,
     )
-    used = left.weight > 0
-    squares = np.sum(np.square(gridder.weight[used], dtype=np.float64) / left.weight[used])
-    thermal = float(np.sqrt(squares * found.noise_scale)) / gridder.total
+    thermal = float(np.sqrt(found.noise_scale / gridder.total))
     noise = local_rms(gridder.dirty(left.vis), rms_box_pix)
-    places = SkyCoord(found.table["ra_deg"], found.table["dec_deg"], unit="deg")
-    x, y = WCS(header).celestial.world_to_pixel(places)
     row, column = (
         np.clip(np.rint(np.nan_to_num(at)).astype(int), 0, size - 1)
         for at, size in zip((y, x), noise.shape, strict=True)

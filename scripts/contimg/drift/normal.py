@@ -22,7 +22,9 @@ Array = NDArray[Any]
 FLUX, SLOPE, EAST, NORTH, EAST_EAST, EAST_NORTH, NORTH_NORTH = range(7)
 KINDS = 7
 DESIGN_FLOPS = 2e10
-"""Multiplications spent on one normal matrix: about half a second on two cores."""
+"""Most multiplications spent on one normal matrix: about half a second on two cores."""
+MOST_SAMPLES = 150_000
+"""Most visibilities in its sample: their number is what its entries are good to, 0.26 % of the diagonal."""
 SAMPLE_TIMES, SAMPLE_CHANNELS = 32, 12
 """Most integrations and channels in the sample for the normal matrix; a source beyond the half-power point changes
 from one integration to the next, so that few will not do."""
@@ -152,7 +154,7 @@ class Problem:
         times = np.array_split(np.arange(n_times), min(SAMPLE_TIMES, n_times))
         bands = np.array_split(np.arange(n_chan), min(SAMPLE_CHANNELS, n_chan))
         cross = np.flatnonzero(array.ant1 != array.ant2)
-        most = int(DESIGN_FLOPS / n_par**2 / (2 * len(times) * len(bands)))
+        most = int(min(DESIGN_FLOPS / n_par**2 / 2, MOST_SAMPLES) / (len(times) * len(bands)))
         taken = max(min(len(cross), most), min(len(cross), 64))
         total = np.zeros((n_par, n_par))
         for group in times:

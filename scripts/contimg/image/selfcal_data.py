@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pandas as pd
 from casacore import tables
@@ -72,22 +73,57 @@ def divide(ms: Path, sources: pd.DataFrame, *, beam: PowerBeam | None, freq_aver
     meta = read_meta(ms)
     view = DriftArray(meta, beam=beam, freq_average=freq_average).view(PointSources.from_table(sources))
     hands = parallel_hands(meta)
-    n_bl = meta.n_baselines
-    ratio = np.zeros((meta.n_times, n_bl, len(hands)), complex)
+    n_times, n_bl, n_chan, n_corr = meta.shape
+    ratio = np.zeros((n_times, n_bl, len(hands)), complex)
     weight = np.zeros(ratio.shape)
     n_visibilities = 0
     cross = meta.ant1 != meta.ant2
+    data, flag = np.empty((n_bl, n_chan, n_corr), np.complex64), np.empty((n_bl, n_chan, n_corr), bool)
+    found = np.empty((n_bl, n_chan, n_corr), np.float32)
     with tables.table(str(ms), ack=False) as table:
-        name = "WEIGHT_SPECTRUM" if "WEIGHT_SPECTRUM" in table.colnames() else "WEIGHT"
-        for i in range(meta.n_times):
-            data, flag, w = (table.getcol(column, i * n_bl, n_bl) for column in ("DATA", "FLAG", name))
-            w = w if w.ndim == 3 else np.broadcast_to(w[:, np.newaxis, :], data.shape)
-            w = np.where(flag | ~cross[:, np.newaxis, np.newaxis], 0.0, w)[..., hands]
-            n_visibilities += int(np.count_nonzero(w))
-            model = view.predict(i)[..., np.newaxis]
-            weight[i] = (w * np.abs(model) ** 2).sum(axis=1)
-            ratio[i] = (w * data[..., hands] * model.conj()).sum(axis=1)
+        spectrum = "WEIGHT_SPECTRUM" in table.colnames()
+        for i in range(n_times):
+            table.getcolnp("DATA", data, i * n_bl, n_bl)
+            table.getcolnp("FLAG", flag, i * n_bl, n_bl)
+            if spectrum:
+                table.getcolnp("WEIGHT_SPECTRUM", found, i * n_bl, n_bl)
+            else:
+                found[:] = table.getcol("WEIGHT", i * n_bl, n_bl)[:, np.newaxis]
+            count = _products(data, flag, found, hands, cross, view.predict(i), ratio[i], weight[i])
+            n_visibilities += int(count.sum())
     return Divided(meta, np.divide(ratio, weight, out=ratio, where=weight > 0), weight, n_visibilities)
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _products(
+    data: Array,
+    flag: Array,
+    weight: Array,
+    hands: Array,
+    cross: Array,
+    model: Array,
+    out: Array,
+    out_weight: Array,
+) -> Array:  # pragma: no cover
+    """Fill `out` and `out_weight` (nbl, nhands) with Σ w V m* and Σ w |m|²; returns how many each row has, (nbl,)."""
+    count = np.zeros(len(data), np.int64)
+    for b in numba.prange(len(data)):
+        if not cross[b]:
+            continue
+        for h in range(len(hands)):
+            hand = hands[h]
+            total, norm, n = 0j, 0.0, 0
+            for c in range(data.shape[1]):
+                w = weight[b, c, hand]
+                if flag[b, c, hand] or w == 0:
+                    continue
+                m = np.complex128(model[b, c])
+                total += w * (data[b, c, hand] * m.conjugate())
+                norm += w * (m.real * m.real + m.imag * m.imag)
+                n += 1
+            out[b, h], out_weight[b, h] = total, norm
+            count[b] += n
+    return count
 
 
 def by_antenna(per_baseline: Array, meta: MsMeta) -> Array:

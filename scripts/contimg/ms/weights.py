@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from scipy import ndimage, optimize
 
@@ -59,17 +60,14 @@ class UvPlane:
 
     def cells(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Flat cell number of each point (wavelengths, any shape), int64; points outside are clipped."""
-        flip = np.where(v < 0, -1.0, 1.0)
-        column = np.rint(u * flip / self.cell_u).astype(np.int64) + self.half
-        row = np.rint(v * flip / self.cell_v).astype(np.int64)
-        np.clip(column, 0, 2 * self.half - 1, out=column)
-        np.clip(row, 0, self.half - 1, out=row)
-        return row * (2 * self.half) + column
+        u, v = np.broadcast_arrays(u, v)
+        found = np.empty(u.shape, np.int64)
+        _find_cells(np.ravel(u), np.ravel(v), 1 / self.cell_u, 1 / self.cell_v, self.half, found.reshape(-1))
+        return found
 
     def add(self, cells: np.ndarray, weights: np.ndarray) -> None:
         """Add weights to cells (same shape)."""
-        counts = np.bincount(cells.ravel(), weights=weights.ravel(), minlength=self.density.size)
-        self.density += counts.reshape(self.density.shape)
+        _add_to_cells(np.ravel(cells), np.ravel(weights), self.density.reshape(-1))
 
     def briggs(self, robust: float) -> np.ndarray:
         """Factor 1 / (1 + f^2 W) of each cell, flat, float64."""
@@ -83,6 +81,25 @@ class UvPlane:
         """Noise of an image over that of natural weighting: sqrt(sum W B^2 sum W) / sum W B, B the Briggs factor."""
         weights, factor = self.density.ravel(), self.briggs(robust)
         return float(np.sqrt(np.sum(weights * factor**2) * weights.sum()) / np.sum(weights * factor))
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_cells(
+    u: np.ndarray, v: np.ndarray, per_u: float, per_v: float, half: int, out: np.ndarray
+) -> None:  # pragma: no cover
+    """See `UvPlane.cells`; all arrays are flat, `per_u` and `per_v` cells a wavelength."""
+    for k in range(len(out)):
+        flip = -1.0 if v[k] < 0 else 1.0
+        column = int(np.rint(u[k] * flip * per_u)) + half
+        row = int(np.rint(v[k] * flip * per_v))
+        out[k] = min(max(row, 0), half - 1) * 2 * half + min(max(column, 0), 2 * half - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_to_cells(cells: np.ndarray, weights: np.ndarray, density: np.ndarray) -> None:  # pragma: no cover
+    """See `UvPlane.add`; all arrays are flat."""
+    for k in range(len(cells)):
+        density[cells[k]] += weights[k]
 
 
 def synthesised_beam(plane: UvPlane, robust: float) -> tuple[float, float, float]:
@@ -283,7 +300,7 @@ class _Kept:
     """The visibilities of a set that are imaged, an integration at a time.
 
     Iterated over, it gives the integration's number, the cells (nbl, nchan) and the weights of the parallel hands,
-    (nbl, nchan, nhands), 0 where a visibility is not used.
+    (nhands, nbl, nchan), 0 where a visibility is not used.
     """
 
     table: Any
@@ -296,31 +313,33 @@ class _Kept:
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         table, meta = self.table, self.meta
         spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
-        cross = np.flatnonzero(meta.ant1 != meta.ant2)
-        hands = parallel_hands(meta)
+        column = "WEIGHT_SPECTRUM" if spectrum else "WEIGHT"
+        auto, hands = meta.ant1 == meta.ant2, parallel_hands(meta)
         for i in range(meta.n_times):
             start, rows = i * meta.n_baselines, meta.n_baselines
-            uvw = table.getcol("UVW", start, rows)[cross]
+            uvw, flags, found = (table.getcol(name, start, rows) for name in ("UVW", "FLAG", column))
             u, v = uvw[:, :1] * self.scale, uvw[:, 1:2] * self.scale
-            flags = table.getcol("FLAG", start, rows)[cross][..., hands]
-            weights = table.getcol("WEIGHT_SPECTRUM" if spectrum else "WEIGHT", start, rows)[cross]
             if not spectrum:
-                weights = weights[:, np.newaxis, :]
-            weights = np.where(flags, 0.0, weights[..., hands].astype(np.float64))
-            weights[np.hypot(u, v) < 1e3 * self.uvmin_klambda] = 0.0
+                found = found[:, np.newaxis, :]
+            weights = np.empty((len(hands), *flags.shape[:2]))
+            for hand, kept in zip(hands, weights, strict=True):
+                kept[:] = np.where(flags[..., hand], 0.0, found[..., hand])
+            weights[:, auto] = 0.0
+            if self.uvmin_klambda > 0:
+                weights[:, np.hypot(u, v) < 1e3 * self.uvmin_klambda] = 0.0
             yield i, self.plane.cells(u, v), weights
 
     def stokes_i(self, hands: np.ndarray) -> np.ndarray:
         """Weights of Stokes I, (nbl, nchan), from those of the hands."""
         if self.weighted_hands:
-            return np.asarray(hands.sum(axis=-1))
-        return np.asarray(hands.shape[-1] * hands.min(axis=-1))
+            return np.asarray(hands.sum(axis=0))
+        return np.asarray(len(hands) * hands.min(axis=0))
 
     def variance(self, hands: np.ndarray) -> np.ndarray:
         """Variances of Stokes I, (nbl, nchan), from the weights of the hands; 0 where it is not used."""
         if self.weighted_hands:
             weight = self.stokes_i(hands)
             return np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
-        good = np.broadcast_to((hands > 0).all(axis=-1, keepdims=True), hands.shape)
+        good = np.broadcast_to((hands > 0).all(axis=0), hands.shape)
         inverse = np.divide(1.0, hands, out=np.zeros_like(hands), where=good)
-        return np.asarray(inverse.sum(axis=-1) / hands.shape[-1] ** 2)
+        return np.asarray(inverse.sum(axis=0) / len(hands) ** 2)

@@ -9,7 +9,11 @@ from scipy import ndimage
 from contimg.core.constants import MAD_TO_SIGMA
 
 MOST_PIXELS = 20000
-"""So many pixels give the rms of a box to better than 2 %; of more, every n-th is taken."""
+"""So many pixels give the rms of an image to better than 2 %; of more, every n-th is taken."""
+BOX_PIXELS = 5000
+"""The same in a box of 30 by 30 beams, which has some five pixels in a beam then: its 900 beams are what limits."""
+START_PIXELS = 1000
+"""So many give a median to begin with."""
 LEAST_PIXELS = 16
 
 
@@ -60,12 +64,12 @@ def local_rms(image: np.ndarray, box_pix: float, *, clip_sigma: float = 3.5, rou
 def robust_rms(values: np.ndarray, clip_sigma: float = 3.5, rounds: int = 4) -> float:
     """Rms about zero of the finite values without their outliers (Jy/beam); NaN when there is none."""
     values = np.ascontiguousarray(values).reshape(-1)
-    return float(_robust_rms(values, clip_sigma, rounds, _clipped_normal_rms(clip_sigma)))
+    return float(_robust_rms(values, MOST_PIXELS, clip_sigma, rounds, _clipped_normal_rms(clip_sigma)))
 
 
 @numba.njit(cache=True, nogil=True)
 def _robust_rms(
-    values: np.ndarray, clip_sigma: float, rounds: int, tails: float
+    values: np.ndarray, most: int, clip_sigma: float, rounds: int, tails: float
 ) -> float:  # pragma: no cover
     """See `robust_rms`; `values` is flat, `tails` what clipping makes of the rms of a normal distribution."""
     n_finite = 0
@@ -73,7 +77,7 @@ def _robust_rms(
         n_finite += np.isfinite(value)
     if n_finite < LEAST_PIXELS:
         return np.nan
-    step = max(1, n_finite // MOST_PIXELS)
+    step = max(1, n_finite // most)
     size = np.empty(-(-n_finite // step), np.float64)
     seen = 0
     for value in values:
@@ -81,7 +85,7 @@ def _robust_rms(
             if seen % step == 0:
                 size[seen // step] = abs(value)
             seen += 1
-    rms = MAD_TO_SIGMA * np.median(size)
+    rms = MAD_TO_SIGMA * np.median(size[:: max(1, len(size) // START_PIXELS)])
     if rms == 0.0:
         return np.nan
     for _ in range(rounds):
@@ -110,7 +114,7 @@ def _box_rms(
     for k in numba.prange(len(centres_y) * nx):
         y, x = centres_y[k // nx], centres_x[k % nx]
         box = image[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1]
-        grid[k // nx, k % nx] = _robust_rms(box.copy().reshape(-1), clip_sigma, rounds, tails)
+        grid[k // nx, k % nx] = _robust_rms(box.copy().reshape(-1), BOX_PIXELS, clip_sigma, rounds, tails)
 
 
 def _clipped_normal_rms(clip: float) -> float:
