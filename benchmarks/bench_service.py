@@ -178,6 +178,7 @@ def measure(tree: Path, args: argparse.Namespace) -> dict[str, Any]:
     try:
         warm = asyncio.run(service_load.closed_loop(server.port, mixer.make(300), 4))[0]
         print("warm", json.dumps(warm.told()["not_2xx"]), flush=True)
+        time.sleep(10.0)  # until it has imported and read what the first questions need
         found["server_cpu_ms_by_kind"] = {kind: cpu_of(server, mixer.of([kind] * 200)) for kind in MIX}
         print("CPU by kind", json.dumps(found["server_cpu_ms_by_kind"]), flush=True)
         some = mixer.make(round(args.rate * args.seconds))
