@@ -6,9 +6,9 @@ toward (hour angle 0, declination), in double precision from antenna positions (
 coarse and are not used).
 
 The tile is streamed: one thread reads a subband's integration ahead, others rotate it into its place
-(`contimg.convert.rotate`), and a whole integration is written at a time; whoever works holds one of `threads` seats, so
-that no more are ever busy than the job was given. Only the flags, one byte a visibility, stay in
-memory for `contimg.convert.flag`, which reads the visibilities back once, by baselines.
+(`contimg.convert.rotate`), and a whole integration is written at a time. Each works under one of `threads` permits, so
+that no more are ever busy than the job was given. Only the flags, one byte a visibility, stay in memory for
+`contimg.convert.flag`, which reads the visibilities back once, by baselines.
 """
 
 from __future__ import annotations
@@ -332,9 +332,9 @@ def _stream(
     samples = np.zeros((n_times, n_bl, n_corr), dtype=np.float32)
     data = np.zeros((n_bl, n_chan, n_corr), dtype=np.complex64)
     edges = np.linspace(0, n_bl, threads + 1).astype(int)
-    seats = threading.Semaphore(threads)
+    permits = threading.Semaphore(threads)
     with ThreadPoolExecutor(threads) as pool:
-        pieces = _read_ahead(plan.subbands, n_times, seats)
+        pieces = _read_ahead(plan.subbands, n_times, permits)
         for i in range(n_times):
             sums = np.zeros((n_bl, n_corr, 2))
             extra = extra_w[i, plan.ant2] - extra_w[i, plan.ant1]
@@ -350,8 +350,8 @@ def _stream(
                 swapped = subband.rows.swapped
                 jobs = [
                     pool.submit(
-                        _seated,
-                        seats,
+                        _permitted,
+                        permits,
                         rotate.rotate_rows,
                         first,
                         last,
@@ -373,7 +373,7 @@ def _stream(
                 ]
                 for job in jobs:
                     job.result()
-            with seats:
+            with permits:
                 np.divide(sums[..., 0], sums[..., 1], out=sums[..., 0], where=sums[..., 1] > 0)
                 samples[i] = sums[..., 0]
                 if noise.wants(i):
@@ -382,9 +382,9 @@ def _stream(
     return samples
 
 
-def _seated(seats: threading.Semaphore, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Work while there is a seat for it."""
-    with seats:
+def _permitted(permits: threading.Semaphore, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Work once there is a permit for it, one for each thread of the job."""
+    with permits:
         return work(*arguments)
 
 
@@ -394,7 +394,7 @@ def _read(handle: uvh5.RawData | ForeignData, i: int) -> uvh5.Samples:
         return handle.read_times(i, i + 1)
 
 
-def _read_ahead(subbands: Sequence[_Subband], n_times: int, seats: threading.Semaphore) -> Iterator[Any]:
+def _read_ahead(subbands: Sequence[_Subband], n_times: int, permits: threading.Semaphore) -> Iterator[Any]:
     """Yield (vis, flags, nsamples) of each file of each integration, read in a thread ahead of their use."""
     with ExitStack() as stack:
         handles = []
@@ -407,7 +407,7 @@ def _read_ahead(subbands: Sequence[_Subband], n_times: int, seats: threading.Sem
         pending: deque[Future] = deque()
         try:
             for handle, i in order:
-                pending.append(reader.submit(_seated, seats, _read, handle, i))
+                pending.append(reader.submit(_permitted, permits, _read, handle, i))
                 if len(pending) > READ_AHEAD:
                     yield pending.popleft().result()
             while pending:
