@@ -69,7 +69,7 @@ def test_data_pass_through_once_and_come_back_once(tmp_path, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(uvh5, "read_times", counted("raw", uvh5.read_times))
+    monkeypatch.setattr(uvh5.RawData, "read_times", counted("raw", uvh5.RawData.read_times))
     for name in ("write_time", "write_flag", "write_weight"):
         monkeypatch.setattr(MsWriter, name, counted(name, getattr(MsWriter, name)))
     baselines = Counter()
