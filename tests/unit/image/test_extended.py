@@ -101,7 +101,7 @@ def test_nothing_of_them_is_left(imaged):
     out, truth, metrics = imaged
     residual = fits.getdata(out / f"{truth.meta.tile}.residual.fits")
     assert metrics["rms_jy"] < 1.15 * metrics["thermal_from_weights_jy"]
-    # Radler and WSClean clean what stands out by 4 sigma, tclean by 8; a fifth more for noise that is not the same
-    # everywhere
-    deepest = 8 if metrics["backend"] == "tclean" else 4
+    # with 276 baselines Radler and WSClean clean what stands out by 5 sigma, tclean by twice that; a fifth more for
+    # noise that is not the same everywhere
+    deepest = 10 if metrics["backend"] == "tclean" else 5
     assert np.nanmax(np.abs(residual)) < 1.2 * deepest * metrics["rms_jy"]
