@@ -4,7 +4,7 @@
     python benchmarks/fault_matrix.py               the same alone
     python benchmarks/fault_matrix.py --only dish "phase screen"
 
-Results are kept in benchmarks/results/faults.json, row by row; docs/qa.md is rendered from all of them.
+Results are kept in benchmarks/results/faults/matrix.json, row by row; docs/qa.md is rendered from all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchlib import fault_rows, faults, tile
 
-RESULTS = tile.CLONE / "benchmarks" / "results" / "faults.json"
+RESULTS = tile.CLONE / "benchmarks" / "results" / "faults" / "matrix.json"
 PAGE = tile.CLONE / "docs" / "qa.md"
 
 

@@ -160,8 +160,8 @@ def write(found: dict[str, Any], folder: Path) -> Path:
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
-    """The record of the latest run; None if there is none."""
-    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    """The record of the latest run of `make bench`, whose name begins with a day; None if there is none."""
+    records = [json.loads(path.read_text()) for path in folder.glob("????-??-??-*.json")]
     return max(records, key=lambda found: found["date"], default=None)
 
 

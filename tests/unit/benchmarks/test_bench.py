@@ -84,6 +84,7 @@ def test_what_is_written_is_read_again_and_the_newest_wins(tmp_path):
         made = report.row("convert", "contimg", report.OURS, Cost(seconds=1.0), main=True)
         page = report.write({**FOUND, "date": date, "rows": [vars(made)]}, tmp_path)
     assert page.name == "2025-11-02-amd-epyc-7r13-2-cores.md"
+    (tmp_path / "another.json").write_text('{"date": "2031-01-01"}')  # of a benchmark of its own
     assert "| contimg | 1.0 |" in page.read_text()
     newest = report.newest(tmp_path)
     assert newest["date"] == "2025-11-02T01:00"
