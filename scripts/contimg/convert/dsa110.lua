@@ -13,30 +13,32 @@
 aoflagger.require_min_version("3.0")
 
 function execute(input)
-  local sensitivity = 0.92 -- lower finds more, and flags more that is good
+  local sensitivity = 1.0 -- lower finds more, and flags more that is good
+  local rounds = 3 -- each fits the background to what is left and doubles the sensitivity
   local grow_time, grow_frequency = 0.2, 0.1 -- flag what lies between flags, up to this share of a stretch
 
-  -- What stands out by far, beside the sources' fringes, and whole channels and integrations that are noisier: the
-  -- background is fitted to the rest.
   local original = input:copy()
   local residual = input:copy()
-  aoflagger.sumthreshold_masked(residual, original, 3.8 * sensitivity, 3.8 * sensitivity, true, true)
-  local channels = residual:copy()
-  aoflagger.threshold_timestep_rms(residual, 3.5)
-  aoflagger.threshold_channel_rms(channels, 3.8 * sensitivity, true)
-  residual:join_mask(channels)
-  residual:join_mask(original)
+  for round = 1, rounds do
+    local level = sensitivity * 2.0 ^ (rounds - round)
+    aoflagger.sumthreshold_masked(residual, original, level, level, true, true)
+    if round < rounds then
+      local channels = residual:copy()
+      aoflagger.threshold_timestep_rms(residual, 3.5)
+      aoflagger.threshold_channel_rms(channels, 3.0 * level, true)
+      residual:join_mask(channels)
+      residual:join_mask(original)
 
-  -- The window and the width of the kernel: integrations first, then channels. Time is not thinned out
-  -- before the fit, as there is little of it.
-  local background = original:copy()
-  background:set_mask(residual)
-  aoflagger.low_pass_filter(background, 21, 31, 2.5, 5.0)
-  local difference = original - background
-  difference:set_mask(residual)
-  residual = difference
-
-  aoflagger.sumthreshold_masked(residual, original, sensitivity, sensitivity, true, true)
+      -- The window and the width of the kernel: integrations first, then channels. Time is not thinned out
+      -- before the fit, as there is little of it.
+      local background = original:copy()
+      background:set_mask(residual)
+      aoflagger.low_pass_filter(background, 21, 31, 2.5, 5.0)
+      local difference = original - background
+      difference:set_mask(residual)
+      residual = difference
+    end
+  end
   residual:join_mask(original)
   aoflagger.scale_invariant_rank_operator_masked(residual, original, grow_time, grow_frequency)
   aoflagger.threshold_timestep_rms(residual, 4.0)

@@ -143,9 +143,6 @@ class Imager:
         """Passes with one set of Radler's settings; images are changed in place, the record of passes grows."""
         import radler
 
-        several = step.algorithm_type == radler.AlgorithmType.multiscale  # which makes two runs of one
-        until = 0.0 if several else step.auto_threshold_sigma
-        step.major_loop_gain = step_gain(step.major_loop_gain, residual, until)
         beam_rad = self.beam.minor_pix * self.gridder.cell_rad
         cleaner = radler.Radler(step, self.psf, residual, model, beam_rad)  # keeps views of the images
         cleaner.worker_thread_count = self.threads
@@ -195,7 +192,7 @@ def settings(
     made.pixel_scale.x = made.pixel_scale.y = float(np.radians(plan.cell_arcsec / 3600))
     made.thread_count = made.parallel.max_threads = threads
     made.minor_iteration_count, made.major_iteration_count = plan.niter, plan.max_major
-    made.minor_loop_gain, made.major_loop_gain = plan.gain, plan.mgain
+    made.minor_loop_gain, made.major_loop_gain = plan.gain, each_gain(plan.mgain)
     made.auto_threshold_sigma = sigma
     if mask_sigma is not None:
         made.auto_mask_sigma = mask_sigma
@@ -207,17 +204,14 @@ def settings(
     return made
 
 
-def step_gain(mgain: float, residual: Image, sigma: float) -> float:
-    """Radler's major loop gain for a plan's `mgain`.
+def each_gain(mgain: float) -> float:
+    """Radler's major loop gain for a plan's: two passes together take `mgain` of the peak.
 
-    Where one pass of `mgain` takes the peak to where CLEAN is to end, `sigma` times the noise of the residual image,
-    that is one pass. Else two passes together take `mgain` of the peak: a pass costs a tenth of WSClean's, and Radler
-    1.2 raises the gain by 0.06 in the first two. With `mgain` itself an 8.8 Jy source at declination -5, whose
-    sidelobes change as it drifts, diverged, as it does in WSClean; with half steps, and without the source taken out
-    before, 13 sources at -5, +37 and +70 leave 0.6, 0.9 and 1.0 times the rms that WSClean leaves.
+    A pass costs a tenth of WSClean's, and Radler 1.2 raises the gain by 0.06 in the first two. With `mgain` itself an
+    8.8 Jy source at declination -5, whose sidelobes change as it drifts, diverged, as it does in WSClean; with half
+    steps, and without the source taken out before, 13 sources at -5, +37 and +70 leave 0.6, 0.9 and 1.0 times the rms
+    that WSClean leaves.
     """
-    if (1 - mgain) * abs(_peak(residual)) <= sigma * robust_rms(residual):
-        return mgain
     return 1 - float(np.sqrt(1 - mgain))
 
 

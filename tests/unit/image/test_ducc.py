@@ -19,7 +19,7 @@ from contimg.drift.data import StokesI
 from contimg.drift.gridder import FLAT_RAD, Gridder, Visibilities
 from contimg.image import header as fitsimage
 from contimg.image import wsclean
-from contimg.image.ducc import Imager, printed_to, step_gain
+from contimg.image.ducc import Imager, printed_to
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import ImagingPlan, resolve
 from contimg.image.tile import image_tile
@@ -219,14 +219,6 @@ def test_without_iterations_the_image_is_the_dirty_one(both, tmp_path):
     np.testing.assert_array_equal(planes.restored, both.flat.dirty)
     assert not planes.model.any()
     assert (clean.majors, clean.stopped) == ((), "no CLEAN")
-
-
-@pytest.mark.parametrize(("peak_sigma", "gain"), [(10.0, 0.8), (-10.0, 0.8), (100.0, 1 - 0.2**0.5)])
-def test_a_pass_that_reaches_the_end_is_not_halved(peak_sigma, gain):
-    """CLEAN to 4 sigma with steps to a fifth of the peak: from 10 sigma one is enough, from 100 sigma it is not."""
-    residual = np.random.default_rng(1).normal(size=(200, 200)).astype(np.float32)
-    residual[50, 60] = peak_sigma
-    assert step_gain(0.8, residual, 4.0) == pytest.approx(gain)
 
 
 def test_what_compiled_code_prints_goes_to_the_log_and_no_further(tmp_path, capfd):
