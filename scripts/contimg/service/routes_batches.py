@@ -17,6 +17,7 @@ from contimg.service.context import Service, service_of
 from contimg.service.route import Plain
 from contimg.service.security import REFUSALS, Publisher, Reader, Runner, Who
 from contimg.service.store import BatchRow
+from contimg.service.streams import EventStream
 
 T = TypeVar("T")
 Number = Annotated[int, InPath(ge=1, le=2**53)]
@@ -197,11 +198,7 @@ def _stream(
         return Response(status_code=204)
     if not service.hub.has_room():
         raise HTTPException(429, "too many streams are open", headers={"Retry-After": "30"})
-    return StreamingResponse(
-        service.hub.follow(name, number, look, min(offset, size)),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return EventStream(service.hub.follow(name, number, look, min(offset, size)))
 
 
 @router.get("/api/jobs", tags=["jobs"], response_model=answers.BatchList, responses=REFUSALS | UNUSABLE)

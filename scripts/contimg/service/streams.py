@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fastapi.responses import StreamingResponse
+from starlette.types import Send
 
 from contimg.api.base import ENDED
 
@@ -52,6 +56,21 @@ class _Watched:
         return self.pieces[offset]
 
 
+class EventStream(StreamingResponse):
+    """Server-sent events; what yields them is closed with the answer, however that ends, and not by the collector."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        """Send until the events end, or the client does."""
+        async with aclosing(self._events):
+            await super().stream_response(send)
+
+
 class Hub:
     """Looks at the logs that somebody listens to.
 
@@ -75,7 +94,7 @@ class Hub:
 
     async def follow(
         self, name: str, number: int, look: Look, offset: int, *, keepalive_s: float = KEEPALIVE_S
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the events of a log from an offset (bytes) on, until its batch or item has ended."""
         key = (name, number)
         watched = self._watched.setdefault(key, _Watched(look))
