@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contimg.core.errors import SystemFault
+from contimg.core.locks import NO_LOCKS
 
 
 class _Lock:
@@ -33,8 +34,7 @@ class _Lock:
 
 _held: list[_Lock] = []  # keeps the locks for the life of the process
 _PATIENCE_S = 1.0
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
-_NOT_FOR_DIRECTORIES = {errno.EBADF, *_NO_LOCKS}  # NFS locks what is open for writing only
+_NOT_FOR_DIRECTORIES = {errno.EBADF, *NO_LOCKS}  # NFS locks what is open for writing only
 
 
 def hold(path: Path) -> None:
@@ -91,7 +91,7 @@ def _taken(descriptor: int, path: Path, *, folder: bool) -> bool:
         except OSError as error:
             if folder and error.errno in _NOT_FOR_DIRECTORIES:
                 return True  # the file's lock decides
-            if error.errno in _NO_LOCKS:
+            if error.errno in NO_LOCKS:
                 raise SystemFault(
                     f"{path}: this file system has no locks ({error.strerror}), and two runs at once would spoil the "
                     "products; mount it with flock, or put `products` on another one"

@@ -6,19 +6,18 @@ A registry is never changed where it lies. Its successor is built beside it and 
 
 from __future__ import annotations
 
-import fcntl
 import filecmp
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
 
 from contimg.core.errors import InputError
+from contimg.core.locks import alone
 from contimg.core.products import building, remove
 from contimg.registry.build import CALTABLES, PRODUCTS, SCHEMA_VERSION, build
 from contimg.registry.sidecars import read_tree
@@ -26,6 +25,7 @@ from contimg.registry.sources import read_sources
 from contimg.registry.verdicts import read_records
 
 NAMES = (PRODUCTS, CALTABLES)
+_LOCK = "registry.lock"
 
 
 def rebuild(tree: Path, *, keep: int) -> dict[str, int]:
@@ -44,25 +44,13 @@ def rebuild(tree: Path, *, keep: int) -> dict[str, int]:
         From `contimg.registry.build.build`.
     """
     first, second = (tree / "state" / name for name in NAMES)
-    with _alone(tree / "state"), building(first) as one, building(second) as other:
+    # Two builds would take each other's parts for leftovers of the dead.
+    with alone(tree / "state" / _LOCK), building(first) as one, building(second) as other:
         counts = build(read_tree(tree), one, other, read_records(tree), read_sources(tree))
         for part, final in ((one, first), (other, second)):
             require_sound(part)
             _make_way(part, final, keep=keep)
     return counts
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One build at a time: two would take each other's parts for leftovers of the dead. Who comes later waits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "registry.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        with suppress(OSError):  # a file system without locks: the tree's own lock says so
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def backup(final: Path, *, keep: int) -> Path | None:
@@ -94,7 +82,7 @@ def restore(final: Path, source: Path | None, *, keep: int) -> Path:
         )
     chosen = known[-1] if source is None else source
     require_there(chosen)
-    with _alone(final.parent), building(final) as part:
+    with alone(final.parent / _LOCK), building(final) as part:
         shutil.copyfile(chosen, part)
         require_sound(part)
         if kind_of(part) != final.name:

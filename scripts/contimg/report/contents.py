@@ -5,11 +5,8 @@ It is read off the tree: whatever pages and products are there when it is writte
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 from contimg.core import names
 from contimg.core.html import Link, State, Table, render
 from contimg.core.kinds import STATUS
+from contimg.core.locks import alone
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
 from contimg.qa.night import state
@@ -27,7 +25,6 @@ SHOWN_NIGHTS = 14
 """Nights whose mosaics are shown as pictures: the newest. Earlier ones are linked."""
 SHOWN_RUNS = 30
 _LOCK = "state/index.lock"
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 
 
 def gather(tree: Path) -> dict[str, Any]:
@@ -173,19 +170,6 @@ def write(tree: Path) -> Path:
         The page.
     """
     path = tree / NAME
-    with _alone(tree / _LOCK), building(path) as part:
+    with alone(tree / _LOCK), building(path) as part:
         part.write_text(page(gather(tree), tree), encoding="utf-8")
     return path
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock; where the file system knows none, the rename alone keeps the page whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        yield

@@ -53,11 +53,12 @@ def test_what_ended_with_an_error_ends_every_run_that_is_asked_for_it(run, tmp_p
         run.succeeded()
 
 
-def test_an_error_of_what_a_run_is_not_asked_for_is_none_of_it(run, tmp_path):
+def test_an_error_of_what_a_run_is_not_asked_for_is_none_of_it(run, tmp_path, capsys):
     run.listener.products = [MS]
     write_json(tmp_path / IMAGE / "status.json", {"status": "rejected", "reason": "error: OSError: no"})
     run.idle()
     run.succeeded()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("how", ["read-only", "not ours"])
