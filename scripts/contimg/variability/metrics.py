@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import gammaincc
+from scipy.special import gammaincc, polygamma
 
 from contimg.variability import curves, structure
 from contimg.variability.ensemble_kernels import Floats, Ints
@@ -25,7 +25,6 @@ _PER_BIN = 100
 _FEWEST = 10
 _LEAST_SOURCES = 20
 _LEAST_EPOCHS = 4
-_LEAST_WIDTH = 0.01  # of the logarithms
 
 
 def measure(folder: Path, threshold_sigma: float) -> pd.DataFrame:
@@ -46,7 +45,7 @@ def measure(folder: Path, threshold_sigma: float) -> pd.DataFrame:
     rows = [_of_block(block) for block in curves.read_blocks(folder, _READ)]
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
     table = table.sort_values("source_id", ignore_index=True)
-    table["eta_sigma"], table["v_sigma"] = excess(table["eta"], table), excess(table["v"], table)
+    table["eta_sigma"], table["v_sigma"] = excess(table["eta"], table, 1.0), excess(table["v"], table, 0.5)
     table["variable"] = (table["eta_sigma"] > threshold_sigma) & (table["v_sigma"] > threshold_sigma)
     return table[list(COLUMNS)]
 
@@ -213,10 +212,11 @@ def extreme_pair(f: Floats, e: Floats) -> tuple[float, float]:
     return best, modulation
 
 
-def excess(values: pd.Series, table: pd.DataFrame) -> Floats:
+def excess(values: pd.Series, table: pd.DataFrame, power: float) -> Floats:
     """How far log values stand above the population's of the same signal to noise, in its robust width.
 
-    The width is that of the lower half, which variable sources do not reach. NaN below 20 sources or 4 epochs.
+    The width is that of the lower half, which variable sources do not reach, and no less than what noise alone gives
+    to as many epochs: the logarithm of a χ² of ν degrees has the variance ψ₁(ν/2). NaN below 20 sources or 4 epochs.
 
     Parameters
     ----------
@@ -224,6 +224,8 @@ def excess(values: pd.Series, table: pd.DataFrame) -> Floats:
         η or V.
     table : DataFrame
         With `snr_median` and `n_epochs`.
+    power : float
+        The power of χ² that the values go with: 1 for η, 1/2 for V.
     """
     known = (values > 0) & (table["snr_median"] > 0) & (table["n_epochs"] >= _LEAST_EPOCHS)
     found = np.full(len(values), np.nan)
@@ -237,5 +239,7 @@ def excess(values: pd.Series, table: pd.DataFrame) -> Floats:
     logs = logs - np.interp(snr, centres, [np.median(logs[rows]) for rows in bins])
     below = [logs[rows][logs[rows] <= 0.0] for rows in bins]
     widths = [float(np.median(np.abs(values))) / 0.6745 if len(values) else 0.0 for values in below]
-    found[np.flatnonzero(known)] = logs / np.interp(snr, centres, np.maximum(widths, _LEAST_WIDTH))
+    degrees = table.loc[known, "n_epochs"].to_numpy(dtype=float) - 1.0
+    noise = power * np.sqrt(polygamma(1, 0.5 * degrees)) / np.log(10.0)
+    found[np.flatnonzero(known)] = logs / np.maximum(np.interp(snr, centres, widths), noise)
     return found

@@ -88,11 +88,29 @@ def test_the_population_sets_the_threshold_at_its_own_signal_to_noise():
     snr = 10 ** rng.uniform(1, 3, 1000)
     v = 1.0 / snr * np.exp(0.05 * rng.standard_normal(1000))
     v[:20] *= 2.0
-    found = excess(pd.Series(v), pd.DataFrame({"snr_median": snr, "n_epochs": 100}))
+    # a thousand epochs of noise alone would give 0.02
+    found = excess(pd.Series(v), pd.DataFrame({"snr_median": snr, "n_epochs": 1000}), 0.5)
     # a factor of two is ln 2 / 0.05 = 14 widths; the trend within a bin of 100 is interpolated
     assert np.median(found[:20]) == pytest.approx(np.log(2) / 0.05, rel=0.25)
     assert np.abs(np.median(found[20:])) < 0.3
-    assert np.isnan(excess(pd.Series(v[:10]), pd.DataFrame({"snr_median": snr[:10], "n_epochs": 100}))).all()
+    assert np.isnan(excess(pd.Series(v[:10]), pd.DataFrame({"snr_median": snr[:10], "n_epochs": 100}), 0.5)).all()
+
+
+def test_thirty_constant_sources_of_eight_epochs_are_called_constant():
+    rng = np.random.default_rng(11)
+    called, spread = 0, []
+    for _ in range(200):
+        snr = 10 ** rng.uniform(2, 2.6, 30)
+        f = 1.0 + rng.standard_normal((8, 30)) / snr
+        eta, v = f.var(axis=0, ddof=1) * snr**2, f.std(axis=0, ddof=1) / f.mean(axis=0)
+        table = pd.DataFrame({"snr_median": snr, "n_epochs": 8})
+        eta_sigma, v_sigma = excess(pd.Series(eta), table, 1.0), excess(pd.Series(v), table, 0.5)
+        called += int(((eta_sigma > 3) & (v_sigma > 3)).sum())
+        spread.append(eta_sigma)
+    # η of seven degrees is 3 widths above its median (a factor of 5.6) once in 10⁵; medians of ten move that a little
+    assert called <= 2
+    # the width of ln χ² is the one that noise has, or the bin's own where that is larger
+    assert 0.75 < np.std(spread) < 1.05
 
 
 def test_each_transit_is_an_epoch_of_its_own():
