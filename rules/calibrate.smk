@@ -34,5 +34,6 @@ rule calibrate_transit:
         "../envs/casa.yaml"
     wildcard_constraints:
         tile=NIGHT.retired.made_from_raw,
+    priority: 1  # the images of its hours wait for it, and it reads raw files only: first, while tiles are converted
     script:
         "../scripts/calibrate_transit.py"

@@ -54,6 +54,8 @@ class Rule:
         Wall seconds for each input, for the others; None: not known.
     writes : tuple of float, optional
         Bytes that stay of a tile, whatever its size, and of each GB of its raw data.
+    priority : int
+        Snakemake's: of jobs whose inputs are there, the higher go first.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Rule:
     least_s: float = 0.0
     input_s: float | None = None
     writes: tuple[float, float] | None = None
+    priority: int = 0
 
 
 # Scratch of a conversion: the Measurement Set. Of the others at most: the calibrated set, unaveraged, and WSClean's
@@ -89,6 +92,7 @@ RULES = (
         full_tile_s=99.0,  # with the conversion of its tile
         least_s=45.0,
         writes=(4e6, 0.61e9),
+        priority=1,
     ),
     Rule(
         "image_tile",

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from contimg.core.rules import BY_NAME
 from contimg.jobs.engine import Job
 
 
@@ -57,7 +58,7 @@ def wall_seconds(jobs: Sequence[Job], seconds: Mapping[str, float], machine: Mac
     -------
     float
         Seconds until the last one ends, each job starting as soon as its inputs are there and its threads
-        are free, first come first served.
+        are free; those of a rule with priority first, the others as their inputs come.
     """
     todo = [job for job in jobs if job.todo]
     maker = {path: job.product for job in todo for path in job.output}
@@ -67,7 +68,8 @@ def wall_seconds(jobs: Sequence[Job], seconds: Mapping[str, float], machine: Mac
         for other in needed:
             followers[other].append(product)
     by_product = {job.product: job for job in todo}
-    ready = deque(product for product, needed in waits.items() if not needed)
+    first = [product for product, needed in waits.items() if not needed]
+    ready = deque(sorted(first, key=lambda product: -_priority(by_product[product])))
     running: list[tuple[float, str]] = []
     now, free = 0.0, machine.cores
 
@@ -86,3 +88,8 @@ def wall_seconds(jobs: Sequence[Job], seconds: Mapping[str, float], machine: Mac
             if not waits[product]:
                 ready.append(product)
     return now
+
+
+def _priority(job: Job) -> int:
+    rule = BY_NAME.get(job.rule)
+    return rule.priority if rule else 0

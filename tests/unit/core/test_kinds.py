@@ -58,6 +58,8 @@ def test_every_working_rule_is_a_row_with_its_log_and_benchmark():
         assert f'"{rule.log}"' in text, rule.name
         table = rule.log.replace("logs/", "benchmarks/").replace(".log", ".tsv")
         assert f'"{table}"' in text, rule.name
+        assert ("priority:" in text) == bool(rule.priority), rule.name
+        assert not rule.priority or f"priority: {rule.priority}" in text, rule.name
 
 
 def test_every_output_of_a_rule_is_a_kind_its_sidecar_or_known_beside_them():

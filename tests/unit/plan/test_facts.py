@@ -57,6 +57,15 @@ def test_independent_jobs_share_cores_and_the_limit_of_jobs():
     assert wall_seconds(independent(2, threads=8), seconds, machine(2)) == pytest.approx(20.0)
 
 
+def test_what_others_wait_for_goes_first():
+    # three conversions of 10 s and a transit of 30 s that the images wait for: all that time both cores are busy
+    jobs = [Job("convert_tile", (f"{n}",), (), todo=True, threads=1) for n in range(3)]
+    jobs += [Job("calibrate_transit", ("cal",), (), todo=True, threads=1)]
+    jobs += [Job("image_tile", (f"image{n}",), (f"{n}", "cal"), todo=True, threads=1) for n in range(2)]
+    seconds = {job.product: 30.0 if job.product == "cal" else 10.0 for job in jobs}
+    assert wall_seconds(jobs, seconds, machine(2)) == pytest.approx(40.0)
+
+
 def test_a_machine_may_give_a_job_fewer_threads_than_its_rule():
     jobs = independent(4, threads=2)
     seconds = {job.product: 10.0 for job in jobs}
