@@ -93,7 +93,9 @@ def test_the_population_sets_the_threshold_at_its_own_signal_to_noise():
     # a factor of two is ln 2 / 0.05 = 14 widths; the trend within a bin of 100 is interpolated
     assert np.median(found[:20]) == pytest.approx(np.log(2) / 0.05, rel=0.25)
     assert np.abs(np.median(found[20:])) < 0.3
-    assert np.isnan(excess(pd.Series(v[:10]), pd.DataFrame({"snr_median": snr[:10], "n_epochs": 100}), 0.5)).all()
+    assert np.isnan(
+        excess(pd.Series(v[:10]), pd.DataFrame({"snr_median": snr[:10], "n_epochs": 100}), 0.5)
+    ).all()
 
 
 def test_thirty_constant_sources_of_eight_epochs_are_called_constant():
