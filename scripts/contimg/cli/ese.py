@@ -134,8 +134,12 @@ def _of_tree(tree: Path) -> Series:
 
 
 def _of_file(args: argparse.Namespace) -> Series:
-    from contimg.variability.ese_table import normalised, read_table
-    from contimg.variability.series import from_frame
+    import sys
+
+    import numpy as np
+
+    from contimg.variability.ese_table import normalised, read_table, usable
+    from contimg.variability.series import MIN_EPOCHS, from_frame
 
     mapping = {}
     for pair in args.column:
@@ -143,10 +147,16 @@ def _of_file(args: argparse.Namespace) -> Series:
         if not equals or not name or not theirs:
             raise InputError(f"--column: found {pair!r}; write NAME=THEIRS, such as mjd=TIME")
         mapping[name] = theirs
-    frame = read_table(args.file, mapping, flux_unit=args.flux_unit)
+    frame, notes = usable(read_table(args.file, mapping, flux_unit=args.flux_unit))
     if args.normalise:
         frame = normalised(frame)
-    return from_frame(frame, flux="flux_jy", error="flux_err_jy")
+    series = from_frame(frame, flux="flux_jy", error="flux_err_jy")
+    short = int((np.diff(series.starts) < MIN_EPOCHS).sum())
+    if short:
+        notes.append(f"not searched: {short} sources with fewer than {MIN_EPOCHS} epochs")
+    for note in notes:
+        print(f"{args.file}: {note}", file=sys.stderr)
+    return series
 
 
 def _catalogue(tree: Path) -> dict[str, float]:

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
+from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import InputError
 from contimg.drift.budget import Budget
 from contimg.drift.data import AveragedI, StokesI
-from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep
+from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep, block_edges
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.size import RESOLVED_SIGMA, fitted_sizes
 from contimg.drift.state import FitOptions, State
@@ -156,8 +157,9 @@ def fit(
         Its table has the columns ``name, ra_deg, dec_deg, ra_err_arcsec, dec_err_arcsec`` (on the sky; NaN: held),
         ``flux_jy, flux_err_jy`` (at 1.4 GHz, beam taken out), ``spectral_index, spectral_index_err`` (NaN: held),
         ``band_slope, band_slope_err, band_score`` (spectral index that the band tells, free or held, of sources above
-        `FitOptions.band_snr`, else NaN; by how many errors it is off the one that was held), ``snr``, ``beam`` (mean
-        power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
+        `FitOptions.band_snr`, else NaN; by how many errors it is off the one that was held), ``band1_hz, band1_jy,
+        band1_err_jy`` to ``band4_…`` (flux of the same sources in four parts of the band, their middles), ``snr``,
+        ``beam`` (mean power over the weights of the data), ``chi2`` (reduced) and ``chi2_dof`` of the
         residual at the source's place in cells of time, baseline length and frequency, ``major_arcsec, minor_arcsec,
         angle_deg`` (of the Gaussian that was fitted; 0: a point), ``fwhm_arcsec`` (√((major² + minor²) / 2); of a point
         the circular Gaussian that its residuals suggest, see `contimg.drift.size`), ``fwhm_err_arcsec`` (NaN: a point,
@@ -278,6 +280,10 @@ class _Left:
     dof: Array
     fwhm_arcsec: Array
     resolved: Array
+    along: (
+        Array  # (nsrc, CHANNEL_BLOCKS): flux that each part of the band has beyond the model, Jy at 1.4 GHz
+    )
+    along_err: Array
     weights: Array  # (nt, nchan), of the data that were used
     total: float  # χ² of all of them
 
@@ -296,7 +302,28 @@ def _left(problem: Problem, state: State, sweep: Sweep, limits: Limits) -> _Left
     dof = 2 * (cells[..., 2] > 0).sum(axis=(1, 2, 3)) - np.bincount(source, minlength=len(state.sources))
     reduced = squares.sum(axis=(1, 2, 3)) / np.maximum(dof, 1)
     size, resolved = fitted_sizes(state.sources.flux_jy, cells, problem.uv_squared(), scale, reduced)
-    return _Left(reduced, dof, size, resolved, weights, total)
+    parts = cells[..., [0, 2]].sum(axis=(1, 2))  # (nsrc, nchannel, 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along, error = parts[..., 0] / parts[..., 1], np.sqrt(scale / parts[..., 1])
+    return _Left(reduced, dof, size, resolved, along, error, weights, total)
+
+
+def _band_fluxes(problem: Problem, state: State, left: _Left, least_snr: float) -> pd.DataFrame:
+    """Flux in each part of the band of the sources above a S/N, NaN for the others.
+
+    The model's flux and what the residual has at the source's place in that part alone, other sources as they were
+    fitted: a spectrum that is no power law, or a slope that was held, shows.
+    """
+    channels = np.array_split(problem.array.freq_hz, block_edges(len(problem.array.freq_hz))[1:-1])
+    wanted = state.snr >= least_snr
+    found: dict[str, Array] = {}
+    for k, own in enumerate(channels):
+        hz = float(np.mean(own)) if len(own) else np.nan
+        factor = np.where(wanted, (hz / REFERENCE_HZ) ** state.sources.spectral_index, np.nan)
+        found[f"band{k + 1}_hz"] = np.full(len(wanted), hz)
+        found[f"band{k + 1}_jy"] = factor * (state.sources.flux_jy + left.along[:, k])
+        found[f"band{k + 1}_err_jy"] = factor * left.along_err[:, k]
+    return pd.DataFrame(found)
 
 
 def _band_slopes(problem: Problem, state: State, sweep: Sweep, least_snr: float) -> pd.DataFrame:
@@ -355,6 +382,7 @@ def _report(
     table["chi2"] = left.reduced
     table["chi2_dof"] = left.dof
     table = table.join(_band_slopes(problem, state, sweep, band_snr))
+    table = table.join(_band_fluxes(problem, state, left, band_snr))
     covariance = state.covariance[:n_src, :n_src]
     table["fwhm_arcsec"] = np.where(
         state.wide, np.hypot(table["major_arcsec"], table["minor_arcsec"]) / np.sqrt(2), left.fwhm_arcsec

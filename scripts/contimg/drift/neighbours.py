@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from contimg.drift.data import AveragedI
 from contimg.drift.fit import Fit
 from contimg.drift.gridder import Gridder, Visibilities
+from contimg.drift.kernels import CHANNEL_BLOCKS
 from contimg.drift.predict import DriftArray
 from contimg.sky.noise import local_rms
 
@@ -30,6 +31,7 @@ Array = NDArray[Any]
 ACCURACY = 1e-3
 WIDENED = (
     "flux_err_jy", "ra_err_arcsec", "dec_err_arcsec", "spectral_index_err", "band_slope_err", "fwhm_err_arcsec",
+    *(f"band{k}_err_jy" for k in range(1, CHANNEL_BLOCKS + 1)),
 )  # fmt: skip
 NARROWED = ("snr", "band_score")
 

@@ -34,6 +34,11 @@ TIME_BINS = 6
 """Parts of the tile in the χ² of a source."""
 
 
+def block_edges(n_channels: int) -> Array:
+    """First channel of each part of the band that `Problem.residuals` keeps apart, and the number of channels."""
+    return np.arange(kernels.CHANNEL_BLOCKS + 1) * n_channels // kernels.CHANNEL_BLOCKS
+
+
 @dataclass
 class Limits:
     """Where data begin to be bad."""
@@ -233,7 +238,7 @@ class Problem:
         cross = array.ant1 != array.ant2
         total = np.bincount(size[cross], weights=array.uv_m()[cross] ** 2, minlength=SIZE_BINS)
         square = total / np.maximum(np.bincount(size[cross], minlength=SIZE_BINS), 1)
-        blocks = np.arange(kernels.CHANNEL_BLOCKS + 1) * len(array.freq_hz) // kernels.CHANNEL_BLOCKS
+        blocks = block_edges(len(array.freq_hz))
         per_metre = (array.freq_hz / SPEED_OF_LIGHT_M_S) ** 2
         parts = [per_metre[a:b].mean() if b > a else 0.0 for a, b in pairwise(blocks)]
         return np.outer(square, parts)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from contimg.core.tables import Columns
+from contimg.drift.kernels import CHANNEL_BLOCKS
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.ms.meta import MsMeta
 from contimg.telescope.beam import PowerBeam
@@ -23,6 +24,15 @@ COLUMNS: Columns = {
     "band_slope": ("", "spectral index that the band tells, free or held, of sources above 20 σ"),
     "band_slope_err": ("", "its error"),
     "band_score": ("", "how many of its errors it is off the index that was held; 0: it was free"),
+    **{
+        name: column
+        for k in range(1, CHANNEL_BLOCKS + 1)
+        for name, column in {
+            f"band{k}_hz": ("Hz", f"middle of part {k} of the band"),
+            f"band{k}_jy": ("Jy", "flux density there, not bound to a power law, of sources above 20 σ"),
+            f"band{k}_err_jy": ("Jy", "its error, other sources held"),
+        }.items()
+    },
     "snr": ("", "flux over its error"),
     "beam": ("of peak", "mean power beam over the weights of the data"),
     "chi2": ("", "reduced χ² of the residual at the place"),

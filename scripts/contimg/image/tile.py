@@ -20,7 +20,7 @@ import pandas as pd
 from astropy.io.fits import Header
 
 from contimg.core import tables
-from contimg.core.constants import REFERENCE_HZ
+from contimg.core.constants import MJD_EPOCH_JD, REFERENCE_HZ
 from contimg.core.errors import Rejected
 from contimg.drift.sources import COLUMNS
 from contimg.drift.subtract import restore
@@ -135,7 +135,8 @@ def image_tile(
     if rest.fit is not None:
         table, shift = placed(rest.fit.table, header, used, catalog if plan.options.place == "auto" else None)
         path = out_dir / f"{ms.meta.tile}.sources.parquet"
-        tables.write(path, table, COLUMNS, {"freq_hz": REFERENCE_HZ})
+        middle = float(np.mean(ms.meta.times_jd)) - MJD_EPOCH_JD
+        tables.write(path, table, COLUMNS, {"freq_hz": REFERENCE_HZ, "mjd": middle})
     write_planes(out_dir / ms.meta.tile, image, cleaned.planes, plan.options.keep)
     sources = image.sources()
     write_picture(out_dir / f"{ms.meta.tile}.png", image, sources)

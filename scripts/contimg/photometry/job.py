@@ -121,7 +121,10 @@ class PhotometryMosaic:
         mosaic = measured.Mosaic.of(Path(self.directory))
         listed = positions.read(Path(self.sources), dec_deg=mosaic.declinations())
         rows, metrics = measured.rows(mosaic, self._name(), listed, state, self.pointings, self.options)
-        self._write(rows, self._record(metrics=metrics))
+        gates = {
+            name: {key: gate[key] for key in ("value", "verdict")} for name, gate in verdict["gates"].items()
+        }
+        self._write(rows, self._record(metrics=metrics, gates=gates, catalog_digest=positions.digest(listed)))
         return f"{metrics['n_sources']} sources, {metrics['n_seen']} seen"
 
     def _name(self) -> str:
@@ -129,13 +132,16 @@ class PhotometryMosaic:
         path = Path(self.table)
         return f"{path.parent.name}/{path.stem}"
 
-    def _record(self, reason: str | None = None, metrics: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _record(
+        self, reason: str | None = None, metrics: Mapping[str, Any] | None = None, **extra: Any
+    ) -> dict[str, Any]:
         return {
             **status(
                 reason,
                 inputs=[self.directory, self.verdict, self.sources],
                 parameters={"photometry": self.options.model_dump(mode="json")},
                 metrics=dict(metrics or {}),
+                **extra,
             ),
             "product": self.directory,
         }

@@ -23,6 +23,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from numpy.typing import NDArray
 
+from contimg.core import provenance
 from contimg.core.errors import InputError, NamedFileError
 
 if TYPE_CHECKING:
@@ -172,6 +173,14 @@ def assemble(
     table = pd.concat([part[wanted] for part in parts], ignore_index=True)
     table = table[distinct(table, same_arcsec)].reset_index(drop=True)
     return named(table)[list(COLUMNS)].sort_values(["dec_deg", "ra_deg"], kind="stable", ignore_index=True)
+
+
+def digest(listed: pd.DataFrame) -> str:
+    """Digest of names and places of a list but for its blind part, which moves no other source: two lists that differ
+    in it may measure the same source at different places.
+    """
+    fixed = listed[listed["origin"] != BLIND]
+    return provenance.digest([fixed[name].tolist() for name in ("source_id", "ra_deg", "dec_deg")])
 
 
 def distinct(table: pd.DataFrame, same_arcsec: float) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from contimg.variability import curves, part, solution, tables
 from contimg.variability.options import VariabilityOptions
 from contimg.variability.scale import ErrorModel
 
-FORMAT = 1
+FORMAT = 2
 """Version of what a base holds; another number makes it again."""
 BASE = "_base.json"
 EPOCHS = "_epochs.parquet"

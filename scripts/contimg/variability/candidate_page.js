@@ -97,6 +97,8 @@
     add(dynamic, "rect", {x: X(points.mjd[k]) - width / 2, y: 84 - 20 * (band + 1) + 4, width, height: 20,
       fill: part < 0 ? `rgb(${fade},${fade},255)` : `rgb(255,${fade},${fade})`});
   }));
+  data.measured.forEach((known, k) => known &&
+    add(dynamic, "rect", {x: X(points.mjd[k]) - width / 2, y: 85, width, height: 3, fill: "#222"}));
   add(dynamic, "text", {x: 4, y: 20}, "1.50 GHz");
   add(dynamic, "text", {x: 4, y: 86}, "1.31 GHz");
   add(dynamic, "text", {x: LEFT, y: 104}, rows.length

@@ -38,6 +38,8 @@ class Content:
         Curves of neighbours and references, by what they are called: `mjd, flux` relative to their medians.
     cutouts : mapping of int to str
         PNG, base64, by number of the point.
+    bands : DataFrame
+        Flux in parts of the band, Jy, measured (`tile_series.by_mosaic`), by mosaic; of some epochs, or of none.
     command : str
         What makes the page again.
     made : str
@@ -51,6 +53,7 @@ class Content:
     points: pd.DataFrame
     others: Mapping[str, pd.DataFrame]
     cutouts: Mapping[int, str]
+    bands: pd.DataFrame
     command: str
     made: str
     above: Sequence[Link] = ()
@@ -128,19 +131,37 @@ def _moved(other: pd.DataFrame, begin: float, end: float) -> tuple[float, float]
     return float(other["flux"][inside].mean() - other["flux"][~inside].mean()), float(error)
 
 
-def spectrum(points: pd.DataFrame) -> list[list[float | None]]:
+def spectrum(
+    points: pd.DataFrame, bands: pd.DataFrame, event: tuple[float, float]
+) -> tuple[list[list[float | None]], list[bool]]:
     """Dynamic spectrum: flux of each epoch in parts of the band over the source's mean spectrum, less 1.
 
-    It is made of the flux and the spectral index of each epoch, (N, BANDS); None where there is no index.
+    Where the tiles' fits have the parts, they are what was measured, over their median outside the event (inside too,
+    where fewer than three epochs are outside). Elsewhere they are made of the flux and the spectral index of the epoch.
+
+    Returns
+    -------
+    list of list
+        (N, BANDS), lowest frequency first; None where there is nothing.
+    list of bool
+        Which epochs were measured, (N,).
     """
-    if "band_slope" not in points:
-        return []
-    offset = np.log1p(np.linspace(-_BAND_HALF, _BAND_HALF, BANDS))
-    slope = points["band_slope"].to_numpy(dtype=float)
-    mean = np.nanmedian(slope) if np.isfinite(slope).any() else np.nan
-    flux = points["flux_norm"].to_numpy(dtype=float) / np.nanmedian(points["flux_norm"])
-    table = flux[:, None] * np.exp((slope - mean)[:, None] * offset) - 1.0
-    return [[round(float(v), 4) if np.isfinite(v) else None for v in line] for line in table]
+    table = np.full((len(points), BANDS), np.nan)
+    if "band_slope" in points:
+        offset = np.log1p(np.linspace(-_BAND_HALF, _BAND_HALF, BANDS))
+        slope = points["band_slope"].to_numpy(dtype=float)
+        mean = np.nanmedian(slope) if np.isfinite(slope).any() else np.nan
+        flux = points["flux_norm"].to_numpy(dtype=float) / np.nanmedian(points["flux_norm"])
+        table = flux[:, None] * np.exp((slope - mean)[:, None] * offset) - 1.0
+    measured = np.zeros(len(points), dtype=bool)
+    if len(bands) and "mosaic" in points:
+        own = bands.reindex(points["mosaic"].astype(str)).to_numpy(dtype=float)
+        measured = np.isfinite(own).all(axis=1)
+        outside = measured & ~points["mjd"].between(*event).to_numpy()
+        level = np.median(own[outside if outside.sum() >= 3 else measured], axis=0) if measured.any() else 1.0
+        table = np.where(measured[:, None], own / level - 1.0, table)
+    rows = [[round(float(v), 4) if np.isfinite(v) else None for v in line] for line in table]
+    return rows, measured.tolist()
 
 
 def _data(content: Content) -> dict[str, Any]:
@@ -155,6 +176,8 @@ def _data(content: Content) -> dict[str, Any]:
         )
     )
     slopes = predicted_slope(row, grid)
+    event = (float(content.candidate["begin_mjd"]), float(content.candidate["last_detection_mjd"]))
+    dynamic, measured = spectrum(points, content.bands, event)
     mean_slope = float(np.nanmedian(points["band_slope"])) if "band_slope" in points else 0.0
     shown = [
         "mjd", "flux_norm", "flux_norm_err", "flux_vis_jy", "flux_vis_err_jy", "band_slope", "band_slope_err", "pb",
@@ -172,9 +195,10 @@ def _data(content: Content) -> dict[str, Any]:
             name: {"mjd": _values(other["mjd"]), "flux": _values(other["flux"])}
             for name, other in content.others.items()
         },
-        "spectrum": spectrum(points),
+        "spectrum": dynamic,
+        "measured": measured,
         "cutouts": {str(k): png for k, png in content.cutouts.items()},
-        "event": [float(content.candidate["begin_mjd"]), float(content.candidate["last_detection_mjd"])],
+        "event": list(event),
         "first": float(content.candidate["first_detection_mjd"]),
     }
 
@@ -188,6 +212,7 @@ def _values(column: pd.Series) -> list[Any]:
 def page(content: Content) -> str:
     """Render the page of a candidate."""
     c = content.candidate
+    data = _data(content)
     pro, con = arguments(content)
     return render(
         "variability/templates/candidate.html",
@@ -201,7 +226,8 @@ def page(content: Content) -> str:
         facts=Table(("what", "value"), _facts(c)),
         command=content.command,
         made=content.made,
-        data=_data(content),
+        data=data,
+        n_measured=sum(data["measured"]),
         script=SCRIPT.read_text(),
     )
 

@@ -141,7 +141,7 @@ def page_of(
 ) -> str:
     """Make the page of a candidate from the tree's light curves and mosaics."""
     from contimg.core.provenance import versions
-    from contimg.variability import curves
+    from contimg.variability import curves, tile_series
     from contimg.variability.candidate_page import Content, page
     from contimg.variability.cutouts import around, cutouts
 
@@ -155,6 +155,7 @@ def page_of(
     pictures = cutouts(
         tree, points["mosaic"].astype(str).tolist(), shown, float(series.ra_deg[s]), float(series.dec_deg[s])
     )
+    tiles = tile_series.series(tree, points.iloc[shown])
     found = versions()
     commit = found.get("commit", "")[:9]
     return page(
@@ -164,6 +165,7 @@ def page_of(
             points=points,
             others=beside(series, s),
             cutouts=pictures,
+            bands=tile_series.by_mosaic(tiles, points),
             command=f"snakemake --forcerun ese_search {PAGES}  # or: contimg ese --source {candidate['source_id']}",
             made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by contimg {found['contimg']} {commit}",
             above=above,

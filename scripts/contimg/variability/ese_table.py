@@ -7,12 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from contimg.core.constants import MJD_EPOCH_JD
 from contimg.core.errors import InputError
 
 REQUIRED = ("source_id", "mjd", "flux_jy", "flux_err_jy")
-OPTIONAL = ("ra_deg", "dec_deg", "pointing_dec_deg", "calibrator", "software", "band_slope", "band_slope_err")
+OPTIONAL = (
+    "ra_deg", "dec_deg", "pointing_dec_deg", "calibrator", "software", "catalog_digest", "band_slope",
+    "band_slope_err",
+)  # fmt: skip
 _UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}
+_NUMBERS = ("mjd", "flux_jy", "flux_err_jy", "ra_deg", "dec_deg", "band_slope", "band_slope_err")
+_FIRST_JD = 1e6
+"""A date above this is no MJD."""
 _FEWEST = 5
 
 
@@ -44,12 +52,10 @@ def read_table(path: Path, columns: Mapping[str, str], *, flux_unit: str = "Jy")
         elif path.suffix == ".csv":
             table = pd.read_csv(path, comment="#")
         else:
-            from astropy.table import Table
-
-            table = Table.read(path).to_pandas()
-    except (OSError, ValueError, KeyError) as error:
+            table = _by_astropy(path)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise InputError(
-            f"{path}: expected a table of light curves (CSV, VOTable or parquet): {error}"
+            f"{path}: expected a table of light curves (CSV, VOTable, FITS or parquet): {error}"
         ) from error
     unknown = sorted(set(columns) - {*REQUIRED, *OPTIONAL, "pointing"})
     if unknown:
@@ -61,7 +67,9 @@ def read_table(path: Path, columns: Mapping[str, str], *, flux_unit: str = "Jy")
         raise InputError(
             f"{path}: no column {', '.join(missing)}; found {', '.join(map(str, table.columns))}"
         )
-    table = table.rename(columns={theirs: ours for ours, theirs in columns.items()})
+    theirs = set(columns.values())
+    hidden = [ours for ours in columns if ours in table and ours not in theirs]
+    table = table.drop(columns=hidden).rename(columns={name: ours for ours, name in columns.items()})
     if "pointing" in table and "pointing_dec_deg" not in table:
         table = table.rename(columns={"pointing": "pointing_dec_deg"})
     if "source_id" not in table:
@@ -72,9 +80,76 @@ def read_table(path: Path, columns: Mapping[str, str], *, flux_unit: str = "Jy")
             f"{path}: no column {', '.join(lacking)}; found {', '.join(map(str, table.columns))}; say what they are "
             f"called: --column {lacking[0]}=THEIRS"
         )
+    for name in (name for name in _NUMBERS if name in table):
+        table[name] = _floats(path, table[name], name)
     for name in ("flux_jy", "flux_err_jy"):
-        table[name] = table[name].astype(float) * _UNITS[flux_unit]
+        table[name] *= _UNITS[flux_unit]
+    if (table["mjd"] > _FIRST_JD).any():
+        raise InputError(
+            f"{path}: mjd reaches {table['mjd'].max():.1f}: these are Julian dates; subtract {MJD_EPOCH_JD:.1f}"
+        )
     return table
+
+
+def _by_astropy(path: Path) -> pd.DataFrame:
+    """A table that astropy reads, its columns of one value a row, text as text."""
+    from astropy.table import Table
+
+    table = Table.read(path)
+    table = table[[name for name in table.colnames if table[name].ndim == 1]]
+    table.convert_bytestring_to_unicode()  # of FITS
+    return table.to_pandas()
+
+
+def _floats(path: Path, column: pd.Series, name: str) -> np.ndarray:
+    """A column as numbers; NaN where there is none."""
+    try:
+        return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected numbers in {column.name} ({name}): {error}; leave rows of upper limits out"
+        ) from error
+
+
+def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out what cannot be searched.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `read_table`.
+
+    Returns
+    -------
+    DataFrame
+        Rows with a source, a time, a flux and a positive error, each once, of sources whose median flux is positive.
+    list of str
+        What was left out, a line each.
+
+    Raises
+    ------
+    InputError
+        Nothing is left.
+    """
+    numbers = table[["mjd", "flux_jy", "flux_err_jy"]].to_numpy(dtype=float)
+    good = np.isfinite(numbers).all(axis=1) & (numbers[:, 2] > 0) & table["source_id"].notna().to_numpy()
+    kept = table[good]
+    once = kept.drop_duplicates(["source_id", "mjd", "flux_jy", "flux_err_jy"])
+    median = once.groupby("source_id")["flux_jy"].transform("median")
+    found = once[median > 0]
+    dark = sorted({str(name) for name in once["source_id"][median <= 0]})
+    counts = {
+        "rows without a time, a flux or a positive error": len(table) - len(kept),
+        "rows that stand there twice": len(kept) - len(once),
+        f"sources whose median flux is not positive ({', '.join(dark[:5])}{' …' if len(dark) > 5 else ''})": len(
+            dark
+        ),
+    }
+    if found.empty:
+        raise InputError(
+            "no row has a time, a flux and a positive error, of a source whose median flux is positive"
+        )
+    return found, [f"left out: {number} {what}" for what, number in counts.items() if number]
 
 
 def normalised(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Survey:
     tables : DataFrame
         One row a table, in the order given: path, date, mosaic ("{date}/{mosaic}"), reason ("" if it is not rejected),
         mjd (mean), rows, pointing_dec_deg (of the strip), ra_deg, dec_deg, half_ra_deg, half_dec_deg (middle of its
-        sources and how far they lie from it), software, catalog_digest.
+        sources and how far they lie from it), software, catalog_digest, gates (JSON: value and verdict by name).
     sources : DataFrame
         One row a source, in order of name: source_id, ra_deg, dec_deg, rows, clean (fraction of the rows), snr (mean
         of the clean ones).
@@ -72,9 +73,8 @@ def _read(tree: Path, path: str) -> _Seen:
         "half_ra_deg": max(float(np.ptp(turn)) / 2.0, _LEAST_EXTENT_DEG) if some else np.nan,
         "half_dec_deg": max(float(np.ptp(dec)) / 2.0, _LEAST_EXTENT_DEG) if some else np.nan,
         "software": software(about.get("versions", {})),
-        "catalog_digest": str(
-            about.get("catalog_digest") or about.get("parameters", {}).get("catalog_digest") or ""
-        ),
+        "catalog_digest": about.get("catalog_digest", ""),
+        "gates": json.dumps(about.get("gates", {})),
     }
     return _Seen(row, read["source_id"].combine_chunks(), numbers)
 

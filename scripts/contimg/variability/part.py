@@ -326,7 +326,7 @@ def _epochs(tables: pd.DataFrame, solved: Ensemble) -> pd.DataFrame:
     rejected = tables["reason"].to_numpy(dtype=str)
     reasons = [first or second for first, second in zip(rejected, solved.reasons, strict=True)]
     return tables[
-        ["path", "date", "mosaic", "mjd", "rows", "pointing_dec_deg", "software", "catalog_digest"]
+        ["path", "date", "mosaic", "mjd", "rows", "pointing_dec_deg", "software", "catalog_digest", "gates"]
     ].assign(
         zero_point=np.where(solved.good, middle, np.nan),
         zero_point_err=np.where(solved.good, error, np.nan),

@@ -8,7 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 
-def plot(path: Path, source_id: str, curve: pd.DataFrame, beside: Mapping[str, pd.DataFrame]) -> None:
+def plot(
+    path: Path,
+    source_id: str,
+    curve: pd.DataFrame,
+    beside: Mapping[str, pd.DataFrame],
+    tiles: pd.DataFrame | None = None,
+) -> None:
     """Draw a light curve, and its neighbours' below on the scale of their medians.
 
     Parameters
@@ -21,6 +27,8 @@ def plot(path: Path, source_id: str, curve: pd.DataFrame, beside: Mapping[str, p
         Rows of `contimg.variability.curves.read_source`; points that do not count are drawn hollow.
     beside : mapping of str to DataFrame
         The neighbours' rows, by a title.
+    tiles : DataFrame, optional
+        What `contimg.variability.tile_series.series` has of it: drawn behind the points.
     """
     from matplotlib.figure import Figure
 
@@ -30,6 +38,17 @@ def plot(path: Path, source_id: str, curve: pd.DataFrame, beside: Mapping[str, p
     )[:, 0]
     used = curve[curve["used"].astype(bool)]
     rest = curve[~curve["used"].astype(bool)]
+    if tiles is not None:
+        axes[0].errorbar(
+            tiles["mjd"],
+            1e3 * tiles["flux_norm"],
+            1e3 * tiles["flux_norm_err"],
+            fmt=".",
+            ms=3,
+            lw=0.5,
+            color="0.6",
+            zorder=0,
+        )
     axes[0].errorbar(used["mjd"], 1e3 * used["flux_norm"], 1e3 * used["flux_norm_err"], fmt="o", ms=3, lw=0.8)
     axes[0].errorbar(
         rest["mjd"],
@@ -42,7 +61,8 @@ def plot(path: Path, source_id: str, curve: pd.DataFrame, beside: Mapping[str, p
         alpha=0.4,
     )
     axes[0].set_ylabel("flux density (mJy)")
-    axes[0].set_title(f"{source_id}: {len(used)} epochs (hollow: not counted)", fontsize=10)
+    grey = "" if tiles is None else f"; grey: {len(tiles)} tiles"
+    axes[0].set_title(f"{source_id}: {len(used)} epochs (hollow: not counted{grey})", fontsize=10)
     for axis, (title, rows) in zip(axes[1:], beside.items(), strict=True):
         some = rows[rows["used"].astype(bool)]
         middle = some["flux_norm"].median()

@@ -124,10 +124,13 @@ def from_frame(frame: pd.DataFrame, *, flux: str = "flux_norm", error: str = "fl
             f"light curves: no column {', '.join(missing)}; found {', '.join(map(str, frame.columns))}; "
             "say what they are called: --column mjd=TIME"
         )
-    good = np.isfinite(frame[flux]) & np.isfinite(frame["mjd"]) & (frame[error] > 0)
+    good = np.isfinite(frame[[flux, error, "mjd"]].to_numpy(dtype=float)).all(axis=1)
+    good &= frame[error].to_numpy(dtype=float) > 0
     if "used" in frame:
-        good &= frame["used"].astype(bool)
-    table = frame[good].sort_values(["source_id", "mjd"], kind="stable")
+        good &= frame["used"].to_numpy(dtype=bool)
+    table = frame[good]
+    table = table.assign(source_id=table["source_id"].astype(str))  # numbers sort otherwise than their names
+    table = table.sort_values(["source_id", "mjd"], kind="stable")
     names, first, counts = np.unique(
         table["source_id"].to_numpy(dtype=str), return_index=True, return_counts=True
     )

@@ -57,6 +57,35 @@ def test_a_source_is_printed_with_its_neighbours_and_drawn(tree, tmp_path, capsy
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_bright_source_is_printed_tile_by_tile(tree, tmp_path, capsys):
+    folder = tree / "variability" / "lightcurves.parquet"
+    frame = pd.concat([block.frame() for block in curves.read_blocks(folder)])
+    tile = "2025-10-01T13:00:00"
+    frame = frame.assign(tiles=np.where(frame["mosaic"] == "2025-10-01/0830+55", tile, ""), bmaj_arcsec=15.0)
+    frame = frame.assign(freq_hz=1.4e9, zero_point=0.5)
+    shutil.rmtree(folder)
+    curves.write(folder, frame)
+    image = tree / "images" / "2025-10-01" / tile
+    image.mkdir(parents=True)
+    fitted = {
+        "ra_deg": 128.7287,
+        "dec_deg": 55.5725,
+        "flux_jy": 0.1,
+        "flux_err_jy": 0.002,
+        "spectral_index": -0.7,
+    }
+    pd.DataFrame([{**fitted, "flags": ""}]).to_parquet(image / f"{tile}.sources.parquet")
+    words = ["lightcurve", NAMES[0], "--products", str(tree), "--tiles"]
+    assert main([*words, "--plot", str(tmp_path / "tiles.png")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:6] for line in printed if tile in line] == [
+        [tile, "100.000", "2.000", "200.000", "4.000"]
+    ]
+    assert printed[-1].startswith(f"{NAMES[0]}: 1 tiles")
+    assert main([*words, "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("mjd,tile,mosaic,flux_jy")
+
+
 @pytest.mark.parametrize("words", [["J083454+553421"], ["128.7288", "55.5724"], ["J083454.9+553421"]])
 def test_a_source_is_meant_by_either_name_or_place(tree, words):
     sources = pd.read_parquet(tree / "variability" / "sources.parquet")

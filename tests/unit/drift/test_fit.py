@@ -106,6 +106,20 @@ def test_fluxes_slopes_and_places_are_right_within_their_errors(noisy, sky):
     # 2 x 6 x 4 x 4 residuals a source: reduced chi2 1 ± 0.1
     assert np.abs(table["chi2"] - 1).max() < 0.45
     assert result.clipped_fraction < 1e-4
+    of_parts = []
+    for k in range(1, 5):
+        hz = table[f"band{k}_hz"].iloc[0]
+        true = sky["flux_jy"] * (hz / 1.4e9) ** sky["spectral_index"]
+        of_parts.append(((table[f"band{k}_jy"] - true) / table[f"band{k}_err_jy"]).dropna())
+    assert table["band1_hz"].iloc[0] < table["band4_hz"].iloc[0]
+    every = np.concatenate(of_parts)
+    assert len(every) == 4 * (table["snr"] >= 20).sum()
+    # the fit takes a flux, and of strong sources a slope and a place, from four parts: 0.7 to 1, ± 1/√(2 · 60)
+    assert 0.6 < np.sqrt(np.mean(every**2)) < 1.3
+    # a source's errors in the parts give back that of its flux, but for what it shares with others
+    parts = 1 / np.sqrt(sum(table[f"band{k}_err_jy"] ** -2 for k in range(1, 5)))
+    assert np.nanmax(parts / table["flux_err_jy"]) < 1.02
+    assert np.nanmedian(parts / table["flux_err_jy"]) > 0.8
 
 
 def test_without_noise_the_truth_is_found_exactly(exact, sky):

@@ -144,6 +144,14 @@ def test_the_sidecar_says_what_was_measured(night):
     assert table.about(tree / names.photometry(DATE, NAME))["metrics"] == record["metrics"]
 
 
+def test_the_table_says_which_list_was_measured_and_what_the_gates_said(night):
+    tree = night[3]
+    about = table.about(tree / names.photometry(DATE, NAME))
+    assert about["gates"] == {"reliability": {"value": 0.99, "verdict": "pass"}}
+    near = positions.read(tree / names.SOURCE_LIST, dec_deg=(50.0, 60.0))
+    assert about["catalog_digest"] == positions.digest(near)
+
+
 def test_a_mosaic_that_failed_gives_no_rows_and_the_reason(night, tmp_path, monkeypatch):
     monkeypatch.chdir(night[3])
     verdict = tmp_path / "verdict.json"

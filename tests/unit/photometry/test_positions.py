@@ -97,6 +97,17 @@ def test_new_faint_sources_change_no_name():
     assert after[before.index].equals(before)
 
 
+def test_the_digest_of_a_list_tells_places_that_moved_and_not_what_was_found_blind():
+    catalog = part(("a", 10.0, 20.0, 1.0), ("b", 11.0, 20.0, 2.0))
+    blind = pd.DataFrame({"ra_deg": [12.0], "dec_deg": [20.0], "flux_jy": 0.01, "n_dates": 3})
+    moved = catalog.assign(dec_deg=[20.0, 20.0 + 0.1 / 3600])
+    digests = [
+        positions.digest(positions.assemble(one, None, found, same_arcsec=5))
+        for one, found in ((catalog, None), (catalog, blind), (catalog.iloc[::-1], None), (moved, None))
+    ]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
 def test_the_list_is_read_by_declination_and_the_same_list_has_the_same_bytes(tmp_path):
     listed = positions.assemble(
         part(*((f"s{i}", 10.0 * i, float(i), 1.0) for i in range(30))), None, None, same_arcsec=5

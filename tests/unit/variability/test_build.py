@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +249,23 @@ def test_photometry_of_other_runs_is_told_by_its_state(tree):
         tree[0], [*paths, "photometry/x.parquet"]
     )
     assert tables.state_of_others(tree[0], paths[:-1]) != tables.state_of_others(tree[0], paths)
+
+
+def test_what_was_measured_under_which_gates_goes_with_the_rows(tmp_path):
+    """The list's digest with every row, so that a step on another list is named; the gates with the epoch."""
+    quiet = dataclasses.replace(NIGHTS, days=4, n_sources=40)
+    simulate_lightcurves(Simulation(quiet), tmp_path)
+    paths = tables.listed(tmp_path)
+    for number, path in enumerate(paths):
+        about = table.about(tmp_path / path)
+        gates = {"rms": {"value": 1.0 + number, "verdict": "pass"}}
+        rows = table.read(tmp_path / path)
+        table.write(tmp_path / path, rows, {**about, "gates": gates, "catalog_digest": f"list{number > 0}"})
+    epochs = build(tmp_path, tmp_path / "curves", OPTIONS).epochs
+    assert [json.loads(text)["rms"]["value"] for text in epochs["gates"]] == [
+        1.0 + k for k in range(len(paths))
+    ]
+    rows = everything(tmp_path / "curves")
+    first = rows["mosaic"] == epochs["mosaic"].iloc[0]
+    assert set(rows["catalog_digest"][first]) == {"listFalse"}
+    assert set(rows["catalog_digest"][~first]) == {"listTrue"}

@@ -83,3 +83,18 @@ def test_a_missing_column_or_table_is_named(tmp_path):
     curves.write(tmp_path / "lc", rows(["J1"], np.array([6e4])))
     with pytest.raises(InputError, match="no column flux_nrom"):
         curves.read_source(tmp_path / "lc", "J1", ["flux_nrom"])
+
+
+def test_a_row_group_holds_the_words_of_its_own_rows(tmp_path):
+    """Not those of all nights of the part, which a read of one source would decode with it."""
+    frame = rows([f"J{k:02d}" for k in range(30)], 60000.0 + np.arange(500.0))
+    frame["tiles"] = [
+        f"{source};{mjd:.0f}" for source, mjd in zip(frame["source_id"], frame["mjd"], strict=True)
+    ]
+    curves.write(tmp_path / "lc", frame)
+    file = pq.ParquetFile(tmp_path / "lc" / "base-0000.parquet")
+    assert file.num_row_groups > 1
+    for number in range(file.num_row_groups):
+        column = file.read_row_group(number, columns=["tiles"])["tiles"].combine_chunks()
+        assert len(column.dictionary) == len(column)
+    same(curves.read_source(tmp_path / "lc", "J29"), frame[frame["source_id"] == "J29"])

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 
 from contimg.cli import main
 from contimg.core.errors import InputError
@@ -174,6 +175,106 @@ def test_any_table_is_searched_by_the_command(tmp_path, capsys):
     assert candidates.read(tmp_path / "out.csv")["source_id"].tolist() == ["S000004"]
     assert main(words[:2]) == 2
     assert "--column mjd=THEIRS" in capsys.readouterr().err
+
+
+def archive(path, frame):
+    """Write a table in the format of its ending."""
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    elif path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        Table.from_pandas(frame).write(path, format="votable" if path.suffix == ".vot" else None)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.vot", "a.fits", "a.ecsv", "a.parquet"])
+def test_tables_of_every_format_are_read_alike(tmp_path, name):
+    """Also where the table has a column of our name that is not the one meant, as our own light curves do."""
+    theirs = ["source_id", "mjd", "flux_norm", "flux_norm_err", "flux_jy", "ra_deg", "band_slope"]
+    frame = sky()[sky()["source_id"].isin(["S000004", "S000005"])][theirs].reset_index(drop=True)
+    frame["source_id"] = frame["source_id"].astype(str)
+    frame.loc[3, "band_slope"] = np.nan
+    archive(tmp_path / name, frame)
+    found = ese_table.read_table(tmp_path / name, {"flux_jy": "flux_norm", "flux_err_jy": "flux_norm_err"})
+    wanted = frame.drop(columns="flux_jy").rename(
+        columns={"flux_norm": "flux_jy", "flux_norm_err": "flux_err_jy"}
+    )
+    pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
+    series = from_frame(found, flux="flux_jy", error="flux_err_jy")
+    assert series.source_ids == ["S000004", "S000005"]
+
+
+def test_what_cannot_be_searched_is_left_out_and_said(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    n = 40
+    frame = pd.DataFrame(
+        {
+            "source_id": np.repeat([2, 10], n),
+            "mjd": np.tile(61000.0 + np.arange(n), 2),
+            "flux_jy": 0.1 + 0.005 * rng.standard_normal(2 * n),
+            "flux_err_jy": 0.005,
+        }
+    )
+    frame.loc[n + 10 : n + 16, "flux_jy"] = [
+        0.09,
+        0.06,
+        0.04,
+        -0.01,
+        0.04,
+        0.06,
+        0.09,
+    ]  # an event, once below 0
+    dark = frame[:n].assign(source_id=3, flux_jy=-0.01)
+    bad = frame[:4].copy()
+    bad["flux_jy"] = [np.nan, 0.1, 0.1, np.inf]
+    bad["flux_err_jy"] = [0.005, 0.0, np.nan, 0.005]
+    single = frame[:1].assign(source_id=7)
+    table = pd.concat([frame, frame[:5], dark, bad, single]).sample(frac=1.0, random_state=1)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    words = ["ese", str(tmp_path / "a.csv"), "--null-epochs", "0", "--threads", "1"]
+    assert main([*words, "--json", "--output", str(tmp_path / "out.csv")]) == 0
+    printed = capsys.readouterr()
+    assert [one["source_id"] for one in json.loads(printed.out)["candidates"]] == ["10"]
+    for line in (
+        "left out: 4 rows without a time, a flux or a positive error",
+        "left out: 5 rows that stand there twice",
+        "left out: 1 sources whose median flux is not positive (3)",
+        "not searched: 1 sources with fewer than 4 epochs",
+    ):
+        assert line in printed.err
+    # the same in order, without what was left out: the same candidate
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    assert main(["ese", str(tmp_path / "b.csv"), *words[2:], "--output", str(tmp_path / "clean.csv")]) == 0
+    columns = ["source_id", "middle_mjd", "statistic", "sigma_max"]
+    pd.testing.assert_frame_equal(
+        candidates.read(tmp_path / "out.csv")[columns], candidates.read(tmp_path / "clean.csv")[columns]
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({"mjd": [2461000.5] * 5}, "these are Julian dates; subtract 2400000.5"),
+        ({"flux_jy": ["<0.02", "0.1", "0.1", "0.1", "0.1"]}, "expected numbers in flux_jy"),
+        ({"flux_err_jy": [np.nan] * 5}, "no row has a time, a flux and a positive error"),
+        ({"flux_jy": [-0.1] * 5}, "no row has a time, a flux and a positive error"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_with_the_reason(tmp_path, capsys, rows, says):
+    table = {"mjd": 61000.0 + np.arange(5), "flux_jy": 0.1, "flux_err_jy": 0.01} | rows
+    pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
+    assert main(["ese", str(tmp_path / "a.csv"), "--null-epochs", "0"]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 4, 6])
+def test_few_epochs_make_no_candidate_and_no_error(tmp_path, capsys, epochs):
+    table = pd.DataFrame({"mjd": 61000.0, "flux_jy": 0.1, "flux_err_jy": 0.01}, index=range(epochs))
+    table["mjd"] += np.arange(epochs) // 2  # two at each time
+    table["flux_jy"] += 1e-4 * np.arange(epochs)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert main(["ese", str(tmp_path / "a.csv"), "--threads", "1"]) == 0
+    assert "0 candidates in 1 sources" in capsys.readouterr().out
 
 
 def test_a_preset_wins():
