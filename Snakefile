@@ -53,6 +53,7 @@ include: "rules/photometry.smk"
 include: "rules/variability.smk"
 include: "rules/publish.smk"
 include: "rules/plan.smk"
+include: "rules/firstlight.smk"
 include: "rules/registry.smk"
 
 

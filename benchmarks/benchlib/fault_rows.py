@@ -21,6 +21,8 @@ from contimg.qa.truth import compare_product
 from contimg.simulate.night import simulate
 
 BRIGHT_SNR = 20.0
+NAMING = ("note antenna ", "note places: ")
+"""Notes that name what is wrong."""
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 """Of the matrix in docs/qa.md."""
 
@@ -143,10 +145,21 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             if words[0] in NAMES
         ]
         calibration = [words for words in row["seen"] if words.startswith("calibration:")]
-        seen = ", ".join([*gates, *(f"{words[:70]} …" for words in calibration)])
+        notes = [words.removeprefix("note ") for words in row["seen"] if words.startswith(NAMING)]
+        told = [f"note: {'; '.join(sorted({_named(note) for note in notes}))}"] if notes else []
+        seen = ", ".join([*gates, *(f"{words[:70]} …" for words in calibration), *told])
         nothing = "–" if row["fault"].startswith("healthy") else "**nothing**"
         lines.append(f"| {row['fault']} | {row['size']} | {_words(row, healthy)} | {seen or nothing} |")
     return lines
+
+
+def _named(note: str) -> str:
+    """What a note names, without its numbers."""
+    return (
+        note.split(":", maxsplit=1)[0]
+        if note.startswith("antenna")
+        else " ".join(note.split()[:2]).rstrip(",;")
+    )
 
 
 def _words(row: Mapping[str, Any], healthy: Mapping[str, Any] | None) -> str:

@@ -39,7 +39,8 @@ def metrics(**changes):
     applied = {"noise_over_weights": 1.0, "sefd_jy": 6500.0, "flag_fraction": 0.1, "weight_uniformity": 0.95}
     for key, value in changes.items():
         (applied if key in applied else values)[key] = value
-    return {**values, "apply": applied}
+    left = {"scale": 0.0, "loss": 0.001, "loss_error": 0.001, "antennas": {}}
+    return {"selfcal": {"left": left, "departed": {}}, **values, "apply": applied}
 
 
 def tile(root, sources, *, noise_jy=RMS_JY, alter=None, **changes):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.plots import Corrected, plot_solutions
 from contimg.calibrate.refant import choose_refant
 from contimg.calibrate.solve import Solver, restore_names
+from contimg.calibrate.transits import disturbing_jy
 from contimg.calibrate.verdict import Verdict, by_antenna, calibrated, judge, own_gains, spectrum
 from contimg.core.casa import casatasks
 from contimg.core.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
@@ -43,6 +45,9 @@ from contimg.telescope.options import BeamOptions
 FIELD_RADIUS_DEG = 4.0
 """Neighbours are looked for so far from the calibrator: the first null at 1.3 GHz plus half a tile's
 drift."""
+
+DISTURBED = 0.1
+"""Of the calibrator's apparent flux: what comes through of the A-team is named where a transit fails."""
 
 MAX_FLUX_RATIO = 2.0
 """Between catalogue and calibrator list: more is another source, or one of them is wrong."""
@@ -128,13 +133,16 @@ def solve_transit(
     identity = None if calibrator.is_field else _identity(calibrator, others or (), transit.resolution_arcsec)
     transit.divide(others or ())
     transit.choose_reference()
-    transit.solve_delays()
-    if others is None:
-        transit.divide_by_what_is_found()
-    transit.solve()
-    departed = depart.antennas(transit.data, out_dir, options)
-    if departed.bad.any():
-        transit.solve_without(departed.bad)
+    try:
+        transit.solve_delays()
+        if others is None:
+            transit.divide_by_what_is_found()
+        transit.solve()
+        departed = depart.antennas(transit.data, out_dir, options)
+        if departed.bad.any():
+            transit.solve_without(departed.bad)
+    except Rejected as reason:
+        raise Rejected("; ".join([str(reason), *transit.disturbed()])) from None
     transit.restore_names()
     n_channels = depart.flag_channels(out_dir / "BP", options.max_channel_departure)
     verdict, noise = transit.judge()
@@ -224,6 +232,22 @@ class _Transit:
         """Apparent flux of the calibrator, or the strength of the field."""
         return float(self.model.mean_apparent_jy[0]) if self.field is None else self.field.strength_jy
 
+    @cached_property
+    def a_team_jy(self) -> float:
+        """What comes through of the A-team by the configured beam, Jy: none of it is in the model."""
+        return disturbing_jy(
+            self.calibrator, float(np.degrees(self.meta.pointing_dec_rad)), load_beam(self.beam)
+        )
+
+    def disturbed(self) -> list[str]:
+        """What is to be said of a transit that failed with the A-team in its sidelobes."""
+        if self.a_team_jy < DISTURBED * self.apparent_jy:
+            return []
+        return [
+            f"{self.a_team_jy:.1f} Jy of Cas A, Cyg A, Tau A and Vir A come through beam and sidelobes, of the "
+            f"calibrator {self.apparent_jy:.1f} Jy: take another transit"
+        ]
+
     def choose_reference(self) -> None:
         """Choose the reference antenna; raises Rejected where too few antennas have data."""
         options = self.options
@@ -282,6 +306,7 @@ class _Transit:
         bias = channels.flux_bias(channels.antenna_snr(self.data) * width**0.5)
         sefd = channels.sefd_jy(self.data, self.meta, self.apparent_jy)
         reasons = [reason for reason in (verdict.reason, channels.too_noisy(bias)) if reason]
+        reasons += self.disturbed() if reasons else []
         noise = {
             "sefd_jy": round(sefd, 1) if np.isfinite(sefd) else None,
             "bandpass_channels": width,
@@ -315,6 +340,7 @@ class _Transit:
         return {
             "refant": {"name": self.refant.name, "reason": self.refant.reason},
             "apparent_flux_jy": round(self.apparent_jy, 4),
+            "a_team_jy": round(self.a_team_jy, 4),
             "field": None if self.field is None else self.field.to_json(),
             "neighbours": {
                 source.name: round(float(jy), 4)

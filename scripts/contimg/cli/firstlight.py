@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from contimg.core.provenance import REPOSITORY
     from contimg.core.values import instant, mjd
     from contimg.firstlight.finding import Verdict
-    from contimg.firstlight.job import PAGE, FirstLight, verdicts
+    from contimg.firstlight.job import PAGE, FirstLight, summary, verdicts
     from contimg.firstlight.options import FirstLightOptions
     from contimg.sky.catalog import Catalog
 
@@ -49,12 +49,8 @@ def run(args: argparse.Namespace) -> int:
         end_mjd=mjd(instant(args.last)),
     )
     found = look.write(args.output)
-    for one in sorted(
-        found["findings"], key=lambda entry: list(Verdict).index(entry["verdict"]), reverse=True
-    ):
-        print(f"{one['verdict']:15} {one['name']:18} {one['measured']}")
-        if one["advice"]:
-            print(f"{'':34} → {one['advice']}")
-    counts = verdicts(found)
-    print(f"{', '.join(f'{number} {verdict}' for verdict, number in counts.items())}; {args.output / PAGE}")
-    return 1 if counts[str(Verdict.FAILS)] else 0
+    *lines, counts = summary(found)
+    for line in lines:
+        print(line)
+    print(f"{counts}; {args.output / PAGE}")
+    return 1 if verdicts(found)[str(Verdict.FAILS)] else 0

@@ -280,6 +280,18 @@ def _interference(heard: list[interference.Heard]) -> Finding:
     )
 
 
+def summary(found: dict[str, Any]) -> list[str]:
+    """Lines for a terminal: what is not borne out first, each with what to do; the numbers of each verdict last."""
+    lines = []
+    for one in sorted(
+        found["findings"], key=lambda entry: list(Verdict).index(entry["verdict"]), reverse=True
+    ):
+        lines.append(f"{one['verdict']:15} {one['name']:18} {one['measured']}")
+        if one["advice"]:
+            lines.append(f"{'':34} → {one['advice']}")
+    return [*lines, ", ".join(f"{number} {verdict}" for verdict, number in verdicts(found).items())]
+
+
 def verdicts(found: dict[str, Any]) -> dict[str, int]:
     """How many findings there are of each verdict."""
     return {str(verdict): sum(f["verdict"] == verdict for f in found["findings"]) for verdict in Verdict}

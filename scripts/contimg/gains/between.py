@@ -28,6 +28,7 @@ from contimg.ms.meta import MsMeta, times_mjd_s
 
 MAX_CHANGE = 0.3
 """Of an amplitude, between two transits. Gains of a healthy receiver hold to a few per cent."""
+NO_SOLUTION = "it has data, and shows no calibrator (no signal, exchanged cables, a wrong place)"
 MAX_TURN_DEG = 60.0
 """At 60 deg rms one antenna in 400 turned by more than half a turn, and goes the wrong way."""
 
@@ -45,7 +46,8 @@ class Between:
         For a sidecar: `weight` of the second table, `turn_deg` (rms φ), `n_changed` (antennas left out), or why there
         is no second table; `departed` (antennas that other transits contradict, by name) and `compared` (how many
         other transits there were); `scales`, of each other transit by name: `fluxes`, what it gives over what the best
-        gives, and `sefd`, its SEFD over the best's (None where a sidecar has none).
+        gives, and `sefd`, its SEFD over the best's (None where a sidecar has none); `left_out`, antennas with data that
+        the best transit has no solution for, and why, and `with_data`, how many have data there.
     """
 
     gains: Gains
@@ -84,9 +86,27 @@ def gains_of(candidates: Sequence[Path], meta: MsMeta, *, interpolate: bool) -> 
     chosen = _between(best, gains, others, meta, interpolate=interpolate)
     told = [meta.antenna_names[k] for k in np.flatnonzero(departed.any(axis=1))]
     scales = {path.name: scale(best, path, gains, other) for path, other in others.items()}
+    left_out, with_data = _left_out(best)
     return replace(
-        chosen, metrics={**chosen.metrics, "departed": told, "compared": len(others), "scales": scales}
+        chosen,
+        metrics={
+            **chosen.metrics,
+            "departed": told,
+            "compared": len(others),
+            "scales": scales,
+            "left_out": left_out,
+            "with_data": with_data,
+        },
     )
+
+
+def _left_out(tables: Path) -> tuple[dict[str, str], int]:
+    """Antennas with data that a transit has no solution for, and why, and how many have data there."""
+    about = read_json(tables / STATUS).get("metrics", {})
+    departed: dict[str, str] = about.get("departed", {}).get("antennas", {})
+    seen = {name: one for name, one in about.get("antennas", {}).items() if one["data_flagged_fraction"] < 1}
+    silent = [name for name, one in seen.items() if one["flagged_fraction"] == 1 and name not in departed]
+    return {**dict.fromkeys(silent, NO_SOLUTION), **departed}, len({*seen, *departed})
 
 
 def scale(best: Path, other: Path, gains: Gains, others: Gains) -> dict[str, float | None]:

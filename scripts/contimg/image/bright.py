@@ -65,7 +65,7 @@ class Rest:
         What `contimg.drift.outside.remove_outside` says of far sources; None where they were not looked for.
     selfcal : dict or None
         What `contimg.image.selfcal` did: ``search`` (a list, where the first rounds of the search left more than
-        noise), ``phase``, ``amplitude``, ``departed`` with all sources; None where it was not asked for.
+        noise), ``phase``, ``amplitude``, ``departed``, ``left`` with all sources; None where it was not asked for.
     visibilities : Visibilities or None
         The residuals, where they are kept in memory: all of them, without further averaging.
     reweighted : bool
@@ -206,6 +206,7 @@ class _Subtraction:
             return
         corrected = self._corrected(self.fit.table)
         self.corrections |= corrected.describe()
+        self.corrections["left"] = None if corrected.left is None else corrected.left.describe()
         if corrected.changed:
             before = self.fit
             self._read_again()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,9 @@ class Imager:
         Planes
         CleanRecord
             From the residual images before and after each pass: their highest peaks, wherever they are, and noise.
+            After `clean_seconds` no pass is begun.
         """
+        until = time.monotonic() + plan.options.clean_seconds
         residual, model = self.dirty.copy(), np.zeros_like(self.dirty)
         majors: list[MajorIteration] = []
         if plan.multiscale:
@@ -134,12 +137,14 @@ class Imager:
             if min(step.minor_iteration_count, step.major_iteration_count) > 0 and (
                 model.any() or not step.fits_mask
             ):
-                self._clean(step, residual, model, majors)
+                self._clean(step, residual, model, majors, until)
         restored = residual + self._convolved(model)
-        stopped = _why_it_stopped(plan, majors) if majors else "no CLEAN"
+        stopped = _why_it_stopped(plan, majors, late=time.monotonic() >= until) if majors else "no CLEAN"
         return Planes(restored, residual, model, self.dirty, self.psf), CleanRecord(tuple(majors), stopped)
 
-    def _clean(self, step: Any, residual: Image, model: Image, majors: list[MajorIteration]) -> None:
+    def _clean(
+        self, step: Any, residual: Image, model: Image, majors: list[MajorIteration], until: float
+    ) -> None:
         """Passes with one set of Radler's settings; images are changed in place, the record of passes grows."""
         import radler
 
@@ -147,7 +152,7 @@ class Imager:
         cleaner = radler.Radler(step, self.psf, residual, model, beam_rad)  # keeps views of the images
         cleaner.worker_thread_count = self.threads
         goes_on, number = True, 0
-        while goes_on:
+        while goes_on and (not majors or time.monotonic() < until):
             number += 1
             noise, first, before = robust_rms(residual), _peak(residual), cleaner.iteration_number
             with printed_to(self.log):
@@ -232,7 +237,9 @@ def printed_to(log: Path) -> Iterator[None]:
         os.close(kept)
 
 
-def _why_it_stopped(plan: ImagingPlan, majors: list[MajorIteration]) -> str:
+def _why_it_stopped(plan: ImagingPlan, majors: list[MajorIteration], *, late: bool) -> str:
+    if late:
+        return f"maximum time: {plan.options.clean_seconds:g} s, after {len(majors)} passes"
     if sum(major.iterations for major in majors) >= plan.niter:
         return "maximum number of iterations"
     return "maximum number of passes" if len(majors) >= plan.max_major else "threshold"

@@ -184,6 +184,13 @@ class ImagingOptions(Options):
         unit="s",
     )
 
+    clean_seconds: Annotated[float, Field(gt=0), NUMBER] = key(
+        900.0,
+        "With ducc0: seconds of the clock after which CLEAN begins no further pass; a full tile takes 20. The image is "
+        "what it has come to, and QA notes that it is unfinished. A last bound, as search_seconds.",
+        unit="s",
+    )
+
     @model_validator(mode="after")
     def _one_band_with_ducc0(self) -> Self:
         if self.backend == "ducc0" and isinstance(self.channels_out, int) and self.channels_out > 1:

@@ -6,8 +6,8 @@ With m what the fitted sources say of a visibility V (Jy) of weight w, each base
 
 shows the product of two antennas' remaining gains, g₁ g₂*, like a source of 1 Jy at the phase centre; CASA's gaincal
 solves for them, phases first, then amplitude and phase. Amplitudes are divided by their geometric mean over the
-antennas of a product (XX, YY), phases by their mean: scale and places stay. A solution is accepted if it lowers χ² =
-Σ W |D − g₁ g₂*|² by twice its free parameters (Akaike) and by `SIGNIFICANT` standard deviations more.
+antennas of a product (XX, YY), outliers left out, phases by their mean: scale and places stay. A solution is accepted
+if it lowers χ² = Σ W |D − g₁ g₂*|² by twice its free parameters (Akaike) and by `SIGNIFICANT` standard deviations more.
 
 Intervals, when gains are left alone, what is accepted and why: docs/image.md, "Self-calibration in the field".
 """
@@ -26,9 +26,12 @@ from casacore import tables
 from numpy.typing import NDArray
 
 from contimg.core.casa import NAME_PREFIX, CasaTasks, casatasks
+from contimg.core.constants import MAD_TO_SIGMA
+from contimg.gains.between import nanmedian
 from contimg.gains.tables import Gains, evaluate
 from contimg.image.selfcal_data import SIGNIFICANT, Divided, by_antenna, divide
 from contimg.image.selfcal_depart import coherence, departs
+from contimg.image.selfcal_left import Left, changed, left
 from contimg.ms.meta import MsMeta, parallel_hands
 from contimg.ms.private import PrivateSet
 from contimg.ms.sets import MsWriter
@@ -44,6 +47,9 @@ LEAST_OFF = 0.01
 LEAST_EXCESS = 0.003
 """and where residuals have less than this part of their variance from them, the image's rms less than half of that."""
 RESOLVED_SHARE = 0.01
+OUTLIER_SIGMA, LEAST_OUTLIER = 4.0, 0.1
+"""Antennas whose amplitude is farther from the median one, in robust standard deviations and ln amplitude, have no part
+in the mean that is held: they changed, and not all the others."""
 MIN_ANTENNAS = 5
 MIN_SNR, MIN_BASELINES = 3.0, 4  # of a solution that CASA keeps
 
@@ -97,10 +103,16 @@ class Corrected:
         ``phase`` and, if asked for, ``amplitude``.
     departed : dict of str to str
         Antennas of which a hand was flagged, and why.
+    followed : dict of str to str
+        Antennas that changed much within the tile, and how; their gains were divided by.
+    left : Left or None
+        What is left of the others' gains; None where the sources are too faint to see it.
     """
 
     solutions: dict[str, Solution]
     departed: dict[str, str]
+    followed: dict[str, str]
+    left: Left | None
 
     @property
     def changed(self) -> bool:
@@ -112,6 +124,7 @@ class Corrected:
         return {
             **{name: step.describe() for name, step in self.solutions.items()},
             "departed": self.departed,
+            "followed": self.followed,
         }
 
 
@@ -184,6 +197,8 @@ def calibrate(
             )
             for k in np.flatnonzero(bad.any(axis=1))
         },
+        {} if gains is None else changed(gains, divided.meta),
+        left(divided, bad),
     )
 
 
@@ -343,12 +358,27 @@ def _write_bins(ms: Path, path: Path, divided: Divided, count: int) -> tuple[MsM
 def _held(gains: Gains) -> tuple[Array, Array]:
     """Gains (nt, nant, 2) over their mean of an interval and hand, and which antennas and hands have any, (nant, 2).
 
-    The mean is that of the logarithms of the amplitudes, and of the phasors. Without a solution a gain is 1.
+    The mean is that of the logarithms of the amplitudes, without outliers (`_usual`), and of the phasors. Without a
+    solution a gain is 1.
     """
     solved = gains.good[:, 0, :]
     values = gains.varying
     size = np.maximum(np.abs(values), 1e-12)
-    logs = np.where(solved, np.log(size), 0.0).sum(axis=1, keepdims=True)
+    logs = np.where(solved, np.log(size), np.nan)
     turned = np.where(solved, values / size, 0.0).sum(axis=1, keepdims=True)
-    mean = np.exp(logs / np.maximum(solved.sum(axis=0), 1) + 1j * np.angle(turned))
+    mean = np.exp(_usual(logs) + 1j * np.angle(turned))
     return np.where(solved, values / mean, 1.0), solved
+
+
+def _usual(logs: Array) -> Array:
+    """Mean over the antennas of (nt, nant, 2), of those that are not far from their median, (nt, 1, 2); 0 without any.
+
+    One antenna of 16 that lost 0.4 of its gain must not take 6 % of all fluxes.
+    """
+    middle = nanmedian(logs, axis=1)[:, np.newaxis]
+    spread = MAD_TO_SIGMA * nanmedian(np.abs(logs - middle), axis=1)[:, np.newaxis]
+    with np.errstate(invalid="ignore"):
+        near = np.abs(logs - middle) <= np.maximum(OUTLIER_SIGMA * spread, LEAST_OUTLIER)
+    return np.asarray(
+        np.where(near, logs, 0.0).sum(axis=1, keepdims=True) / np.maximum(near.sum(axis=1, keepdims=True), 1)
+    )

@@ -50,6 +50,10 @@ class Divided:
         product = gains[:, self.meta.ant1] * gains[:, self.meta.ant2].conj()
         return replace(self, ratio=self.ratio / product, weight=self.weight * np.abs(product) ** 2)
 
+    def without(self, bad: Array) -> Divided:
+        """The same without hands of antennas, (nant, nhands)."""
+        return replace(self, weight=np.where(bad[self.meta.ant1] | bad[self.meta.ant2], 0.0, self.weight))
+
     def spans(self, count: int) -> list[Array]:
         """Integrations of each of so many intervals."""
         return np.array_split(np.arange(self.meta.n_times), count)

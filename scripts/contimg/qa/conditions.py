@@ -1,5 +1,5 @@
-"""What a user should know of a product that no gate can measure: the Sun, the Earth's rotation, work that was not
-finished."""
+"""What a user should know of a product that no gate can measure: the Sun, the Earth's rotation, a shift that was taken
+out, work that was not finished."""
 
 from __future__ import annotations
 
@@ -87,3 +87,14 @@ def unfinished(made: Mapping[str, Any]) -> list[str]:
     if str(made.get("clean_stopped", "")).startswith("maximum"):
         lines.append(f"unfinished: CLEAN, {made['clean_stopped']}")
     return lines
+
+
+def shifted(made: Mapping[str, Any]) -> list[str]:
+    """A line on a shift against the catalogue that was taken out of an image's places (its metrics)."""
+    shift = made.get("shift")
+    if not shift or not shift["taken_out"]:
+        return []
+    return [
+        f"places: {shift['east_arcsec']:+.1f} arcsec east and {shift['north_arcsec']:+.1f} north, ± "
+        f"{shift['error_arcsec']:.1f}, against the catalogue were taken out (refraction, a clock, antennas' places)"
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,55 @@ def expected_rms_jy(thermal_jy: float, noise_ratio: float, confusion: float) -> 
 
 
 @dataclass(frozen=True)
+class Antennas:
+    """What single antennas do to the image of a tile.
+
+    Attributes
+    ----------
+    left : mapping or None
+        `contimg.image.selfcal_left.Left`, as the image's sidecar has it; None where nothing was seen of it.
+    left_out : mapping of str to str
+        Antennas that depart from the others and are not in the image, by name, and why.
+    followed : mapping of str to str
+        Antennas that changed much within the tile, which self-calibration followed, and how.
+    with_data : int
+        Antennas with data; 0: not known.
+    """
+
+    left: Mapping[str, Any] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    followed: Mapping[str, str] = field(default_factory=dict)
+    with_data: int = 0
+
+    @classmethod
+    def of(cls, made: Mapping[str, Any]) -> Antennas:
+        """From the sidecar of an image."""
+        selfcal = made["metrics"].get("selfcal") or {}
+        between = made.get("parameters", {}).get("interpolated", {})
+        contradicted = dict.fromkeys(
+            between.get("departed", ()), "its amplitude is another in other transits"
+        )
+        left_out = {**contradicted, **between.get("left_out", {}), **selfcal.get("departed", {})}
+        followed = selfcal.get("followed", {})
+        return cls(selfcal.get("left"), left_out, followed, between.get("with_data", 0))
+
+    def of_left(self, value: Callable[[Mapping[str, Any]], float]) -> float | str:
+        """A number of what is left of the gains, or why there is none."""
+        return "the sources are too faint to tell, or not fitted" if self.left is None else value(self.left)
+
+    def notes(self) -> list[str]:
+        """Lines on each antenna that departs."""
+        said = [f"antenna {name} is left out: {why}" for name, why in self.left_out.items()]
+        said += [
+            f"antenna {name} changed within the tile, which was followed: {how}"
+            for name, how in self.followed.items()
+        ]
+        if self.left is not None:
+            said += [f"antenna {name} is off: {how}" for name, how in self.left["antennas"].items()]
+        return said
+
+
+@dataclass(frozen=True)
 class ImageFacts:
     """What the gates of an image look at: a value for each of their names, or why there is none.
 
@@ -86,6 +136,8 @@ class ImageFacts:
         Measured, of a typical antenna; NaN where it is not known.
     transits : mapping
         `scales` of `contimg.gains.between.Between`: other transits than the one whose solutions are used.
+    antennas : Antennas
+        What single antennas do to the image of a tile.
     """
 
     rms: float
@@ -99,6 +151,7 @@ class ImageFacts:
     sefd_jy: float
     options: QaOptions
     transits: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    antennas: Antennas = field(default_factory=Antennas)
 
     @property
     def sefd(self) -> float | str:
@@ -114,6 +167,23 @@ class ImageFacts:
         if not known:
             return "no other good transit to compare with"
         return max(abs(float(ratio or 1.0) - 1.0) for ratio in known)
+
+    @property
+    def antenna_scale(self) -> float | str:
+        """What antennas that departed since the transit do to the scale of the fluxes."""
+        return self.antennas.of_left(lambda left: abs(left["scale"]))
+
+    @property
+    def coherence(self) -> float | str:
+        """What unsteady phases certainly (3 σ) take of the fluxes."""
+        return self.antennas.of_left(lambda left: max(0.0, left["loss"] - 3.0 * left["loss_error"]))
+
+    @property
+    def departed(self) -> float | str:
+        """Part of the antennas with data that departs from the others: left out, or changed within the tile."""
+        if not self.antennas.with_data:
+            return "how many antennas have data is not known"
+        return len({*self.antennas.left_out, *self.antennas.followed}) / self.antennas.with_data
 
     @property
     def dynamic_range(self) -> float | str:
@@ -156,6 +226,11 @@ class CatalogueFacts:
     def bright(self) -> pd.DataFrame:
         """Pairs whose fluxes and places can be compared."""
         return self.pairs[self.pairs["comparable"] & (self.pairs["snr"] >= self.options.flux_snr)]
+
+    @property
+    def placed(self) -> pd.DataFrame:
+        """Pairs whose places tell how offsets change over the field: many, each with its own error."""
+        return self.pairs[self.pairs["comparable"] & (self.pairs["snr"] >= self.options.completeness_snr)]
 
     def _of(self, table: pd.DataFrame, value: Callable[[], float]) -> float | str:
         if len(table) < self.options.min_sources:

@@ -142,10 +142,11 @@ class QaTile(_Judged):
 
     def make(self) -> str:
         """Judge the image."""
-        from contimg.qa.conditions import notes, unfinished
+        from contimg.qa.conditions import notes, shifted, unfinished
 
         made = self._product()
-        told = [*notes(self.pointing), *unfinished(made.get("metrics", {}))]
+        measured = made.get("metrics", {})
+        told = [*notes(self.pointing), *unfinished(measured), *shifted(measured)]
         if made["reason"] is not None:
             self.reject(f"rejected: {made['reason']}")
             return "nothing to judge: rejected"
@@ -154,6 +155,7 @@ class QaTile(_Judged):
         _, rms, header, seen = self._look(folder / f"{tile}.pbcor.fits", folder / f"{tile}.rms.fits")
         metrics = self._metrics(made["metrics"], header)
         metrics["transits"] = made.get("parameters", {}).get("interpolated", {}).get("scales", {})
+        antennas = gates.Antennas.of(made)
         facts = gates.ImageFacts(
             rms=metrics["rms_over_expected"],
             noise=_number(metrics["noise_over_weights"]),
@@ -166,6 +168,7 @@ class QaTile(_Judged):
             sefd_jy=_number(metrics["sefd_jy"]),
             options=self.options,
             transits=metrics["transits"],
+            antennas=antennas,
         )
         against, sources = self._against_catalogue(seen, header, rms)
         sources = at_beam(folder / f"{tile}.pb.fits", header, sources)
@@ -175,7 +178,7 @@ class QaTile(_Judged):
             self.directory,
             self.kind,
             self._held(facts, against, response),
-            notes=[*told, *response.notes()],
+            notes=[*told, *antennas.notes(), *response.notes()],
             inputs=[self.directory],
             parameters=self._parameters(),
             metrics={
@@ -198,7 +201,7 @@ class QaTile(_Judged):
         scale = of_tables(
             {tile: sources}, min_snr=self.options.flux_snr, beam_arcsec={tile: 3600.0 * header["BMAJ"]}
         )
-        bright = against.bright
+        bright = against.placed
         where = sources.loc[bright["found"].to_numpy(int), ["x_pix", "y_pix"]]
         placed = bright.assign(x_pix=where["x_pix"].to_numpy(), y_pix=where["y_pix"].to_numpy())
         return Response(scale, gradient(placed, header))

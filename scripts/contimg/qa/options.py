@@ -30,7 +30,7 @@ class QaOptions(Options):
     """When a tile or a mosaic is good enough to go on: the limits of its gates (docs/qa.md)."""
 
     advisory: Annotated[tuple[GateName, ...], BeforeValidator(values.listed)] = key(
-        ("transit_scale", "catalogue_scale"),
+        ("transit_scale", "catalogue_scale", "departed"),
         "Gates that are evaluated and told but stop nothing.",
         expects="names of gates such as [artefacts, beam]",
         example=["artefacts"],
@@ -104,6 +104,24 @@ class QaOptions(Options):
         "Gate transit_scale: difference of the SEFD of another transit from the one whose solutions a tile uses. It is "
         "that of their calibrators' listed fluxes; a transit in the Galactic plane differs by up to a half. With "
         "a catalogue flux_ratio says which one is wrong.",
+    )
+    max_antenna_scale: Positive = key(
+        0.01,
+        "Gate antenna_scale: by how much antennas that are certainly (5 σ) off, each against the usual one, change the "
+        "scale of a tile's fluxes. One of 16 that loses 0.4 of its gain takes 0.05, one of 96 0.008.",
+    )
+    max_coherence_loss: Fraction = key(
+        0.02,
+        "Gate coherence: part of the flux that phases certainly (3 σ) take which are left unsteady within a tile: "
+        "σ² of a scatter of σ, 0.02 for 8 deg.",
+        unit="of the flux",
+    )
+    max_departed: Fraction = key(
+        0.09,
+        "Gate departed: part of the antennas with data that departs from the others: left out, or changed by more "
+        "than 0.3 within the tile. 0.09 of them left out make the noise a tenth higher. Told only: what is left is "
+        "good, and the cause (exchanged cables, a receiver) is somebody's to find.",
+        unit="of the antennas",
     )
     detection_snr: Sigmas = key(5.0, "A source counts as detected above this.", unit="σ")
     completeness_snr: Sigmas = key(

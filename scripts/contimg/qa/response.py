@@ -23,8 +23,11 @@ LEAST_PAIRS = 10
 """A slope over the beam is not looked for in fewer sources."""
 HALF_POWER = float(np.log(2.0))
 """−ln P where the beam is one half: a slope times this is the error there."""
-LEAST_OFFSET_BEAM = 1e-5
-"""Error of an offset from the catalogue that is far below any; how much they scatter is found."""
+LEAST_OFFSET_BEAM = 0.005
+"""Error of an offset from the catalogue beside its noise, 0.42 beam over S/N; how much they scatter is found."""
+FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
+LEAST_GRADIENT = 0.01
+"""Beams a degree: less is of no use to anybody."""
 SAME_BEAMS = 0.5
 """Sources of two tiles closer than this (major axes) are the same one."""
 
@@ -161,17 +164,14 @@ class Response:
         """How far the scale of the fluxes certainly (3 σ) is from the catalogue's."""
         if self.scale is None or self.scale.catalogue is None:
             return self._enough() or "no reference catalogue: `catalog` is null"
-        of = self.scale.catalogue
-        return self._enough() or max(0.0, abs(of.value - 1.0) - 3.0 * of.error)
+        return self._enough() or self.scale.catalogue.beyond(1.0)
 
     @property
     def tile_scale(self) -> float | str:
         """How far the scale of the worst tile certainly (3 σ) is from the others'."""
         if self.scale is None or len(self.scale.factors) < 2:
             return "no two tiles share enough sources"
-        return max(
-            max(0.0, abs(factor.value - 1.0) - 3.0 * factor.error) for factor in self.scale.factors.values()
-        )
+        return max(factor.beyond(1.0) for factor in self.scale.factors.values())
 
     @property
     def position_gradient(self) -> float | str:
@@ -183,6 +183,11 @@ class Response:
     def notes(self) -> list[str]:
         """What to do about it."""
         scale, said = self.scale, list[str]()
+        if self.gradient is not None and self.gradient.beyond() > LEAST_GRADIENT:
+            said.append(
+                f"places: offsets from the catalogue change by {self.gradient.value:.3f} ± {self.gradient.error:.3f} "
+                "beam a degree over the field (refraction); what a tile's shift took out is their mean"
+            )
         if scale is None or self._enough() is not None:
             return said
         if scale.slope is not None and scale.slope.beyond() > 0:
@@ -207,7 +212,7 @@ def gradient(pairs: pd.DataFrame, header: Header) -> Number | None:
     Parameters
     ----------
     pairs : DataFrame
-        From `contimg.qa.gates.CatalogueFacts.bright`, with ``x_pix, y_pix``.
+        From `contimg.qa.gates.CatalogueFacts.placed`, with ``x_pix, y_pix``.
     header : Header
         Of the image.
 
@@ -222,13 +227,14 @@ def gradient(pairs: pd.DataFrame, header: Header) -> Number | None:
     y = (pairs["y_pix"].to_numpy(float) + 1.0 - header["CRPIX2"]) * header["CDELT2"]
     # the mean offset is that of one source: as free as the gradient
     design, one, free = np.column_stack([x, y]), np.zeros(len(x), np.int64), np.zeros((2, 2))
+    errors = np.hypot(LEAST_OFFSET_BEAM, FWHM_TO_SIGMA / pairs["snr"].to_numpy(float))
     worst = Number(0.0, np.inf)
     for axis in ("offset_major_beam", "offset_minor_beam"):
         values = pairs[axis].to_numpy(float)
-        fitted, covariance, _ = robust(design, values, np.full(len(x), LEAST_OFFSET_BEAM), one, free)
+        fitted, covariance, _ = robust(design, values, errors, one, free)
         length = float(np.hypot(*fitted))
         along = fitted / max(length, 1e-12)
-        found = Number(length, float(np.sqrt(along @ covariance @ along)))
+        found = Number(length, float(np.sqrt(along @ covariance @ along)), len(pairs) - 3)
         if found.beyond() >= worst.beyond():
             worst = found
     return worst

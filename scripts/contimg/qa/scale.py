@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 FLOOR = 0.01
 """Error of a flux beside its noise: gains, deconvolution and neighbours, as simulated nights have it above 50 σ."""
@@ -40,14 +41,19 @@ LEAST_SCALE = 0.3
 
 @dataclass(frozen=True)
 class Number:
-    """A value and its standard error."""
+    """A value and its standard error, whose scale was found from so many degrees of freedom."""
 
     value: float
     error: float
+    degrees: float = math.inf
 
-    def beyond(self, sigmas: float = 3.0) -> float:
-        """How far from 0 it certainly is."""
-        return max(0.0, abs(self.value) - sigmas * self.error)
+    def beyond(self, of: float = 0.0) -> float:
+        """How far from a value it certainly is: at 3 σ, or as far as Student's t of that probability says.
+
+        With 6 degrees of freedom that is 4.9 of the errors that are found from them, with 30 it is 3.3.
+        """
+        sigmas = 3.0 if math.isinf(self.degrees) else float(stdtrit(max(1.0, self.degrees), ndtr(3.0)))
+        return max(0.0, abs(self.value - of) - sigmas * self.error)
 
     def to_json(self) -> list[float]:
         """Value and error, rounded."""
@@ -143,8 +149,11 @@ def solve(rows: pd.DataFrame, *, anchors: tuple[str, ...] = (), beam: bool = Tru
     gauge = np.array([1.0 if name in held else 0.0 for name in columns]) / len(held)
     prior += 1e10 * np.outer(gauge, gauge)
     solution, covariance, scatter = robust(design, values, errors, source, prior)
+    links = len(values) - int(source.max()) - 1
     numbers = {
-        name: Number(float(solution[k]), float(math.sqrt(max(0.0, covariance[k, k]))))
+        name: Number(
+            float(solution[k]), float(math.sqrt(max(0.0, covariance[k, k]))), links - len(columns) + 1
+        )
         for k, name in enumerate(columns)
     }
     return Scale(
@@ -157,7 +166,7 @@ def solve(rows: pd.DataFrame, *, anchors: tuple[str, ...] = (), beam: bool = Tru
         catalogue=_exp(numbers["catalogue"]) if "catalogue" in numbers else None,
         anchors=held,
         n_sources=int(source.max()) + 1,
-        n_links=len(values) - int(source.max()) - 1,
+        n_links=links,
         scatter=scatter,
     )
 
@@ -243,7 +252,7 @@ def robust(
 
 def _exp(number: Number) -> Number:
     value = math.exp(number.value)
-    return Number(value, value * number.error)
+    return Number(value, value * number.error, number.degrees)
 
 
 def _told(number: Number | None) -> Number | None:

@@ -32,6 +32,7 @@ SHOWN = (
     "photometry",
     "variability",
     "plan",
+    "firstlight",
     "logs",
     "batches",
 )

@@ -118,6 +118,25 @@ def test_one_transit_stands_alone_where_the_other_is_missing_or_not_wanted(candi
     assert [path.name for path in unwanted.tables] == ["before"]
 
 
+def test_antennas_that_a_transit_has_no_solution_for_are_told_with_the_reason(candidates):
+    seen, gone = ({"data_flagged_fraction": flagged, "flagged_fraction": 0.1} for flagged in (0.02, 1.0))
+    metrics = {
+        "antennas": {
+            "1": seen,
+            "2": gone,  # flagged when it was converted: it has no data
+            "3": seen | {"flagged_fraction": 1.0},
+            "4": gone | {"flagged_fraction": 1.0},  # departed, and flagged for it
+        },
+        "departed": {"antennas": {"4": "phases scatter by 80 deg"}},
+    }
+    (candidates[1] / "status.json").write_text(
+        json.dumps({"status": "ok", "reason": None, "metrics": metrics})
+    )
+    found = calbetween.gains_of(candidates, Meta, interpolate=True).metrics
+    assert found["with_data"] == 3
+    assert found["left_out"] == {"3": calbetween.NO_SOLUTION, "4": "phases scatter by 80 deg"}
+
+
 @pytest.mark.parametrize(("power", "sefd"), [(0.92, 1.0), (1 / 1.08, 1.08)])
 def test_the_scale_between_two_transits_tells_gains_that_changed_from_a_flux_that_is_wrong(
     tmp_path, power, sefd

@@ -221,6 +221,16 @@ def test_without_iterations_the_image_is_the_dirty_one(both, tmp_path):
     assert (clean.majors, clean.stopped) == ((), "no CLEAN")
 
 
+def test_when_its_time_is_up_clean_ends_after_the_pass_and_says_so(both, tmp_path):
+    options = both.plan.options.model_copy(update={"clean_seconds": 1e-6})
+    planes, clean = both.flat.run(replace(both.plan, options=options), tmp_path)
+    assert len(clean.majors) == 1
+    assert clean.stopped == "maximum time: 1e-06 s, after 1 passes"
+    # what it has come to is an image: the peak of the residual fell, and restored is residual and components
+    assert abs(clean.majors[0].last_peak_jy) < abs(clean.majors[0].first_peak_jy)
+    assert planes.model.any()
+
+
 def test_what_compiled_code_prints_goes_to_the_log_and_no_further(tmp_path, capfd):
     log = tmp_path / "log"
     log.write_text("before\n")

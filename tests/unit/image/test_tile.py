@@ -113,7 +113,7 @@ def test_no_key_but_those_that_calibrated_data_are_made_again_for_changes_the_av
         "backend": "tclean", "sky_model": "none", "outside": "none", "selfcal": "none", "keep": ("residual",),
         "imsize": 512, "cell_arcsec": 3.0, "niter": 10, "mgain": 0.5, "auto_mask": 9.0, "auto_threshold": 3.0,
         "channels_out": 2, "multiscale": True, "place": "none", "rms_box_beams": 50.0, "search_passes": 9.0,
-        "search_seconds": 9.0,
+        "search_seconds": 9.0, "clean_seconds": 9.0,
     }  # fmt: skip
     assert set(others) == set(ImagingOptions.model_fields) - APPLIED_BY
     fine = replace(

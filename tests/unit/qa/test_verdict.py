@@ -38,7 +38,11 @@ def test_a_good_tile_passes_every_gate(tmp_path):
     where = tile(tmp_path, SKY)
     state = read_json(where / "status.json")
     state["parameters"] = {
-        "interpolated": {"scales": {"t_b": {"fluxes": 1.03, "sefd": 1.01}, "t_c": {"sefd": None}}}
+        "interpolated": {
+            "scales": {"t_b": {"fluxes": 1.03, "sefd": 1.01}, "t_c": {"sefd": None}},
+            "left_out": {},
+            "with_data": 16,
+        }
     }
     write_json(where / "status.json", state)
     record = judged(where, catalog=catalogue(tmp_path))
@@ -56,7 +60,7 @@ def test_without_a_catalogue_its_gates_are_not_evaluated_and_never_pass(tmp_path
     record = judged(tile(tmp_path, SKY))
     assert {name for name, verdict in verdicts(record).items() if verdict == qa.NOT_EVALUATED} == {
         "flux_ratio", "flux_scatter", "completeness", "counterparts", "position_offset", "position_scatter",
-        "beam_slope", "pointing", "position_gradient", "transit_scale", "catalogue_scale",
+        "beam_slope", "pointing", "position_gradient", "transit_scale", "catalogue_scale", "departed",
     }  # fmt: skip
     assert "no reference catalogue" in record["gates"]["completeness"]["reason"]
     assert record["verdict"] == qa.PASS
@@ -81,6 +85,53 @@ def test_a_number_beyond_its_limit_fails_its_gate_and_no_other(tmp_path, gate, c
     assert record["status"] == "rejected"
     assert record["reason"].startswith(f"{gate} ")
     assert "limit" in record["reason"]
+
+
+def test_antennas_that_are_off_fail_the_gate_of_what_they_do_and_are_named(tmp_path):
+    where = tile(tmp_path, SKY)
+    state = read_json(where / "status.json")
+
+    def said(**changes):
+        left = {"scale": 0.0, "loss": 0.001, "loss_error": 0.001, "antennas": {}} | changes
+        state["metrics"]["selfcal"] = {"left": left, "departed": {}}
+        write_json(where / "status.json", state)
+        record = judged(where)
+        return failed(record), record["notes"]
+
+    assert said() == (set(), [])
+    jump = "amplitude 0.61, phase +0 deg in part 4 of 6, hand 0"
+    assert said(scale=-0.025, antennas={"104": jump}) == ({"antenna_scale"}, [f"antenna 104 is off: {jump}"])
+    assert said(scale=0.04)[0] == {"antenna_scale"}
+    # one of 96: told, and stops nothing
+    assert said(scale=-0.004, antennas={"104": jump}) == (set(), [f"antenna 104 is off: {jump}"])
+    assert said(loss=0.03, loss_error=0.002)[0] == {"coherence"}
+    assert said(loss=0.03, loss_error=0.02)[0] == set()
+
+
+def test_antennas_that_are_left_out_are_named_and_told_of_and_stop_a_tile_if_asked_to(tmp_path):
+    selfcal = {
+        "left": None,
+        "departed": {"12": "0.3 of the sources left in hand 0"},
+        "followed": {"9": "amplitude 0.60 to 1.00"},
+    }
+    where = tile(tmp_path, SKY, selfcal=selfcal)
+    state = read_json(where / "status.json")
+    between = {"departed": ["7"], "left_out": {"104": "phases scatter by 80 deg"}, "with_data": 60}
+    for count, expected in ((60, set()), (16, {"departed"})):
+        state["parameters"] = {"interpolated": {**between, "with_data": count}}
+        write_json(where / "status.json", state)
+        record = judged(where)
+        assert failed(record) == expected
+        assert record["verdict"] == qa.PASS
+        assert record["gates"]["departed"]["value"] == pytest.approx(4 / count)
+        assert record["gates"]["coherence"]["verdict"] == qa.NOT_EVALUATED
+        assert record["notes"] == [
+            "antenna 7 is left out: its amplitude is another in other transits",
+            "antenna 104 is left out: phases scatter by 80 deg",
+            "antenna 12 is left out: 0.3 of the sources left in hand 0",
+            "antenna 9 changed within the tile, which was followed: amplitude 0.60 to 1.00",
+        ]
+    assert judged(where, advisory=[])["verdict"] == qa.FAIL
 
 
 def test_weights_that_promise_too_little_noise_are_found_out_by_the_data(tmp_path):
