@@ -161,6 +161,7 @@ class Status(Answer):
     night: dict[str, Any]
     health: str
     registry: RegistryAge
+    damage: list[str] = []
 
 
 class Rows(Answer):

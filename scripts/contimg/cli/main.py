@@ -6,9 +6,12 @@ Whatever a subcommand needs is imported when that subcommand is used.
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from contimg import __version__
 from contimg.core.errors import ContimgError
@@ -157,7 +160,12 @@ _ELSEWHERE = {
     "publish": "snakemake --cores all publish --config start=2025-10-30 end=2025-10-31",
     "qa": "snakemake --cores all qa --config start=2025-10-30 end=2025-10-31",
     "status": "contimg report, or contimg query tiles",
+    "mosaics": "contimg query --products /data/products mosaics",
+    "flux": "contimg measure /data/products/mosaics/2025-10-30/0830+55 --at '08h27m +55d'",
+    "help": "contimg --help",
 }
+
+_PAIR = re.compile(r"[a-z_]+=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -180,10 +188,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         now = _RENAMED[words[0]]
         print(f"contimg: `contimg {words[0]}` is called `contimg {now}` now", file=sys.stderr)
         words[0] = now
-    if words and words[0] in _ELSEWHERE and words[0] not in _COMMANDS:
-        print(f"contimg: there is no `contimg {words[0]}`; it is: {_ELSEWHERE[words[0]]}", file=sys.stderr)
+    parser = _parser(words[0] if words else "")
+    if not words:
+        parser.print_help(sys.stderr)
         return 2
-    args = _parser(words[0] if words else "").parse_args(words)
+    if not words[0].startswith("-") and words[0] not in _COMMANDS:
+        print(f"contimg: there is no `contimg {words[0]}`; {_meant(words[0])}", file=sys.stderr)
+        return 2
+    args = parser.parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         return run(args)
@@ -192,9 +204,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _meant(word: str) -> str:
+    """What a user who typed a command that is not there should type."""
+    if word in _ELSEWHERE:
+        return f"it is: {_ELSEWHERE[word]}"
+    near = difflib.get_close_matches(word, [*_COMMANDS, *_ELSEWHERE], n=1)
+    return f"did you mean `contimg {near[0]}`?" if near else "`contimg` lists the commands"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the words of a command, with an example of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end."""
+        command = self.prog.split()[1] if " " in self.prog else ""
+        example = _COMMANDS[command][1].partition("\n")[0] if command else "contimg --help"
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if unknown and all(_PAIR.match(word) for word in words.split()):
+            message = f"found {words}; settings stand behind --config: --config {words}"
+        self.exit(2, f"{self.prog}: error: {message}; for example: {example}\n")
+
+
 def _parser(command: str) -> argparse.ArgumentParser:
     """Build the parser; only the subcommand that is used imports what brings its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="contimg",
         description="Tools beside the workflow. The workflow itself is run by snakemake.",
         epilog="`contimg COMMAND --help` explains a command.",

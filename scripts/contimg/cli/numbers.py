@@ -22,6 +22,20 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def day(text: str) -> str:
+    """A type for argparse: a UTC date."""
+    from contimg.core import values
+    from contimg.core.errors import ContimgError
+
+    try:
+        found = values.day(text)
+    except (ValueError, ContimgError):
+        found = None
+    if found is None:
+        raise argparse.ArgumentTypeError(f"found {text!r}; write a UTC date such as 2025-10-30")
+    return str(found)
+
+
 def count(low: int, high: int) -> Callable[[str], int]:
     """A type for argparse: a whole number from `low` to `high`."""
 

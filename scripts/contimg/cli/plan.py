@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from contimg.cli.numbers import count
+from contimg.core.errors import InputError
 from contimg.plan.facts import make, summary
 from contimg.report import contents
 
@@ -36,6 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from contimg.config.load import load
     from contimg.night.night import plan
 
+    if "=" in args.target:
+        raise InputError(
+            f"found {args.target}; settings stand behind --config: contimg plan --config {args.target}"
+        )
     config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
     night = plan(config, cache=config.products / "state" / "index")
     facts = make(config, night, target=args.target, cores=args.cores, exact=args.exact)

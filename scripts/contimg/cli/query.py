@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from contimg.cli.numbers import number
+from contimg.cli.numbers import day, number
 from contimg.core.errors import InputError
 from contimg.core.products import read_json
 from contimg.registry.build import CALTABLES, PRODUCTS
@@ -32,10 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg query`."""
     from contimg.config.files import take_configuration
 
-    parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
-    parser.add_argument("--csv", action="store_true", help="comma-separated values instead of columns")
+    _common(parser, default=None)
     take_configuration(parser)
     asked = parser.add_subparsers(dest="question", metavar="QUESTION", required=True)
     tables = asked.add_parser("tables", help="good caltables for an instant and a declination, nearest first")
@@ -51,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_tiles = asked.add_parser(
         "tiles", help="tile images, a line each, and the groups of files that none was made of"
     )
-    of_tiles.add_argument("--date", metavar="UTC", help="of this UTC date only")
+    of_tiles.add_argument("--date", type=day, metavar="UTC", help="of this UTC date only")
     of_tiles.add_argument(
         "--rms-above",
         type=number(0, 1e12),
@@ -73,7 +70,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("photometry", "mosaics that were measured: how many sources, how many seen"),
     ):
         of_date = asked.add_parser(name, help=told)
-        of_date.add_argument("--date", metavar="UTC", help="of this UTC date only")
+        of_date.add_argument("--date", type=day, metavar="UTC", help="of this UTC date only")
+    for question in asked.choices.values():  # behind the question as well
+        _common(question, default=argparse.SUPPRESS)
+
+
+def _common(parser: argparse.ArgumentParser, *, default: object) -> None:
+    """Declare what may stand before a question and behind it."""
+    parser.add_argument(
+        "--products",
+        type=Path,
+        default=default,
+        help="the products tree (default: that of the configuration)",
+    )
+    parser.add_argument(
+        "--csv", action="store_true", default=default, help="comma-separated values instead of columns"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
                 "photometry": measured,
             }[args.question]
             answer = ask(connection, date=args.date)
-    for line in _lines(*answer, csv=args.csv):
+    for line in _lines(*answer, csv=bool(args.csv)):
         print(line)
     for note in notes:
         print(f"contimg: {note}", file=sys.stderr)

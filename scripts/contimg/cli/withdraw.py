@@ -68,7 +68,8 @@ def _current(folder: Path, known: list[Version]) -> int:
 
 def _place(tree: Path, product: str, version: int | None) -> tuple[Path, int | None]:
     """The product's folder under `published/`, and the version if one is named."""
-    path = product.rstrip("/")
+    given = Path(product).absolute()
+    path = given.relative_to(tree).as_posix() if given.is_relative_to(tree) else product.rstrip("/")
     found = names.product_of(path)
     if found is not None and found.kind == "mosaic":
         return tree / names.publication(path), version

@@ -62,6 +62,10 @@ def read_configuration(files: Sequence[Path], pairs: Sequence[str]) -> dict[str,
     merged: dict[str, Any] = {}
     own = (REPOSITORY / "config" / "config.yaml", REPOSITORY / SITE)
     for path in [path for path in own if path.is_file()] + list(files):
+        if "=" in path.name and not path.is_file():
+            raise ConfigError(
+                f"--configfile: found {path}, which is no file; settings stand behind --config: --config {path}"
+            )
         content = read_yaml(path)
         if not isinstance(content, Mapping):
             raise ConfigError(

@@ -12,6 +12,7 @@ from contimg.core.options import NUMBER, Name, Options, Place, key
 
 Count = Annotated[int, Field(ge=1, le=1_000_000), NUMBER]
 Positive = Annotated[float, Field(gt=0), NUMBER]
+Prefix = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9][A-Za-z0-9._~-]*)+$", max_length=200)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(values.listed)]
 
 
@@ -36,6 +37,11 @@ class ServiceOptions(Options):
         expects="addresses such as [127.0.0.1]",
         example=["127.0.0.1"],
     )
+    prefix: Prefix | None = key(
+        None, "Path below the proxy's name at which it stands, if it has no name of its own; null: none.",
+        expects="a path such as /contimg, or null",
+        example="/contimg",
+    )  # fmt: skip
     roots: Annotated[tuple[Place, ...], BeforeValidator(values.listed)] = key(
         (),
         "Directories beside products and incoming that paths of requests may lie in; nothing there is opened.",

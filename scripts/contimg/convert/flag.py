@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contimg.convert import flag_shape, flag_stats, flag_worker
+from contimg.convert import flag_shape, flag_stats, flag_worker, waterfall
 from contimg.convert.flag_process import FlagProcess
 from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import ConfigError
@@ -169,6 +169,7 @@ class Flagger:
             "flag_fraction_by_time": self._by_time(per_time),
             "flag_fraction_by_length": self._by_length(per_baseline, usable),
             "dead_antennas": {meta.antenna_names[i]: reason for i, reason in sorted(reasons.items())},
+            "most_flagged_baselines": self._waterfalls(per_baseline, set(reasons)),
         }
         return FlagReport(
             rejected=self._rejected(metrics),
@@ -390,6 +391,14 @@ class Flagger:
             fraction = _share((per_baseline[chosen] - missing).sum(), chosen.sum() * usable)
             octaves.append({"from_m": low, "to_m": high, "fraction": fraction})
         return octaves
+
+    def _waterfalls(self, per_baseline: NDArray[np.int64], dropped: set[int]) -> list[dict[str, Any]]:
+        """Flags of the most flagged baselines of antennas that are not dropped."""
+        meta = self._meta
+        kept = self._cross & ~np.isin(meta.ant1, list(dropped)) & ~np.isin(meta.ant2, list(dropped))
+        pairs = zip(meta.ant1.tolist(), meta.ant2.tolist(), strict=True)
+        labels = [f"{meta.antenna_names[one]}-{meta.antenna_names[other]}" for one, other in pairs]
+        return waterfall.worst(self.flags, per_baseline, kept, labels)
 
     def _rejected(self, metrics: dict[str, Any]) -> str | None:
         if metrics["flag_fraction"] < 1.0:

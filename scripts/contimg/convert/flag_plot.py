@@ -1,4 +1,7 @@
-"""A tile's flags in one picture, from what its sidecar says: by antenna, subband, time and baseline length."""
+"""A tile's flags in one picture, from what its sidecar says.
+
+By antenna, subband, time and baseline length; and the most flagged baselines against time and channel.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contimg.convert.waterfall import cells
+from contimg.core.pictures import BLUE, VERMILION
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-DEAD_COLOUR = "tab:red"
+    from matplotlib.figure import Figure, SubFigure
 
 
 def plot_flags(record: Mapping[str, Any], title: str = "") -> Figure:
@@ -27,21 +31,25 @@ def plot_flags(record: Mapping[str, Any], title: str = "") -> Figure:
     Returns
     -------
     Figure
-        Four panels of bars, in per cent; antennas that were dropped are red.
+        Four panels of bars, in per cent, antennas that were dropped hatched; below them a waterfall of each of the
+        most flagged baselines.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     metrics = record["metrics"]
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    baselines = metrics.get("most_flagged_baselines", [])
+    figure = Figure(figsize=(12, 9.5 if baselines else 6.5), layout="constrained")
     FigureCanvasAgg(figure)
-    antennas, subbands, times, lengths = figure.subplots(2, 2).ravel()
     figure.suptitle(f"{title} {100 * metrics['flag_fraction']:.1f} % flagged".strip())
+    grid = figure.add_gridspec(2, 1, height_ratios=(2, 1)) if baselines else None
+    above = figure if grid is None else figure.add_subfigure(grid[0])
+    antennas, subbands, times, lengths = above.subplots(2, 2).ravel()
     by_antenna = metrics["flag_fraction_by_antenna"]
-    _bars(antennas, list(by_antenna.values()), list(by_antenna), "antenna")
+    _bars(antennas, list(by_antenna.values()), list(by_antenna), "antenna (hatched: dropped altogether)")
     for bar, name in zip(antennas.patches, by_antenna, strict=True):
         if name in metrics["dead_antennas"]:
-            bar.set_color(DEAD_COLOUR)
+            bar.set(facecolor=VERMILION, hatch="////", edgecolor="w")
     by_subband = metrics["flag_fraction_by_subband"]
     _bars(subbands, by_subband, range(len(by_subband)), "sixteenth of the band, ascending")
     by_time = metrics["flag_fraction_by_time"]
@@ -49,11 +57,13 @@ def plot_flags(record: Mapping[str, Any], title: str = "") -> Figure:
     by_length = metrics["flag_fraction_by_length"]
     labels = [f"{octave['from_m']:.0f}–{octave['to_m']:.0f}" for octave in by_length]
     _bars(lengths, [octave["fraction"] for octave in by_length], labels, "baseline length (m)")
+    if grid is not None:
+        _waterfalls(figure.add_subfigure(grid[1]), baselines)
     return figure
 
 
 def _bars(axes: Axes, fractions: Sequence[float], labels: Sequence[Any], label: str) -> None:
-    axes.bar(np.arange(len(fractions)), 100 * np.asarray(fractions), color="tab:blue")
+    axes.bar(np.arange(len(fractions)), 100 * np.asarray(fractions), color=BLUE)
     step = max(1, len(labels) // 24)
     axes.set_xticks(np.arange(0, len(labels), step), [str(name) for name in labels][::step], fontsize=7)
     if step > 1:
@@ -62,3 +72,18 @@ def _bars(axes: Axes, fractions: Sequence[float], labels: Sequence[Any], label: 
     axes.set_ylabel("flagged (%)")
     axes.set_ylim(0, 100)
     axes.grid(axis="y", alpha=0.3)
+
+
+def _waterfalls(figure: SubFigure, baselines: Sequence[Mapping[str, Any]]) -> None:
+    """The most flagged baselines, side by side: time upward, sixteenths of the band to the right."""
+    panels = figure.subplots(1, len(baselines), sharey=True, squeeze=False)[0]
+    for axes, entry in zip(panels, baselines, strict=True):
+        shown = axes.imshow(
+            100 * cells(entry), aspect="auto", origin="lower", cmap="cividis_r", vmin=0, vmax=100,
+            interpolation="nearest", extent=(0, 16, 0, 100),
+        )  # fmt: skip
+        axes.set_title(f"baseline {entry['baseline']}: {100 * entry['fraction']:.0f} %", fontsize=9)
+        axes.set_xlabel("sixteenth of the band")
+        axes.set_xticks((0, 4, 8, 12, 16))
+    panels[0].set_ylabel("time (% of the tile)")
+    figure.colorbar(shown, ax=list(panels), label="flagged (%)", ticks=(0, 25, 50, 75, 100), aspect=15)

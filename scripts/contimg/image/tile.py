@@ -32,6 +32,7 @@ from contimg.image.picture import save_picture
 from contimg.image.place import Shift
 from contimg.image.place import measure as measure_shift
 from contimg.image.plan import ImagingPlan
+from contimg.image.steps import save_steps
 from contimg.ms.meta import MsMeta
 from contimg.ms.private import PrivateSet
 from contimg.ms.weights import DataWeights, weigh
@@ -68,9 +69,9 @@ def image_tile(
 
     Writes ``{tile}.image.fits`` (apparent, Jy/beam), ``.pbcor.fits`` (over the power beam, NaN below
     `pb_limit`), ``.pb.fits`` (absolute drift-averaged power beam, everywhere), ``.rms.fits`` (local rms of
-    pbcor, Jy/beam, NaN below `pb_limit`) and ``.png``; with ``sky_model: drift`` also ``.sources.parquet``, the
-    table of `contimg.drift.fit.fit`; with `keep` ``.dirty.fits``, ``.psf.fits``, ``.model.fits`` and
-    ``.residual.fits`` of CLEAN.
+    pbcor, Jy/beam, NaN below `pb_limit`), ``.png`` and ``.steps.png``; with ``sky_model: drift`` also
+    ``.sources.parquet``, the table of `contimg.drift.fit.fit`; with `keep` ``.dirty.fits``, ``.psf.fits``,
+    ``.model.fits`` and ``.residual.fits`` of CLEAN.
 
     Parameters
     ----------
@@ -140,6 +141,9 @@ def image_tile(
     write_planes(out_dir / ms.meta.tile, image, cleaned.planes, plan.options.keep)
     sources = image.sources()
     write_picture(out_dir / f"{ms.meta.tile}.png", image, sources)
+    write_steps(
+        out_dir / f"{ms.meta.tile}.steps.png", image, cleaned.planes, used, fitted=rest.fit is not None
+    )
     metrics = {**image.describe(sources), **describe_weights(used, ms.meta), **describe_clean(cleaned)}
     metrics["sky_model"] = None if rest.fit is None else rest.fit.summary()
     metrics |= {"outside": rest.outside, "selfcal": rest.selfcal}
@@ -332,6 +336,20 @@ def write_picture(path: Path, image: TileImage, sources: pd.DataFrame) -> None:
         rms_jy=image.centre_rms_jy,
         pb_levels=(image.pb_limit, 0.5),
         sources=list(zip(sources["x_pix"], sources["y_pix"], strict=True)),
+    )
+
+
+def write_steps(path: Path, image: TileImage, planes: Planes, used: DataWeights, *, fitted: bool) -> None:
+    """Draw what CLEAN began with and what it left, beside the image; and the uv coverage."""
+    save_steps(
+        path,
+        image.apparent,
+        image.header,
+        dirty=planes.dirty,
+        residual=planes.residual,
+        coverage=used.coverage,
+        rms_jy=image.centre_rms_jy,
+        fitted=fitted,
     )
 
 

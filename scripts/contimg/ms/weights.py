@@ -32,6 +32,27 @@ WORTH = 0.1
 """See `choose_weighting`."""
 
 
+COVERAGE_CELLS = 120
+"""Cells of a picture of the uv plane on either side of its middle."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Where the uv plane is filled, for a picture.
+
+    Attributes
+    ----------
+    density : (nv, nu) float64
+        Sum of weights, v >= 0; u runs to either side of the middle column.
+    u_klambda, v_klambda : float
+        Ends of the axes, thousands of wavelengths.
+    """
+
+    density: np.ndarray
+    u_klambda: float
+    v_klambda: float
+
+
 @dataclass
 class UvPlane:
     """Sums of weights in cells of half of the uv plane (v >= 0; a visibility and its conjugate are one).
@@ -68,6 +89,20 @@ class UvPlane:
     def add(self, cells: np.ndarray, weights: np.ndarray) -> None:
         """Add weights to cells (same shape)."""
         _add_to_cells(np.ravel(cells), np.ravel(weights), self.density.reshape(-1))
+
+    def coverage(self) -> Coverage:
+        """The filled part of the plane, in some `COVERAGE_CELLS` cells a side."""
+        filled = self.density > 0
+        rows = int(np.flatnonzero(filled.any(axis=1))[-1]) + 1
+        columns = int(np.abs(np.flatnonzero(filled.any(axis=0)) - self.half).max()) + 1
+        factor = -(-max(rows, columns) // COVERAGE_CELLS)
+        rows, columns = (-(-size // factor) * factor for size in (rows, columns))
+        part = np.zeros((rows, 2 * columns))
+        low, high = max(0, self.half - columns), min(2 * self.half, self.half + columns)
+        held = self.density[: min(rows, self.half), low:high]
+        part[: len(held), low - self.half + columns : high - self.half + columns] = held
+        coarse = part.reshape(rows // factor, factor, -1, factor).sum(axis=(1, 3))
+        return Coverage(coarse, 1e-3 * columns * self.cell_u, 1e-3 * rows * self.cell_v)
 
     def briggs(self, robust: float) -> np.ndarray:
         """Factor 1 / (1 + f^2 W) of each cell, flat, float64."""
@@ -215,6 +250,8 @@ class DataWeights:
         Stokes I visibilities used.
     noise_over_natural : float
         Of the weighting, see `UvPlane.noise`.
+    coverage : Coverage
+        Of the uv plane, before Briggs weighting.
     """
 
     time_channel: np.ndarray
@@ -222,6 +259,7 @@ class DataWeights:
     thermal_jy: float
     n_visibilities: int
     noise_over_natural: float
+    coverage: Coverage
 
     @property
     def beam_arcsec(self) -> tuple[float, float, float]:
@@ -292,7 +330,9 @@ def weigh(
             noise += float(np.sum(imaging**2 * kept.variance(hands)))
             count += int(np.count_nonzero(weights))
     thermal = float(np.sqrt(noise) / time_channel.sum())
-    return DataWeights(time_channel, synthesised_beam(plane, robust), thermal, count, plane.noise(robust))
+    return DataWeights(
+        time_channel, synthesised_beam(plane, robust), thermal, count, plane.noise(robust), plane.coverage()
+    )
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def draw(found: Comparison, path: Path) -> None:
     from matplotlib.colors import AsinhNorm, Normalize
     from matplotlib.figure import Figure
 
-    from contimg.core.pictures import shrink
+    from contimg.core.pictures import label_bar, shrink
 
     factor = max(1, math.ceil(max(found.planes[0].shape) / MAX_PIXELS))
     noise = 1e3 * found.numbers["rms_jy"][0]
@@ -74,11 +74,11 @@ def draw(found: Comparison, path: Path) -> None:
     grid = WCS(found.header).celestial[::factor, ::factor]
     sky = AsinhNorm(linear_width=3 * noise, vmin=-5 * noise, vmax=50 * noise)
     shown = [
-        (found.planes[0], "first", sky, "gray_r"),
-        (found.planes[1], "second", sky, "gray_r"),
-        (found.planes[2], "second - first", Normalize(-5 * noise, 5 * noise), "RdBu_r"),
+        (found.planes[0], "first", sky, "gray_r", (-5, 0, 5, 20, 50)),
+        (found.planes[1], "second", sky, "gray_r", (-5, 0, 5, 20, 50)),
+        (found.planes[2], "second - first", Normalize(-5 * noise, 5 * noise), "RdBu_r", (-5, 0, 5)),
     ]
-    for number, (plane, name, norm, colours) in enumerate(shown, start=1):
+    for number, (plane, name, norm, colours, sigmas) in enumerate(shown, start=1):
         axes = figure.add_subplot(1, 3, number, projection=grid)
         small = shrink(plane, factor) if number < 3 else plane[factor // 2 :: factor, factor // 2 :: factor]
         image = axes.imshow(1e3 * small, origin="lower", norm=norm, cmap=colours, interpolation="nearest")
@@ -88,5 +88,6 @@ def draw(found: Comparison, path: Path) -> None:
         axes.set_ylabel("Declination (ICRS)" if number == 1 else " ")
         axes.coords[0].set_major_formatter("hh:mm")
         axes.coords[1].set_major_formatter("dd:mm")
-        figure.colorbar(image, ax=axes, label="mJy/beam", format="%g", shrink=0.9, extend="both")
+        bar = figure.colorbar(image, ax=axes, label="mJy/beam", shrink=0.9, extend="both")
+        label_bar(bar, noise, sigmas)
     figure.savefig(path)

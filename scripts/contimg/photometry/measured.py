@@ -22,6 +22,8 @@ from scipy.spatial import cKDTree
 
 from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import InputError
+from contimg.core.kinds import STATUS
+from contimg.core.products import read_json
 from contimg.photometry import table as layout
 from contimg.photometry.forced import Forced, extract
 from contimg.photometry.options import PhotometryOptions
@@ -57,10 +59,7 @@ class Mosaic:
         else:
             found = sorted(directory.glob("*.rms.fits")) if directory.is_dir() else []
         if len(found) != 1:
-            raise InputError(
-                f"{directory}: expected the directory of a mosaic or a tile with one .rms.fits, found {len(found)}; "
-                "its status.json says whether it was rejected"
-            )
+            raise InputError(f"{directory}: {_why_not(directory, len(found))}")
         stem, folder = found[0].name.removesuffix(".rms.fits"), found[0].parent
         corrected = folder / f"{stem}.pbcor.fits"
         return cls(corrected if corrected.is_file() else folder / f"{stem}.fits", found[0])
@@ -81,6 +80,18 @@ class Mosaic:
         grid_x, grid_y = np.meshgrid(x, y)
         dec = wcs.pixel_to_world(grid_x, grid_y).dec.deg
         return float(np.nanmin(dec)) - FIELD_MARGIN_DEG, float(np.nanmax(dec)) + FIELD_MARGIN_DEG
+
+
+def _why_not(directory: Path, found: int) -> str:
+    """Why there is no image to measure."""
+    listed = "`contimg query --products PRODUCTS mosaics` lists the mosaics"
+    if not directory.exists():
+        return f"no such file or directory; {listed}"
+    status = directory / STATUS
+    reason = read_json(status)["reason"] if status.is_file() else None
+    if reason is not None:
+        return f"rejected: {reason}; there is no image to measure"
+    return f"expected the directory of a mosaic or a tile with one .rms.fits, found {found}; {listed}"
 
 
 def of_mosaic(

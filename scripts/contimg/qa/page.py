@@ -36,13 +36,14 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
         Sources above this are compared with the catalogue.
     """
     text, well = night.headline(facts)
-    scale = scale_page.of_night(facts["tiles"], tree, flux_snr)
+    compared, scale = scale_page.of_night(facts["tiles"], tree, flux_snr)
     tables = [_table(tree / tile["sources"]) for tile in facts["tiles"] if tile["gates"]]
     measured = photometry_page.tables(tree, facts["date"], facts["photometry"])
     references = photometry_page.references(measured)
     charts = {
         "Noise and flags": qa_plots.against_time(facts["tiles"]),
         "Against the catalogue": qa_plots.against_catalogue(tables, flux_snr),
+        "Against the beam": qa_plots.against_beam(compared),
     }
     return render(
         "qa/templates/night.html",
@@ -61,6 +62,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
         charts={title: _encoded(png) for title, png in charts.items() if png is not None},
         scale=scale_page.table(scale, facts["tiles"]),
         flagged=_most_flagged(facts["tiles"], tree),
+        noisiest=_noisiest(facts["tiles"], tree),
         injections=_injections(facts["injections"]),
         completeness=_completeness(facts["injections"]),
         photometry=_photometry(facts["photometry"]),
@@ -69,7 +71,7 @@ def page(facts: Mapping[str, Any], tree: Path, flux_snr: float) -> str:
         pictures=_pictures(facts["mosaics"], tree),
         calibrations=_calibrations(facts["calibrations"]),
         solutions=_solutions(facts["calibrations"]),
-        gates={name: _gates(facts[name]) for name in ("mosaics", "tiles")},
+        gates={"mosaics": _gates(facts["mosaics"]), "tiles": _gates(facts["tiles"], tree)},
         version=versions()["contimg"],
     )
 
@@ -222,6 +224,19 @@ def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, s
     return {"name": worst, "png": _encoded(qa_plots.flags(records[worst], worst))}
 
 
+def _noisiest(tiles: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str] | None:
+    """How the image came to be whose noise is most above what is expected: its name and a picture, if it has one."""
+    known = [tile for tile in tiles if "rms_over_expected" in tile["metrics"]]
+    if not known:
+        return None
+    worst = max(known, key=lambda tile: tile["metrics"]["rms_over_expected"])
+    path = tree / names.image_dir(worst["name"]) / f"{worst['name']}.steps.png"
+    if not path.is_file():
+        return None
+    over = f"{worst['metrics']['rms_over_expected']:.2f}"
+    return {"name": worst["name"], "over": over, "png": _encoded(qa_plots.smaller(path))}
+
+
 def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
@@ -288,19 +303,26 @@ def _photometry(photometry: Sequence[Mapping[str, Any]]) -> Table:
     return Table(heads, rows, (1, 2, 3, 4, 5, 6))
 
 
-def _gates(products: Sequence[Mapping[str, Any]]) -> Table:
-    """Every product and gate."""
+def _gates(products: Sequence[Mapping[str, Any]], steps_in: Path | None = None) -> Table:
+    """Every product and gate; with a link to how each image of a products tree came to be."""
     gates = list(dict.fromkeys(name for product in products for name in product["gates"]))
     rows = [
         (
             _picture_of(product["name"], _product(product), there=bool(product["gates"])),
             State(product["state"], "../" + product["sources"].removesuffix(".sources.parquet") + ".json"),
+            *([] if steps_in is None else [_steps(product["name"], steps_in)]),
             *(_shown(product["gates"].get(name)) for name in gates),
             product["reason"] or "; ".join(product["notes"]),
         )
         for product in products
     ]
-    return Table(("", "state", *gates, "why"), rows)
+    return Table(("", "state", *([] if steps_in is None else ["how made"]), *gates, "why"), rows)
+
+
+def _steps(tile: str, tree: Path) -> Link | str:
+    """The picture of how a tile's image came to be, if it has one."""
+    path = f"{names.image_dir(tile)}/{tile}.steps.png"
+    return Link("steps", f"../{path}") if (tree / path).is_file() else ""
 
 
 def _product(product: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,58 @@ def _offsets(axes: Axes, bright: pd.DataFrame) -> None:
     axes.set_aspect("equal")
     axes.set_xlabel("east (arcsec)")
     axes.set_ylabel("north (arcsec)")
+
+
+_BEAM_STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_LEAST_OF_STEP = 3
+
+
+def against_beam(rows: pd.DataFrame) -> bytes | None:
+    """Flux ratio against the response of the beam: flat where the beam is right; None without a ratio.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `contimg.qa.response.rows_of`: a source's flux in a tile over its mean in all tiles, and over the
+        catalogue's.
+    """
+    if rows.empty:
+        return None
+    shared = rows.groupby("source")["flux_jy"].transform("size") > 1
+    over_mean = (rows["flux_jy"] / rows.groupby("source")["flux_jy"].transform("mean")).where(shared)
+    over_catalogue = rows["flux_jy"] / rows["catalog_jy"]
+    kinds = (
+        ("over the source's mean in all tiles", over_mean, BLUE, "o"),
+        ("over the catalogue", over_catalogue, VERMILION, "^"),
+    )
+    known = [kind for kind in kinds if kind[1].notna().any()]
+    if not known:
+        return None
+    figure = canvas(9.0, 3.6)
+    axes = figure.subplots()
+    for label, ratio, colour, marker in known:
+        axes.scatter(rows["pb"], ratio, s=10, color=colour, marker=marker, alpha=0.4, lw=0)
+        medians = beam_medians(rows["pb"], ratio)
+        axes.plot(
+            list(medians), list(medians.values()), f"{marker}-", color=colour, ms=5, label=f"{label}: medians"
+        )
+    axes.axhline(1.0, color="k", lw=0.8)
+    reach = max(0.1, 1.3 * max(float((kind[1] - 1.0).abs().quantile(0.95)) for kind in known))
+    axes.set_ylim(1.0 - reach, 1.0 + reach)
+    axes.set_xlim(0.05, 1.05)
+    axes.set_xlabel("response of the power beam at the source")
+    axes.set_ylabel("flux ratio")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.25)
+    return as_png(figure)
+
+
+def beam_medians(pb: pd.Series, ratio: pd.Series) -> dict[float, float]:
+    """Median ratio by the middle of a step of the beam's response, where a step holds enough."""
+    middles = [0.5 * (low + high) for low, high in pairwise(_BEAM_STEPS)]
+    of_step = ratio.groupby(pd.cut(pb, _BEAM_STEPS, labels=middles).astype(float))
+    medians = of_step.median()[of_step.count() >= _LEAST_OF_STEP]
+    return dict(zip(medians.index.tolist(), medians.tolist(), strict=True))
 
 
 def completeness(injections: Sequence[Mapping[str, Any]]) -> bytes:

@@ -272,6 +272,22 @@ def of_verdicts(
     factors : mapping of str to float, optional
         What tiles, by name, are divided by before.
     """
+    tables, widths, anchors = read_tables(verdicts, factors)
+    return of_tables(tables, min_snr=min_snr, beam_arcsec=widths, anchors=anchors, beam=beam)
+
+
+def read_tables(
+    verdicts: Sequence[tuple[Mapping[str, Any], Path]], factors: Mapping[str, float] | None = None
+) -> tuple[dict[str, pd.DataFrame], dict[str, float], tuple[str, ...]]:
+    """Tables of sources beside the verdicts on several tiles, see `of_verdicts`.
+
+    Returns
+    -------
+    tables, widths : dict
+        Table, and major axis of the beam (arcsec), by tile.
+    anchors : tuple of str
+        Tiles that hold the transit which their solutions are from.
+    """
     tables: dict[str, pd.DataFrame] = {}
     widths: dict[str, float] = {}
     anchors = []
@@ -286,4 +302,4 @@ def of_verdicts(
         widths[tile] = float(parquet.about(table).get("bmaj_arcsec", 0.0))
         if record["metrics"].get("anchored"):
             anchors.append(tile)
-    return of_tables(tables, min_snr=min_snr, beam_arcsec=widths, anchors=tuple(anchors), beam=beam)
+    return tables, widths, tuple(anchors)

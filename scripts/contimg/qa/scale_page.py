@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from contimg.core.html import Table
-from contimg.qa.response import of_verdicts
-from contimg.qa.scale import Number, Scale
+from contimg.qa.response import read_tables, rows_of
+from contimg.qa.scale import Number, Scale, solve
 
 
-def of_night(tiles: Sequence[Mapping[str, Any]], tree: Path, flux_snr: float) -> Scale | None:
-    """Solve for the factors of all tiles of a night that were judged, good or not.
+def of_night(
+    tiles: Sequence[Mapping[str, Any]], tree: Path, flux_snr: float
+) -> tuple[pd.DataFrame, Scale | None]:
+    """Compare the fluxes of all tiles of a night that were judged, good or not, and solve for the tiles' factors.
 
     Parameters
     ----------
@@ -22,6 +26,13 @@ def of_night(tiles: Sequence[Mapping[str, Any]], tree: Path, flux_snr: float) ->
         Products tree.
     flux_snr : float
         Sources above this count.
+
+    Returns
+    -------
+    rows : DataFrame
+        From `contimg.qa.response.rows_of`.
+    scale : Scale or None
+        None where nothing can be compared.
     """
     verdicts = [
         (
@@ -31,7 +42,9 @@ def of_night(tiles: Sequence[Mapping[str, Any]], tree: Path, flux_snr: float) ->
         for tile in tiles
         if tile["gates"]
     ]
-    return of_verdicts(verdicts, min_snr=flux_snr)
+    tables, widths, anchors = read_tables(verdicts)
+    rows = rows_of(tables, min_snr=flux_snr, beam_arcsec=widths)
+    return rows, None if rows.empty else solve(rows, anchors=anchors)
 
 
 def summary(scale: Scale | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -136,7 +137,10 @@ def require_sound(path: Path) -> None:
 def require_there(path: Path) -> None:
     """Raise where there is no file."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; build it: contimg registry build, or the target `registry`")
+        tree = shlex.quote(str(path.parent.parent))
+        raise InputError(
+            f"{path}: no such file; build it: contimg registry build --products {tree}, or the target `registry`"
+        )
 
 
 def as_rebuilt(tree: Path) -> list[str]:

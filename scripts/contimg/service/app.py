@@ -35,7 +35,7 @@ from contimg.service import (
     warm,
 )
 from contimg.service.alerts import Alerts
-from contimg.service.context import Service
+from contimg.service.context import Service, root_of
 from contimg.service.limits import App, BodyLimit, Bucket, Receive, Scope, Send
 from contimg.service.listing import Listing
 from contimg.service.metrics import Metrics
@@ -192,9 +192,40 @@ def create(settings: Settings, *, work: bool = True) -> FastAPI:
     options = settings.options
     app.add_middleware(Checked, guard=parts.service.guard, audit=parts.service.audit, stall_s=options.stall_s)
     app.add_middleware(BodyLimit, most_bytes=1024 * options.max_body_kb, timeout_s=options.body_timeout_s)
+    if options.prefix:
+        app.add_middleware(Prefixed, prefix=options.prefix)
     if options.proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(options.proxies))
     return app
+
+
+class Prefixed:
+    """Says at which path of a proxy the service stands, whether the proxy takes that path away or leaves it.
+
+    Parameters
+    ----------
+    app : callable
+        The ASGI application behind it.
+    prefix : str
+        Such as `/contimg`.
+    """
+
+    def __init__(self, app: App, *, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection: by ASGI its path begins with the root path."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            inside = path == self._prefix or path.startswith(f"{self._prefix}/")
+            scope = {**scope, "root_path": self._prefix, "path": path if inside else self._prefix + path}
+        await self._app(scope, receive, send)
+
+
+def of_api(scope: Scope) -> bool:
+    """Whether a program's address was asked for, not a page."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith("/api/")
 
 
 class _Stalled(Exception):
@@ -231,7 +262,7 @@ class Checked:
                 headers = MutableHeaders(scope=message)
                 for name, value in _ALWAYS.items():
                     headers[name] = value
-                if scope["path"].startswith("/api/") and "cache-control" not in headers:
+                if of_api(scope) and "cache-control" not in headers:
                     headers["Cache-Control"] = "no-store"
             try:
                 async with asyncio.timeout(self._stall_s):
@@ -273,9 +304,9 @@ async def _unusable(_request: Request, error: Exception) -> Response:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
+    page = "text/html" in request.headers.get("accept", "") and not of_api(request.scope)
     if error.status_code == 401 and page:
-        return RedirectResponse("/login", 303)
+        return RedirectResponse(f"{root_of(request)}/login", 303)
     return answer(error.status_code, error.detail, dict(error.headers or {}))
 
 

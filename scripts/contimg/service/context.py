@@ -40,6 +40,11 @@ class Service:
     watcher: Watcher | None = None
 
 
+def root_of(request: Request) -> str:
+    """The path of a proxy that stands before every address; usually none."""
+    return str(request.scope.get("root_path", ""))
+
+
 def service_of(request: Request) -> Service:
     """The service that a request came to."""
     return cast("Service", request.app.state.service)

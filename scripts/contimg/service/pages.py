@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from contimg import __version__
 from contimg.core.html import render
 from contimg.service import routes_sources, wire
-from contimg.service.context import service_of
+from contimg.service.context import root_of, service_of
 from contimg.service.routes_batches import Limit, Number, Offset, found
 from contimg.service.routes_status import disk_of
 from contimg.service.security import Reader, Who
@@ -28,7 +28,14 @@ def page(request: Request, name: str, who: Who | None, **told: Any) -> HTMLRespo
     """Render a template; what it shows is escaped."""
     guard = service_of(request).guard
     csrf = guard.csrf(who.session) if who is not None and who.session is not None else ""
-    text = render(f"service/templates/{name}", version=__version__, who=who, csrf=csrf or "", **told)
+    text = render(
+        f"service/templates/{name}",
+        root=root_of(request),
+        version=__version__,
+        who=who,
+        csrf=csrf or "",
+        **told,
+    )
     return HTMLResponse(text, headers=HEADERS)
 
 

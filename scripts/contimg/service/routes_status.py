@@ -6,6 +6,8 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,11 +18,11 @@ from contimg.api import answers
 from contimg.api.bodies import SessionRequest
 from contimg.jobs import treelock
 from contimg.service import wire
-from contimg.service.context import Service, service_of
+from contimg.service.context import Service, root_of, service_of
 from contimg.service.metrics import CONTENT_TYPE
+from contimg.service.registry_reader import Registries, Registry, Unreadable
 from contimg.service.route import Plain
 from contimg.service.routes_batches import UNUSABLE
-from contimg.service.routes_products import ASKED
 from contimg.service.security import COOKIE, REFUSALS, Reader, client_of
 
 router = APIRouter(tags=["status"], route_class=Plain)
@@ -55,19 +57,37 @@ def health(request: Request, _who: Reader) -> answers.Health:
     return health_of(service_of(request))
 
 
-@router.get("/api/status", responses=ASKED)
+@dataclass
+class _Asked:
+    """Questions to the registries; what is damaged gives no rows, and is remembered."""
+
+    registries: Registries
+    damage: set[str] = field(default_factory=set)
+
+    def rows(
+        self, sql: str, values: Mapping[str, Any] | None = None, *, of: Registry = "products"
+    ) -> list[dict[str, Any]]:
+        try:
+            return self.registries.rows(sql, values or {}, of=of)
+        except Unreadable as error:
+            self.damage.add(str(error))
+            return []
+
+
+@router.get("/api/status", responses=REFUSALS | UNUSABLE)
 def status(
     request: Request, _who: Reader, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> answers.Status:
-    """Groups of files, caltables, what runs now."""
+    """Groups of files, caltables, what runs now; `damage` says what of it cannot be read."""
     service = service_of(request)
-    groups = _groups(service, limit)
+    asked = _Asked(service.registries)
+    groups = _groups(service, asked, limit)
     running = [service.store.get(number) for number in service.store.ids("running")]
     lock = service.settings.products / "state" / "lock"
     return answers.Status(
-        queue=_queue(service),
+        queue=_queue(service, asked),
         recent_groups=groups,
-        calibration_sets=_sets(service, limit),
+        calibration_sets=_sets(asked, limit),
         matched_recent=sum(group.has_calibrator for group in groups),
         versions={"contimg": __version__, "python": sys.version.split()[0]},
         disk=disk_of(service),
@@ -76,7 +96,8 @@ def status(
             "writes_the_tree": treelock.holder(lock),
             "watch": service.watcher is not None,
         },
-        health=health_of(service).status,
+        health="degraded" if asked.damage else health_of(service).status,
+        damage=sorted(asked.damage),
         registry=service.registries.age(),
     )
 
@@ -91,23 +112,21 @@ def _watched(service: Service) -> list[tuple[Any, ...]]:
     )
 
 
-def _queue(service: Service) -> answers.Queue:
+def _queue(service: Service, asked: _Asked) -> answers.Queue:
     counts = dict.fromkeys(("pending", "in_progress", "failed", "completed", "collecting"), 0)
     watched = {row[0]: _STATES[row[1]] for row in _watched(service) if _TILE.match(row[0])}
     for state in watched.values():
         counts[state] += 1
-    known = service.registries.rows(
-        "SELECT status, count(*) AS n FROM product WHERE kind = 'science_ms' GROUP BY status"
-    )
+    known = asked.rows("SELECT status, count(*) AS n FROM product WHERE kind = 'science_ms' GROUP BY status")
     if not watched:
         for row in known:
             counts["completed" if row["status"] == "ok" else "failed"] += row["n"]
     return answers.Queue(total=sum(counts.values()), **counts)
 
 
-def _groups(service: Service, limit: int) -> list[answers.Group]:
+def _groups(service: Service, asked: _Asked, limit: int) -> list[answers.Group]:
     """Tiles, newest first: those that are watched, then those that the registry knows."""
-    rows = service.registries.rows(
+    rows = asked.rows(
         "SELECT product.tile AS tile, status, mjd_start, mjd_end, n_raw_files, "
         "(SELECT group_concat(calibrator, ';') FROM product AS other WHERE other.tile = product.tile "
         " AND other.kind = 'caltable') AS calibrators "
@@ -145,8 +164,8 @@ def _groups(service: Service, limit: int) -> list[answers.Group]:
     return [found[name] for name in sorted(found, reverse=True)[:limit]]
 
 
-def _sets(service: Service, limit: int) -> list[answers.CalibrationSet]:
-    rows = service.registries.rows(
+def _sets(asked: _Asked, limit: int) -> list[answers.CalibrationSet]:
+    rows = asked.rows(
         "SELECT path, tile, calibrator, status FROM caltable ORDER BY mjd DESC LIMIT :limit",
         {"limit": limit},
         of="caltables",
@@ -185,6 +204,7 @@ def open_session(request: Request, response: Response, body: SessionRequest) -> 
         COOKIE,
         number,
         max_age=max(1, int(expires - time.time())),
+        path=root_of(request) or "/",
         httponly=True,
         samesite="strict",
         secure=service.settings.options.secure_cookies or request.url.scheme == "https",
@@ -198,5 +218,5 @@ def close_session(request: Request, response: Response, who: Reader) -> answers.
     """End the session of the cookie."""
     if who.session is not None:
         service_of(request).guard.close_session(who.session)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(COOKIE, path=root_of(request) or "/")
     return answers.Message(message="the session is closed")

@@ -1,5 +1,6 @@
 """The command: the same configuration as Snakemake's, errors in one line, nothing imported that is not used."""
 
+import shlex
 import subprocess
 import sys
 import types
@@ -10,6 +11,7 @@ from snakemake.cli import parse_config
 
 from builders.tiles import strip_of_tiles
 from contimg.cli import main
+from contimg.cli.main import _parser
 from contimg.config import docs
 from contimg.config.files import read_configuration
 from contimg.config.load import load
@@ -235,10 +237,56 @@ def test_a_command_that_had_another_name_still_works_and_says_the_new_one(capsys
 
 
 def test_no_command_is_told_with_the_usage(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([])
-    assert stop.value.code == 2
+    assert main([]) == 2
     assert "usage: contimg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("plna", "contimg: there is no `contimg plna`; did you mean `contimg plan`?"),
+        ("xyzzy", "contimg: there is no `contimg xyzzy`; `contimg` lists the commands"),
+        ("publish mosaics/2025-10-30/0830+55", "it is: snakemake --cores all publish"),
+        ("plan start=2025-10-30", "settings stand behind --config: contimg plan --config start=2025-10-30"),
+        (
+            "tiles start=2025-10-30",
+            "settings stand behind --config: --config start=2025-10-30; for example: contimg",
+        ),
+        ("plan --configfile start=2025-10-30", "settings stand behind --config: --config start=2025-10-30"),
+        ("query", "required: QUESTION; for example: contimg query --products /data/products tables"),
+        ("query tiles --date 30.10.2025", "found '30.10.2025'; write a UTC date such as 2025-10-30"),
+        ("query tiles --products none", "contimg registry build --products"),
+        ("try images/2025-10-30/T", "required: --set; for example: contimg try /data/products/images/"),
+        (
+            "measure none --at '08h27m +55d'",
+            "none: no such file or directory; `contimg query --products PRODUCTS",
+        ),
+        ("measure none", "nothing to measure: give --at PLACE or --list FILE"),
+        ("sources .", "expected the directory of a mosaic or a tile with one .rms.fits, found 0"),
+        ("compare one", "give two images, `contimg compare FIRST SECOND`"),
+        (
+            "withdraw mosaics/2025-10-30/0830+55",
+            "required: --reason, --products; for example: contimg withdraw",
+        ),
+        ("verify nothing", "expected a product with its sidecar"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_what_to_type(words, told, here, capsys):
+    try:
+        status = main(shlex.split(words))
+    except SystemExit as stop:
+        status = stop.code
+    said = capsys.readouterr()
+    assert status == 2
+    assert told in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_where_the_tree_is_may_stand_before_a_question_and_behind_it():
+    before = _parser("query").parse_args(["query", "--products", "a", "--csv", "tiles"])
+    behind = _parser("query").parse_args(["query", "tiles", "--csv", "--products", "a"])
+    assert vars(before) == vars(behind)
 
 
 def test_importing_the_command_imports_nothing_heavy():

@@ -1,11 +1,12 @@
 """Flagging against injected truth: interference, dead and wild antennas, and what must stay."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from contimg.convert import flag_stats
+from contimg.convert import flag_stats, waterfall
 from contimg.convert.flag import Flagger
 from contimg.convert.flag_plot import plot_flags
 from contimg.convert.options import FlaggingOptions
@@ -358,6 +359,29 @@ def test_the_picture_of_the_flags_shows_each_antenna_and_marks_the_dead():
     colours = [bar.get_facecolor() for bar in antennas.patches]
     assert [colour == colours[2] for colour in colours] == [False, False, True, False, False, False]
     assert [len(axes.patches) for axes in (subbands, times, lengths)] == [16, 4, 1]
+
+
+def test_waterfalls_show_where_the_most_flagged_baselines_of_good_antennas_lost_what():
+    meta = make_meta(n_ant=6, n_times=30, n_chan=96)
+    data = make_sky(meta, [])
+    data[:, (meta.ant1 == 2) | (meta.ant2 == 2)] = 0  # dropped: no baseline of it is shown
+    one = np.flatnonzero((meta.ant1 == 0) & (meta.ant2 == 5))[0]
+    other = np.flatnonzero((meta.ant1 == 3) & (meta.ant2 == 4))[0]
+    data[:, one, 48:] = 0  # the upper half of its band
+    data[:10, other, :32] = 0  # a third of time and band
+    _, report = run(meta, data, FlaggingOptions(aoflagger=False))
+    first, second = report.metrics["most_flagged_baselines"]  # no other baseline has a flag
+    assert (first["baseline"], first["fraction"]) == ("101-106", 0.5)
+    assert (second["baseline"], second["fraction"]) == ("104-105", pytest.approx(1 / 9))
+    shown = waterfall.cells(first)
+    assert shown.shape == (24, 48)
+    np.testing.assert_array_equal(shown, np.broadcast_to(np.arange(48) >= 24, (24, 48)))
+    expected = np.outer(np.arange(24) < 8, np.arange(48) < 16)  # 30 integrations in 24 rows: 10 of them in 8
+    np.testing.assert_array_equal(waterfall.cells(second), expected)
+    assert len(json.dumps(report.metrics["most_flagged_baselines"])) < 3000
+    assert (
+        len(plot_flags({"metrics": report.metrics}, "tile").axes) == 4 + 2 + 1
+    )  # bars, waterfalls, colour bar
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from contimg.image.plan import fft_size, field_of_view, resolve
 from contimg.image.tile import image_tile
 from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
-from contimg.ms.weights import ROBUST_TRIED, UvPlane, Weighting, choose_weighting, synthesised_beam, weigh
+from contimg.ms.weights import (
+    COVERAGE_CELLS,
+    ROBUST_TRIED,
+    UvPlane,
+    Weighting,
+    choose_weighting,
+    synthesised_beam,
+    weigh,
+)
 from contimg.sky.noise import local_rms, robust_rms
 from contimg.telescope import geometry
 from contimg.telescope.beam import AiryBeam
@@ -324,6 +332,23 @@ def test_noise_times_beam_decides_where_the_preferred_weighting_is_far_from_the_
         if (w := Weighting.of(plane, r)).cost_arcsec < 1.09 * best.cost_arcsec
     )
     assert choose_weighting(plane, near.robust)[0].robust == near.robust
+
+
+@pytest.mark.parametrize("finer", [1, 2])
+def test_the_coverage_of_the_uv_plane_keeps_all_weight_where_it_lies(finer):
+    # cells of 100 and 50 wavelengths; half of that is more than the picture has, and two are put together
+    plane = UvPlane.empty((0.01 * finer, 0.02 * finer), 8000)
+    u_lambda, v_lambda = np.array([6000.0, -3000.0, 0.0, 2000.0]), np.array([0.0, 4000.0, 1000.0, -500.0])
+    plane.add(plane.cells(u_lambda, v_lambda), np.array([1.0, 2.0, 4.0, 8.0]))
+    found = plane.coverage()
+    assert max(found.density.shape) <= 2 * COVERAGE_CELLS
+    assert found.density.sum() == 15.0
+    rows, columns = found.density.shape
+    for u, v, weight in ((6.0, 0.0, 1.0), (-3.0, 4.0, 2.0), (0.0, 1.0, 4.0), (-2.0, 0.5, 8.0)):  # conjugated
+        column = round((u / found.u_klambda + 1.0) / 2.0 * columns)
+        assert found.density[round(v / found.v_klambda * rows), column] == weight
+    assert 6.0 < found.u_klambda < 6.3  # no farther than is filled, to a few cells
+    assert 4.0 < found.v_klambda < 4.2
 
 
 def test_natural_weights_give_the_thermal_noise_and_flat_shares(tile):

@@ -17,7 +17,7 @@ from contimg.sky.measure import measure
 from contimg.telescope.options import BeamOptions
 
 ARMS = (*range(1, 52, 4), *range(68, 103, 3))
-PRODUCTS = ("image.fits", "pbcor.fits", "pb.fits", "rms.fits", "png")
+PRODUCTS = ("image.fits", "pbcor.fits", "pb.fits", "rms.fits", "png", "steps.png")
 
 
 @pytest.fixture(

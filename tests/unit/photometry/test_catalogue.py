@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 
 from builders.mosaic_fields import field
 from contimg.cli.main import main
+from contimg.core.products import status, write_json
 from contimg.photometry import catalogue
 from contimg.photometry.measured import Mosaic
 from contimg.photometry.options import PhotometryOptions
@@ -127,9 +128,10 @@ def test_measure_says_flux_or_limit_and_what_is_not_covered(where, sky, found, c
 
 def test_what_is_no_image_and_what_is_no_place_are_refused(where, tmp_path, capsys):
     assert main(["sources", str(tmp_path)]) == 2
-    assert (
-        "with one .rms.fits, found 0; its status.json says whether it was rejected" in capsys.readouterr().err
-    )
+    assert "with one .rms.fits, found 0; `contimg query --products" in capsys.readouterr().err
+    write_json(tmp_path / "status.json", status("1 good tiles, fewer than 2"))
+    assert main(["sources", str(tmp_path)]) == 2
+    assert "rejected: 1 good tiles, fewer than 2; there is no image to measure" in capsys.readouterr().err
     assert main(["measure", str(where), "--at", "somewhere"]) == 2
     assert "expected a name such as" in capsys.readouterr().err
     assert main(["measure", str(where)]) == 2

@@ -7,6 +7,7 @@ from benchlib.strips import WIDTH_ARCSEC, solved, strip
 
 from contimg.core.tables import write as write_parquet
 from contimg.qa import scale_page
+from contimg.qa.plots import against_beam, beam_medians
 from contimg.qa.response import Response
 from contimg.qa.scale import Number
 
@@ -126,7 +127,9 @@ def test_tables_beside_verdicts_are_solved_for_and_the_page_shows_them(tmp_path)
             {"name": tile, "gates": {"rms": {}}, "metrics": metrics, "sources": f"{tile}.sources.parquet"}
         )
     unjudged = {"name": "T9", "gates": {}, "metrics": {}, "sources": "T9.sources.parquet"}
-    scale = scale_page.of_night([*tiles, unjudged], tmp_path, 20.0)
+    rows, scale = scale_page.of_night([*tiles, unjudged], tmp_path, 20.0)
+    assert set(rows["tile"]) == set(found)
+    assert against_beam(rows).startswith(b"\x89PNG")
     assert scale.anchors == ("T1",)
     assert scale.factors["T7"].value == pytest.approx(0.92, abs=0.03)
     assert scale.to_json()["factors"]["T1"] == pytest.approx([1.0, 0.0], abs=1e-4)
@@ -135,6 +138,24 @@ def test_tables_beside_verdicts_are_solved_for_and_the_page_shows_them(tmp_path)
     assert {"anchor", "t_b: fluxes × 1.080, SEFD × ?"} <= cells
     assert "not compared" in scale_page.summary(None)
     assert not scale_page.table(None, tiles).rows
+
+
+def test_a_beam_that_is_too_narrow_shows_in_the_medians_against_its_response():
+    # fluxes too high by 10 % where the response is 0.3, by nothing where it is 1: true ratio 1 + (1 - pb) / 7
+    rng = np.random.default_rng(440110)
+    pb = pd.Series(rng.uniform(0.2, 1.0, 4000))
+    ratio = 1.0 + (1.0 - pb) / 7.0 + rng.normal(0.0, 0.05, len(pb))
+    medians = beam_medians(pb, ratio)
+    assert list(medians) == pytest.approx([0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95], abs=1e-3)
+    # 500 values a step, a median of them scatters by 1.25 x 0.05 / sqrt(500) = 0.003: four of it
+    for middle, value in medians.items():
+        assert value == pytest.approx(1.0 + (1.0 - middle) / 7.0, abs=0.012)
+
+
+def test_without_a_ratio_there_is_no_picture_against_the_beam():
+    alone = pd.DataFrame({"source": [0, 1], "flux_jy": [0.1, 0.2], "catalog_jy": np.nan, "pb": [0.5, 0.9]})
+    assert against_beam(alone) is None
+    assert against_beam(pd.DataFrame()) is None
 
 
 def test_what_is_certain():

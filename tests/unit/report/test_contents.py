@@ -1,8 +1,11 @@
 """The front page of a products tree: what it shows, that its links lead somewhere, and who may write it."""
 
 import fcntl
+import json
+import os
 import re
 import threading
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -10,7 +13,7 @@ import pytest
 
 from contimg.cli.main import main
 from contimg.core.products import status, write_json
-from contimg.report import contents
+from contimg.report import contents, nights
 
 DATE, EARLIER = "2025-10-30", "2025-10-29"
 MADE = {"made": "2025-10-30T20:00:00Z", "left_out": [], "tiles": [{"verdict": "pass"}]}
@@ -68,6 +71,56 @@ def test_nights_before_the_newest_are_a_table_without_pictures(tree, monkeypatch
         *(f"2025-09-0{n}" for n in (3, 2, 1)),
     ]
     assert "4 earlier nights" in contents.page(found, tree)
+
+
+def settle(tree):
+    """Make every folder of a tree an hour old: as old as those of earlier nights are."""
+    for path in sorted(tree.rglob("*")):
+        if path.is_dir():
+            os.utime(path, (time.time() - 3600.0, time.time() - 3600.0))
+
+
+def test_nights_and_logs_that_did_not_change_are_not_counted_again(tree):
+    first = contents.gather(tree)
+    settle(tree)
+    assert contents.gather(tree) == first
+    kept = nights.Kept(tree)
+    assert nights.all_nights(tree, kept, pictured=14) == first["nights"]
+    assert nights.logs(tree, kept) == first["logs"] == {"mosaic_window": 1}
+    assert kept.counted == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "shown"),
+    [
+        (f"images/{EARLIER}/{EARLIER}T13:10:00/status.json", f"night {EARLIER} with pictures", "2 images"),
+        (f"ms/science/{DATE}/{DATE}T13:00:00.json", f"night {DATE} with pictures", "1 tiles"),
+        (f"mosaics/{DATE}/0930+55/status.json", f"night {DATE} with pictures", "0930+55"),
+        (f"mosaics/3C286/{EARLIER}/status.json", f"night {EARLIER} with pictures", "3C286"),
+        (f"qa/{DATE}/0900+55.json", f"night {DATE} with pictures", f"qa/{DATE}/0900%2B55.json"),
+    ],
+)
+def test_what_changed_is_counted_again_and_nothing_else(tree, path, name, shown):
+    write_json(tree / f"qa/{DATE}/0830+55.json", {**status(), "kind": "mosaic", "gates": {"noise": {}}})
+    contents.gather(tree)
+    settle(tree)
+    contents.gather(tree)
+    record = {**status(), "kind": "mosaic", "gates": {}} if path.startswith("qa") else status()
+    write_json(tree / path, record)
+    kept = nights.Kept(tree)
+    found = nights.all_nights(tree, kept, pictured=14)
+    assert kept.counted == [name]
+    assert shown in re.sub(
+        r"(?<=\d)</?b>", "", contents.page({**contents.gather(tree), "nights": found}, tree)
+    )
+
+
+def test_a_damaged_memory_of_the_nights_is_made_anew(tree):
+    first = contents.gather(tree)
+    settle(tree)
+    (tree / nights.KEPT).write_text('{"by": ')
+    assert contents.gather(tree) == first
+    assert json.loads((tree / nights.KEPT).read_text())["entries"]
 
 
 def test_a_report_of_another_version_is_listed_and_hides_nothing(tree):

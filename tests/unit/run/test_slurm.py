@@ -1,7 +1,10 @@
 import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import snakemake.cli
 from snakemake.profiles import ProfileConfigFileParser
 
 from contimg.core import provenance
@@ -57,6 +60,22 @@ def test_the_profile_holds_what_the_site_says(site, tools, monkeypatch):
         "slurm_extra": "--constraint=avx2 --nice",
     }
     assert (read["slurm-qos"], read["jobs"]) == ("long", "7")
+
+
+def test_the_link_of_the_page_makes_the_profile_known_everywhere(tmp_path, monkeypatch):
+    page = (PROFILES.parent / "docs" / "cluster.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("mkdir -p ~/.config/snakemake")]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    line = line.replace("/path/of/the/clone", str(PROFILES.parent))
+    subprocess.run(["/bin/sh", "-c", line], check=True, env={**os.environ, "HOME": str(tmp_path)})
+    monkeypatch.chdir(elsewhere)
+    places = SimpleNamespace(
+        user_config_dir=str(tmp_path / ".config/snakemake"), site_config_dir=str(elsewhere)
+    )
+    monkeypatch.setattr(snakemake.cli, "get_appdirs", lambda: places)
+    _, found = snakemake.cli.get_profile_dir("slurm")
+    assert found.resolve() == PROFILES / "slurm" / "profile.yaml"
 
 
 def test_without_a_site_file_the_profile_leaves_everything_to_the_cluster(site, tools, monkeypatch):

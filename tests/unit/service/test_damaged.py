@@ -72,7 +72,13 @@ def test_a_registry_cut_short_is_503_too(served):
     path.chmod(0o644)
     os.truncate(path, 6000)  # its first page and half of the next
     assert client.get("/api/products").status_code == 503
-    assert client.get("/api/status").status_code == 503
+    told = client.get("/api/status")
+    assert told.status_code == 200  # the state of the whole says what of it is damaged
+    assert told.json()["health"] == "degraded"
+    (damage,) = told.json()["damage"]
+    assert "products.sqlite3 cannot be read" in damage
+    assert "make it anew: snakemake registry" in damage
+    assert told.json()["calibration_sets"]  # the other registry is whole
 
 
 def test_lists_say_the_age_of_the_file_they_were_read_from(served):

@@ -1,12 +1,14 @@
 """Deployment: the unit and the proxy of docs/service.md, whose forwarded headers are believed, slow readers."""
 
 import configparser
+import re
 import shlex
 import socket
 import sys
 import threading
 import time
 
+import httpx
 import pytest
 import uvicorn
 import yaml
@@ -15,6 +17,7 @@ from fastapi.testclient import TestClient
 from builders import service_trees
 from contimg.cli.main import _parser
 from contimg.cli.serve import listening
+from contimg.client import Client
 from contimg.core.provenance import REPOSITORY
 from contimg.service import app as service_app
 from contimg.service.app import create
@@ -93,6 +96,54 @@ class TestBehindAProxy:
         # of another client: counted apart only if the address is a proxy's
         told = client.get("/api/batch", headers={**guess, "X-Forwarded-For": "192.0.2.8"})
         assert told.status_code == others
+
+
+class TestAtAPathOfASite:
+    @pytest.fixture
+    def made(self, tmp_path):
+        told = {"prefix": "/contimg", "names": ["example.org"], "proxies": ["127.0.0.1"]}
+        settings = service_trees.make(tmp_path, tiles=0, service=told)
+        app = create(settings, work=False)
+        site = {"client": ("127.0.0.1", 1), "base_url": "https://example.org", "follow_redirects": False}
+        return TestClient(app, **site), Tokens(settings.state).add("observer", "run")
+
+    @pytest.mark.parametrize("before", ["", "/contimg"])  # the proxy takes the path away, or leaves it
+    def test_every_link_form_and_file_is_below_it(self, made, before):
+        client, token = made
+        html = {"Accept": "text/html"}
+        away = client.get(f"{before}/", headers=html)
+        assert (away.status_code, away.headers["location"]) == (303, "/contimg/login")
+        login = client.get(f"{before}/login", headers=html)
+        links = re.findall(r'(?:href|src)="([^"]*)"', login.text)
+        assert links
+        assert all(link.startswith("/contimg/") for link in links)
+        for file in ("/static/app.js", "/static/shared/style.css"):
+            assert f"/contimg{file}" in links
+            assert client.get(f"{before}{file}").status_code == 200
+        opened = client.post(f"{before}/api/session", json={"token": token})
+        assert opened.status_code == 200
+        assert "path=/contimg;" in opened.headers["set-cookie"].lower() + ";"
+        assert opened.headers["cache-control"] == "no-store"
+        assert client.get(f"{before}/openapi.json").json()["servers"] == [{"url": "/contimg"}]
+
+    def test_a_session_reaches_what_is_below_it(self, made):
+        client, token = made
+        assert client.post("/contimg/api/session", json={"token": token}).status_code == 200
+        assert client.get("/contimg/api/batch").status_code == 200
+        assert client.get("/contimg/", headers={"Accept": "text/html"}).status_code == 200
+        assert client.get("/contimgs/api/batch").status_code == 404
+
+
+def test_the_client_speaks_to_a_service_at_a_path():
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"items": [], "total": 0})
+
+    with Client("https://example.org/contimg", transport=httpx.MockTransport(answer)) as client:
+        client.batches()
+    assert asked == ["/contimg/api/batch"]
 
 
 def test_a_client_that_reads_nothing_is_given_up(tmp_path, monkeypatch):

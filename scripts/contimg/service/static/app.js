@@ -1,5 +1,6 @@
 "use strict";
 const csrf = document.querySelector("meta[name=csrf]").content;
+const root = document.querySelector("meta[name=root]").content;
 
 for (const button of document.querySelectorAll("button[data-post]")) {
   button.addEventListener("click", async () => {
@@ -24,12 +25,12 @@ const login = document.getElementById("login");
 if (login) {
   login.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const answer = await fetch("/api/session", {
+    const answer = await fetch(root + "/api/session", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ token: login.elements.token.value }),
     });
-    if (answer.ok) location.href = "/";
+    if (answer.ok) location.href = root + "/";
     else document.getElementById("said").textContent = (await answer.json()).detail;
   });
 }
