@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from contimg.cli.numbers import count
 from contimg.core.errors import InputError
 
 ADDRESS, TOKEN = "CONTIMG_SERVICE", "CONTIMG_TOKEN"
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     submit.add_argument("--dry-run", action="store_true", help="tell what it would do")
     submit.add_argument("--wait", action="store_true", help="wait for its end; 1 unless all is done")
     listed = actions.add_parser("list", help="batches, newest first")
-    listed.add_argument("--limit", type=int, default=20)
+    listed.add_argument("--limit", type=count(1, 10**6), default=20)
     listed.add_argument("--status")
     for name, text in (
         ("show", "a batch with its items"),
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("retry", "make its failed items again"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("batch", type=int)
+        action.add_argument("batch", type=count(1, 10**15))
         if name == "logs":
             action.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
 

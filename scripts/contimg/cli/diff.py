@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from contimg.cli.numbers import count
 from contimg.core import names
 
 
@@ -16,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--page", type=Path, metavar="FILE", help="write a page with the curves before and after"
     )
     parser.add_argument(
-        "--most", type=int, default=20, metavar="N", help="sources listed and drawn (default: 20)"
+        "--most",
+        type=count(1, 10**6),
+        default=20,
+        metavar="N",
+        help="sources listed and drawn (default: 20)",
     )
     parser.add_argument("--csv", action="store_true", help="every source, as comma-separated values")
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contimg.cli.numbers import number
+from contimg.cli.numbers import count, number
 from contimg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,9 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", nargs="+", action="extend", default=[], dest="source_ids", metavar="ID")
     parser.add_argument("--recompute", action="store_true", help="search all of every curve again")
-    parser.add_argument("--null-epochs", type=int, help="source-epochs without events to measure chance with")
     parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="how many work (default: all cores)"
+        "--null-epochs", type=count(1, 10**12), help="source-epochs without events to measure chance with"
+    )
+    parser.add_argument(
+        "--threads",
+        type=count(1, 1024),
+        default=os.cpu_count() or 1,
+        help="how many work (default: all cores)",
     )
     parser.add_argument(
         "--page", type=Path, metavar="FOLDER", help="of a tree: write a page a candidate to this folder"

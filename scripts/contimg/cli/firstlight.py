@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from contimg.cli.numbers import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg firstlight`."""
@@ -18,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="first", metavar="UTC", help="first time, inclusive")
     parser.add_argument("--to", dest="last", metavar="UTC", help="last time, exclusive")
     parser.add_argument(
-        "--subbands", type=int, metavar="N", help="subbands that are read of one tile (default 4)"
+        "--subbands",
+        type=count(1, 64),
+        metavar="N",
+        help="subbands that are read of one tile (default 4)",
     )
     parser.add_argument(
         "--output",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contimg.cli.numbers import count
 from contimg.core import names
 from contimg.core.errors import InputError
 
@@ -23,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: PNG, PDF or SVG")
     parser.add_argument(
-        "--neighbours", type=int, default=3, metavar="N", help="nearest sources shown (default: 3)"
+        "--neighbours",
+        type=count(0, 1000),
+        default=3,
+        metavar="N",
+        help="nearest sources shown (default: 3)",
     )
     parser.add_argument("--csv", action="store_true", help="every column, as comma-separated values")
     parser.add_argument(

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -201,6 +203,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args)
     except ContimgError as error:
         print(f"contimg: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who read our lines has read enough: `contimg tiles | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"contimg: error: {os.fspath(error.filename)}: {error.strerror}", file=sys.stderr)
         return 2
 
 

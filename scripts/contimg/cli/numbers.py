@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from typing import Any
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
@@ -34,6 +35,11 @@ def day(text: str) -> str:
     if found is None:
         raise argparse.ArgumentTypeError(f"found {text!r}; write a UTC date such as 2025-10-30")
     return str(found)
+
+
+def any_of(kind: type) -> Callable[[str], Any]:
+    """A type for argparse, of an option whose own checks know its bounds: a finite number, or `kind` itself."""
+    return {int: count(-(10**12), 10**12), float: number(-1e18, 1e18)}.get(kind, kind)
 
 
 def count(low: int, high: int) -> Callable[[str], int]:

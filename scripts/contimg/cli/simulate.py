@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from contimg.cli.numbers import any_of, count
 from contimg.core.errors import ConfigError
 from contimg.simulate.options import (
     FAULT_KINDS,
@@ -36,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"fault kinds:\n{kinds}"
     parser.add_argument("out_dir", help="directory for the raw files and truth.json")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="start from these options; single ones win")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the numeric core (default: 2)")
+    parser.add_argument(
+        "--threads", type=count(1, 1024), default=2, help="threads of the numeric core (default: 2)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="remove raw files that are there already")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     types = field_types()
@@ -51,11 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
         elif isinstance(item.default, tuple):
             parser.add_argument(
-                flag, dest=item.name, type=_argument(_list_of(types[item.name])), help=text + " (comma list)"
+                flag,
+                dest=item.name,
+                type=_argument(_list_of(any_of(types[item.name]))),
+                help=text + " (comma list)",
             )
         else:
             default = f" (default: {item.default})" if item.default != "" else ""
-            parser.add_argument(flag, dest=item.name, type=types[item.name], help=text + default)
+            parser.add_argument(flag, dest=item.name, type=any_of(types[item.name]), help=text + default)
 
 
 def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -70,7 +76,7 @@ def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
-def _list_of(element: type) -> Callable[[str], tuple]:
+def _list_of(element: Callable[[str], Any]) -> Callable[[str], tuple]:
     def read(text: str) -> tuple:
         return tuple(element(part.strip()) for part in text.split(",") if part.strip())
 

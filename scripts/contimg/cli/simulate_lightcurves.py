@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from contimg.cli.numbers import any_of
 from contimg.simulate.lightcurve_options import LightcurveOptions
 
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for item in dataclasses.fields(LightcurveOptions):
         parser.add_argument(
             "--" + item.name.replace("_", "-"),
-            type=type(item.default),
+            type=any_of(type(item.default)),
             default=item.default,
             help=f"{item.metadata['help'].replace('%', '%%')} (default: {item.default})",
         )

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from contimg.cli.numbers import count, number
+
 KINDS = ("csv", "votable", "parquet", "reg")
 
 
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="directory of a mosaic, a tile's image or a published version; or its FITS file",
     )
-    parser.add_argument("--top", type=int, metavar="N", help="only the N brightest")
+    parser.add_argument("--top", type=count(1, 10**9), metavar="N", help="only the N brightest")
     parser.add_argument(
         "--pybdsf",
         type=Path,
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--time-limit",
-        type=float,
+        type=number(1, 1e6),
         default=600.0,
         metavar="S",
         help="how long PyBDSF may take (default: 600 s)",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from contimg.cli.numbers import number
 from contimg.config.files import take_configuration
 
 COUNTED_JY = (0.02, 1.0)
@@ -19,11 +20,17 @@ COUNTED_JY = (0.02, 1.0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--first", type=float, default=-30.0, metavar="DEG", help="first strip (default: -30)"
+        "--first", type=number(-90, 90), default=-30.0, metavar="DEG", help="first strip (default: -30)"
     )
-    parser.add_argument("--last", type=float, default=84.0, metavar="DEG", help="last strip (default: 84)")
     parser.add_argument(
-        "--step", type=float, default=2.0, metavar="DEG", help="from strip to strip (default: 2)"
+        "--last", type=number(-90, 90), default=84.0, metavar="DEG", help="last strip (default: 84)"
+    )
+    parser.add_argument(
+        "--step",
+        type=number(0.01, 180),
+        default=2.0,
+        metavar="DEG",
+        help="from strip to strip (default: 2)",
     )
     take_configuration(parser)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
@@ -156,7 +157,7 @@ def _carry_out(args: argparse.Namespace, config: Config, wanted: Wanted, request
         why = "" if known is None or known["reason"] is None else f" ({window.path}: {known['reason']})"
         _say(
             f"the run ended with {status}{why}; its log says why. Nothing is said of what was published before; "
-            f"`contimg retry --products {config.products}` where it was an error, then the same command tries again"
+            f"`{_retry(config.products)}` where it was an error, then the same command tries again"
         )
         return FAILED
     return _told(known, window.path, config.products, request)
@@ -172,11 +173,16 @@ def _told(receipt: dict[str, object], mosaic: str, products: Path, request: Path
         print(products / str(receipt["published"]))
         return 0
     if frame.ERROR_PREFIX in str(reason):
-        _say(f"{mosaic}: {reason}; `contimg retry --products {products}`, then the same command tries again")
+        _say(f"{mosaic}: {reason}; `{_retry(products)}`, then the same command tries again")
         return FAILED
     remove(request)
     _say(f"{mosaic} is not published: {reason}")
     return REJECTED
+
+
+def _retry(products: Path) -> str:
+    """The command that lets the next run try again, as one may type it."""
+    return f"contimg retry --products {shlex.quote(str(products))}"
 
 
 def _not_current(products: Path, mosaic: str) -> str | None:

@@ -6,6 +6,7 @@ import argparse
 import getpass
 from pathlib import Path
 
+from contimg.cli.numbers import count
 from contimg.core.errors import InputError
 
 _STATES = ("active", "investigated", "dismissed")
@@ -18,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="source of the candidate; none: list what has been said")
     parser.add_argument("status", nargs="?", choices=_STATES, help="what becomes of it")
     parser.add_argument("--comment", default="", help="why")
-    parser.add_argument("--event", type=int, help="number of the event; default: all of the source")
+    parser.add_argument(
+        "--event", type=count(0, 10**9), help="number of the event; default: all of the source"
+    )
     parser.add_argument("--by", help="who says so (default: the user's name)")
     parser.add_argument(
         "--products", type=Path, help="the products tree (default: that of the configuration)"

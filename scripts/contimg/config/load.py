@@ -72,6 +72,9 @@ def check_disk(config: Config) -> None:
         ("retention.archive", config.retention.archive),
         ("calibrators", config.calibrators),
         ("catalog", config.catalog),
+        ("flagging.strategy", config.flagging.strategy),
+        ("beam.file", config.beam.file),
+        ("photometry.sources", config.photometry.sources),
     ):
         _path(name, path)
     _directory("incoming", config.incoming, "write the directory that holds the raw files")

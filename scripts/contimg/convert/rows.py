@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.errors import InputError
-from contimg.index.groups import SAME_TIME_S
+from contimg.index.groups import DEC_TOLERANCE_DEG, SAME_TIME_S
 from contimg.telescope import geometry
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
     from contimg.index import uvh5
 
-DEC_AGREEMENT_RAD = np.radians(1e-3)
+DEC_AGREEMENT_RAD = np.radians(DEC_TOLERANCE_DEG)
+"""Files of a tile may point so far apart: each is rotated from where it says that it is stopped."""
+POSITION_M = 1e-3
+"""Positions of an antenna in two files may differ by this: 0.03 rad of phase on its baselines."""
+INTEGRATION_AGREEMENT_S = 1e-6
+_TOLERANCES = {"integration_s": INTEGRATION_AGREEMENT_S, "antenna_positions_m": POSITION_M}
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,14 @@ def require_same(first_path: str, first: uvh5.Layout, path: str, layout: uvh5.La
         said = [of.phased.words if of.phased else "fringe-stopped on the meridian" for of in (layout, first)]
         raise InputError(f"{path}: {said[0]}, {first_path} is {said[1]}; they are not one tile")
     for what in ("integration_s", "antenna_names", "antenna_numbers", "antenna_positions_m", "polarizations"):
-        if not np.array_equal(getattr(first, what), getattr(layout, what)):
+        one, other = np.asarray(getattr(first, what)), np.asarray(getattr(layout, what))
+        tolerance = _TOLERANCES.get(what)
+        same = one.shape == other.shape and (
+            np.array_equal(one, other)
+            if tolerance is None
+            else np.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True)
+        )
+        if not same:
             raise InputError(f"{path}: {what} differ from those of {first_path}; they are not one tile")
 
 
@@ -83,7 +95,7 @@ def w_of_files(
     Parameters
     ----------
     layout
-        Of the first file: all are phased alike.
+        Of the file.
     loc
         The array's reference point.
     positions_m

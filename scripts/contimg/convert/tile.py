@@ -328,7 +328,11 @@ def _stream(
     toward = geometry.antenna_uvw(
         meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, meta.times_jd, loc
     )
-    extra_w = toward[:, :, 2] - w_of_files(plan.layout, loc, np.nan_to_num(plan.layout.antenna_positions_m))
+    stopped = {of.rows.layout.dec_rad: of.rows.layout for of in plan.subbands if of.rows is not None}
+    extra_w = {
+        dec_rad: toward[:, :, 2] - w_of_files(layout, loc, meta.antenna_positions_m)
+        for dec_rad, layout in stopped.items()
+    }
     samples = np.zeros((n_times, n_bl, n_corr), dtype=np.float32)
     data = np.zeros((n_bl, n_chan, n_corr), dtype=np.complex64)
     edges = np.linspace(0, n_bl, threads + 1).astype(int)
@@ -337,7 +341,7 @@ def _stream(
         pieces = _read_ahead(plan.subbands, n_times, permits)
         for i in range(n_times):
             sums = np.zeros((n_bl, n_corr, 2))
-            extra = extra_w[i, plan.ant2] - extra_w[i, plan.ant1]
+            extra = {dec_rad: w[i, plan.ant2] - w[i, plan.ant1] for dec_rad, w in extra_w.items()}
             for subband in plan.subbands:
                 if subband.rows is None:
                     flags[i, :, subband.channels] = True
@@ -347,7 +351,7 @@ def _stream(
                     vis, raw_flags, nsamples = (
                         of[:, subband.rows.order] for of in (vis, raw_flags, nsamples)
                     )
-                swapped = subband.rows.swapped
+                swapped, extra_m = subband.rows.swapped, extra[subband.rows.layout.dec_rad]
                 jobs = [
                     pool.submit(
                         _permitted,
@@ -358,7 +362,7 @@ def _stream(
                         vis[0],
                         raw_flags[0],
                         nsamples[0],
-                        np.where(swapped, -extra, extra),
+                        np.where(swapped, -extra_m, extra_m),
                         swapped,
                         plan.corr_source,
                         plan.corr_source_swapped,

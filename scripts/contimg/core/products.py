@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 from contimg.core import room
 from contimg.core.digests import fingerprint, fingerprints, whole
-from contimg.core.errors import DiskFull, InputError
+from contimg.core.errors import DiskFull, InputError, SystemFault
 from contimg.core.kinds import STATUS
 from contimg.core.provenance import CONFIGURATION_VARIABLE, digest, versions
 
@@ -54,9 +55,18 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _replace(part: Path, final: Path) -> None:
-    """Rename `part` to `final`; a directory that is in the way is moved aside first, then removed."""
-    if final.is_dir():
+def _replace(part: Path, final: Path, *, over: bool) -> None:
+    """Rename `part` to `final`; a directory in the way stays, or is moved aside and removed, as asked."""
+    if not over:
+        try:
+            os.rename(part, final)  # fails on a directory with anything in it
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise SystemFault(
+                f"{final}: somebody else has made it meanwhile, and it stays; look who, and start again"
+            ) from error
+    elif final.is_dir():
         aside = part.with_name(f"{final.name}.part.{os.getpid()}.replaced")
         os.rename(final, aside)
         os.rename(part, final)
@@ -78,7 +88,9 @@ def _copy(built: Path, part: Path) -> None:
 
 
 @contextmanager
-def building(final: Path, staged: Path | None = None, *, seal: bool = True) -> Iterator[Path]:
+def building(
+    final: Path, staged: Path | None = None, *, seal: bool = True, over: bool = True
+) -> Iterator[Path]:
     """Build a product beside its final name; it appears by one rename, complete, or not at all.
 
     Parameters
@@ -89,6 +101,8 @@ def building(final: Path, staged: Path | None = None, *, seal: bool = True) -> I
         Folder of a faster disk, or of memory, to build it in; it leaves by one sequential copy.
     seal : bool
         A directory's status.json gets the fingerprint of what is in it. Not for a copy with a manifest of its own.
+    over : bool
+        What is there by that name already is replaced; otherwise it stays, and a `SystemFault` says so.
 
     Yields
     ------
@@ -114,7 +128,7 @@ def building(final: Path, staged: Path | None = None, *, seal: bool = True) -> I
             _copy(built, part)
             remove(built)
         flush_tree(part)
-        _replace(part, final)
+        _replace(part, final, over=over)
     except Exception as error:
         try:
             room.require(built.parent, final.parent)  # asked while what was written is still there
@@ -156,6 +170,8 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; an unreadable one is an InputError that names it."""
     try:
         return json.loads(path.read_text())
+    except PermissionError as error:
+        raise InputError(f"{path}: you may not read it; ask whose it is to make it readable") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a readable JSON file ({error}); delete it and run again"

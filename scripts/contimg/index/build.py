@@ -7,11 +7,12 @@ astropy. The rules are told to users in ``docs/index.md``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -145,9 +146,13 @@ def _search(
                     name = parse_name(entry.name)
                     if name is not None:
                         yield entry, name
-                    elif (like := looks_like(entry.name)) is not False and entry.is_file():
+                    elif (like := looks_like(entry.name)) is not False and _is(entry, os.DirEntry.is_file):
                         otherwise.append((like, entry.path))
-                    elif "." not in entry.name[:1] and entry.name != LOST_AND_FOUND and entry.is_dir():
+                    elif (
+                        "." not in entry.name[:1]
+                        and entry.name != LOST_AND_FOUND
+                        and _is(entry, os.DirEntry.is_dir)
+                    ):
                         folders.append(entry.path)
         except FileNotFoundError as error:
             if folder == root:
@@ -157,6 +162,27 @@ def _search(
                 f"{folder}: expected a directory that can be listed ({error.strerror}); make it readable or move "
                 "it out of `incoming`"
             ) from error
+
+
+def _is(entry: os.DirEntry[str], what: Callable[[os.DirEntry[str]], bool]) -> bool:
+    """Whether an entry is a file, or a directory; a link to nothing, or round in a circle, is neither, and is said."""
+    try:
+        found = what(entry)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise InputError(
+                f"{entry.path}: a link that cannot be followed ({error.strerror}); make readable what it leads to, or "
+                "remove it"
+            ) from error
+        found = False
+    if not found and entry.is_symlink() and not Path(entry.path).exists():
+        _warn_of_link(entry.path)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _warn_of_link(path: str) -> None:
+    _LOG.warning("%s: a link to nothing, passed over: is a disk not mounted?", path)
 
 
 def _near(name_mjd: float, start_mjd: float | None, end_mjd: float | None) -> bool:
@@ -182,7 +208,9 @@ def _files(
             continue
         try:
             state = states[path] = state_of(entry.stat())
-        except FileNotFoundError:  # moved away since the directory was listed
+        except FileNotFoundError:  # moved away since the directory was listed, unless it is a link to nothing
+            if entry.is_symlink():
+                found.append(RawFile(path, name, None, f"a link to nothing ({Path(path).readlink()})"))
             continue
         except OSError as error:
             found.append(RawFile(path, name, None, error.strerror))

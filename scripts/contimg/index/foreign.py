@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.errors import InputError
+from contimg.index import plausible
 from contimg.index.hdf5 import reading_errors
 from contimg.index.phased import RAW, Phased, unprojected
 from contimg.index.subband import SubbandHeader
@@ -70,6 +71,7 @@ def read_header(path: str, why: str) -> SubbandHeader:
     """
     with opened(path) as file:
         file.check_data()
+        _check_times(file)
         data = _read(path, read_data=False)
         rows = _rows(path, data)
         phased, dec_rad = _phased(file, data, rows)
@@ -84,11 +86,19 @@ def read_layout(path: str, why: str) -> Layout:
     """Read everything that conversion needs beside the data; errors as `read_header`."""
     with opened(path) as file:
         file.check_data()
+        _check_times(file)
         data = _read(path, read_data=False)
         rows = _rows(path, data)
         phased, dec_rad = _phased(file, data, rows)
         of_rows = rows.times_jd, rows.integration_s, rows.ant1, rows.ant2
         return layout_of(file, of_rows, dec_rad=dec_rad, phased=phased, foreign=why)
+
+
+def _check_times(file: Uvh5File) -> None:
+    """Hold all times to their bounds before pyuvdata, in a thread of its own, fails on them with a traceback."""
+    times_jd, lengths_s = file.array("time_array"), file.array("integration_time")
+    for length_s in (lengths_s.min(), lengths_s.max()):
+        plausible.check_times(file.path, float(times_jd.min()), float(times_jd.max()), float(length_s))
 
 
 class ForeignData:

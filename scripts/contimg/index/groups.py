@@ -32,6 +32,8 @@ NAME_TOLERANCE_S = 120.0
 
 SAME_TIME_S = 1e-3
 """Times of one tile's files may differ by this: 25 units in the last place of a JD, 5 mrad on the longest baseline."""
+SAME_ARRAY_M = 1e-3
+"""`SubbandHeader.array_m` of one array, in files of single and double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ def _layout(header: SubbandHeader) -> tuple[object, ...]:
         header.polarizations,
         round(header.longitude_deg, 7),
         round(header.latitude_deg, 7),
+        header.antennas,
     )
 
 
@@ -223,7 +226,8 @@ def _agree(files: list[RawFile]) -> Group:
     kinds: dict[tuple[object, ...], list[RawFile]] = defaultdict(list)
     for file in files:
         if file.header is not None:
-            key = *_layout(file.header), file.header.time_last_jd, file.header.dec_rad
+            header = file.header
+            key = *_layout(header), header.time_last_jd, header.dec_rad, header.array_m
             kinds[key].append(file)
     ranked = sorted(kinds.values(), key=lambda kind: -len(kind))  # stable: ties go to the first path
     if len(ranked) > 1:
@@ -254,12 +258,15 @@ def _difference(file: RawFile, reference: RawFile) -> str | None:
     if (
         _layout(one) == _layout(other)
         and abs(one.time_last_jd - other.time_last_jd) * SECONDS_PER_DAY <= SAME_TIME_S
+        and abs(one.array_m - other.array_m) <= SAME_ARRAY_M
     ):
         return None
     mine, theirs = _shape_text(one), _shape_text(other)
     if mine != theirs:
         return f"{mine}; the others hold {theirs}"
-    return "its times, site or antennas differ from the others'"
+    if one.antennas != other.antennas or abs(one.array_m - other.array_m) > SAME_ARRAY_M:
+        return "its antennas have other names, numbers or positions than the others'"
+    return "its times or site differ from the others'"
 
 
 def _shape_text(header: SubbandHeader) -> str:

@@ -146,22 +146,37 @@ def reading_errors(path: str) -> Iterator[None]:
             raise TransientInputError(
                 f"{path}: {os.strerror(exc.errno or 0)}; check the file system and permissions"
             ) from exc
-        raise InputError(f"{path}: {_hdf5_reason(str(exc))}; copy the file again or delete it") from exc
-    except (KeyError, RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as exc:
+        raise InputError(f"{path}: {_hdf5_reason(str(exc))}") from exc
+    except (
+        LookupError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AttributeError,
+        MemoryError,
+    ) as exc:
         raise InputError(
             f"{path}: damaged or not UVH5 ({type(exc).__name__}: {_first_line(str(exc))}); copy the file "
-            "again or delete it"
+            "again, or move it out of `incoming`"
         ) from exc
 
 
 def _hdf5_reason(message: str) -> str:
-    """What is wrong with the file, in words, from the message of an OSError of h5py."""
+    """What is wrong with the file and what to do, in words, from the message of an OSError of h5py."""
+    if "already open for" in message:
+        return (
+            "marked as open for writing: its writer is at work or was killed; if it was killed, copy the file and try "
+            "`h5clear -s` on the copy"
+        )
     truncated = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)
     if truncated:
-        return f"truncated: {truncated[1]} of {truncated[2]} bytes"
-    if "file signature not found" in message:
-        return "not an HDF5 file (no HDF5 signature)"
-    return f"damaged HDF5 ({_first_line(message)})"
+        words = f"truncated: {truncated[1]} of {truncated[2]} bytes"
+    elif "file signature not found" in message:
+        words = "not an HDF5 file (no HDF5 signature)"
+    else:
+        words = f"damaged HDF5 ({_first_line(message)})"
+    return f"{words}; copy the file again, or move it out of `incoming`"
 
 
 def _first_line(message: str) -> str:

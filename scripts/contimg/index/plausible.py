@@ -130,6 +130,16 @@ def check_antennas(
         )
 
 
+def check_placed(path: str, positions_m: NDArray[np.float64], n_used: int) -> None:
+    """Require a position of as many antennas as have data; those of others may be NaN."""
+    placed = int(np.isfinite(positions_m).all(axis=1).sum())
+    if placed < n_used:
+        raise InputError(
+            f"{path}: {placed} of {len(positions_m)} antennas have a finite position, {n_used} have data; repair the "
+            "header"
+        )
+
+
 def check_counts(path: str, counts: dict[str, int], bytes_each: int) -> None:
     """Hold what a header says it counts to its bounds, and what follows from it."""
     for name, most in COUNTS.items():

@@ -65,6 +65,8 @@ class SubbandHeader:
     height_m: float
     foreign: str | None = None  # why it is no file of our reader, but one of pyuvdata's
     odd: tuple[str, ...] = ()  # what is not as the instrument writes it
+    antennas: str = ""  # digest of the antennas' names and numbers
+    array_m: float = 0.0  # a weighted sum of their positions: another array has another
 
     @property
     def freq_low_hz(self) -> float:

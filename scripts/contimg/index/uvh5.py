@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from contimg.core.constants import MJD_EPOCH_JD, SECONDS_PER_DAY
 from contimg.core.errors import InputError
+from contimg.core.provenance import digest
 from contimg.index import plausible
 from contimg.index.hdf5 import reading_errors
 from contimg.index.phased import Phased, unprojected
@@ -102,7 +103,8 @@ def header_of(
     """
     time0, time_last, n_times, integration_s = times
     _, n_bl, n_chan, _ = file.shape()
-    file.antennas()
+    names, numbers, positions_m, _ = file.antennas()
+    plausible.check_placed(file.path, positions_m, file.count("Nants_data"))
     freq_hz, width_hz = file.frequencies()
     plausible.check_times(file.path, time0, time_last, integration_s)
     spacing_s = (time_last - time0) * SECONDS_PER_DAY / (n_times - 1) if n_times > 1 else None
@@ -129,7 +131,15 @@ def header_of(
         height_m=height,
         foreign=foreign,
         odd=file.odd(integration_s, spacing_s),
+        antennas=digest([names, numbers.tolist()]),
+        array_m=_array_m(positions_m),
     )
+
+
+def _array_m(positions_m: NDArray[np.float64]) -> float:
+    """One number of an array of positions (nant, 3): to move an antenna by 0.1 m changes it by a millimetre or more."""
+    weights = np.sqrt(np.arange(1.0, positions_m.size + 1)).reshape(positions_m.shape)
+    return float(np.nansum(weights * positions_m) / len(positions_m))
 
 
 def read_layout(path: str | os.PathLike[str]) -> Layout:
@@ -246,11 +256,12 @@ class RawData:
         shape = (t1 - t0, self.n_baselines, self.n_channels, self.n_polarizations)
         with reading_errors(self.path):
             vis, flags, nsamples = (self._data[name][rows].reshape(shape) for name in DATA_NAMES)
-        return (
-            vis.astype(np.complex64, copy=False),
-            flags.astype(np.bool_, copy=False),
-            nsamples.astype(np.float32, copy=False),
-        )
+        with np.errstate(over="ignore"):  # what single precision does not hold is flagged
+            return (
+                vis.astype(np.complex64, copy=False),
+                flags.astype(np.bool_, copy=False),
+                nsamples.astype(np.float32, copy=False),
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -316,6 +327,8 @@ def _rows(
     if not np.all(np.diff(times_jd) > 0):
         raise NotOurs(file.path, "times do not increase from one integration to the next")
     integration_s = rows["integration_time"][:, 0].astype(np.float64)
+    for length_s in (integration_s.min(), integration_s.max()):
+        plausible.check_times(file.path, times_jd[0], times_jd[-1], length_s)
     ant1, ant2 = (rows[name][0].astype(np.int64) for name in ("ant_1_array", "ant_2_array"))
     return times_jd, integration_s, ant1, ant2
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,8 @@ HEADER_NAMES = (
 )
 """Header datasets without which a file cannot be converted."""
 DATA_NAMES = ("visdata", "flags", "nsamples")
+_KINDS = {"flags": (("b", "i", "u"), "true or false"), "nsamples": (("f", "i", "u"), "numbers")}
+"""What the data beside the visibilities may be, by numpy's letter and in words; rows' arrays are numbers."""
 ROW_ARRAYS = ("ant_1_array", "ant_2_array", "integration_time", "time_array")
 """Header datasets with one element a row (a baseline at a time)."""
 DISH_M = 4.65
@@ -85,8 +88,10 @@ class Uvh5File:
         self.path = path
         info = Path(path).stat()
         self.size_bytes, self.mtime_ns = info.st_size, info.st_mtime_ns
+        if not stat.S_ISREG(info.st_mode):  # to open a pipe would wait for ever, to read a device never end
+            raise InputError(f"{path}: is {_kind(info.st_mode)}, not a file; move it out of `incoming`")
         if info.st_size == 0:
-            raise InputError(f"{path}: zero length; copy the file again or delete it")
+            raise InputError(f"{path}: zero length; copy the file again, or move it out of `incoming`")
         self.file = h5py.File(path, "r", locking=False)
         try:
             self._groups = {}
@@ -176,9 +181,12 @@ class Uvh5File:
                     f"{self.path}: Header/{name} has shape {dataset.shape}, the header says ({rows},); "
                     "leave the file out or repair its header"
                 )
+            self._check_kind(dataset, f"Header/{name}", *_KINDS["nsamples"])
             needed += 8 * rows if dataset.get_create_plist().get_layout() != h5py.h5d.CHUNKED else 0
         for name in DATA_NAMES:
             dataset = self.dataset_id(name, group="Data")
+            if name in _KINDS:  # of visibilities, see `require_ours`
+                self._check_kind(dataset, f"Data/{name}", *_KINDS[name])
             if dataset.shape not in ((rows, n_chan, n_pol), (rows, 1, n_chan, n_pol)):
                 raise InputError(
                     f"{self.path}: Data/{name} has shape {dataset.shape}, the header says "
@@ -197,12 +205,22 @@ class Uvh5File:
                 unwritten = [name for name in unwritten if name != "flags"]
         if unwritten:
             raise InputError(
-                f"{self.path}: Data/{unwritten[0]} was never written; copy the file again or delete it"
+                f"{self.path}: Data/{unwritten[0]} was never written; copy the file again, or move it out of `incoming`"
             )
         if self.size_bytes < needed:
             raise InputError(
                 f"{self.path}: part of the data was never written: {self.size_bytes} bytes, at least "
-                f"{needed} expected; copy the file again or delete it"
+                f"{needed} expected; copy the file again, or move it out of `incoming`"
+            )
+
+    def _check_kind(
+        self, dataset: h5py.h5d.DatasetID, title: str, kinds: tuple[str, ...], wanted: str
+    ) -> None:
+        """Require numpy's kinds of numbers."""
+        dtype = h5py.Dataset(dataset).dtype
+        if dtype.kind not in kinds:
+            raise InputError(
+                f"{self.path}: {title} holds {_dtype_text(dtype)}, expected {wanted}; leave the file out"
             )
 
     def _full_bytes(self, dataset: h5py.h5d.DatasetID, name: str) -> int:
@@ -217,7 +235,8 @@ class Uvh5File:
         found = dataset.get_num_chunks()
         if found < n_chunks and not (name == "flags" and found == 0):
             raise InputError(
-                f"{self.path}: Data/{name} has {found} of {n_chunks} chunks; copy the file again or delete it"
+                f"{self.path}: Data/{name} has {found} of {n_chunks} chunks; copy the file again, or move "
+                "it out of `incoming`"
             )
         return int(dataset.get_storage_size())
 
@@ -378,6 +397,12 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Uvh5File]:
 def text(value: Any) -> str:
     """A string from what writers store: bytes, padded bytes or str."""
     return (value.decode() if isinstance(value, bytes) else str(value)).strip("\0 ")
+
+
+def _kind(mode: int) -> str:
+    """What a path that is no file is, in words."""
+    kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((words for test, words in kinds if test(mode)), "a device")
 
 
 def _dtype_text(dtype: np.dtype[Any]) -> str:

@@ -130,7 +130,12 @@ def _records(tree: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
             usable = usable and {"host", "started", "slurm_job"} <= record.keys()
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError, LookupError):
+        except OSError as error:  # it may be of a job that is at work
+            raise SystemFault(
+                f"{path}: the record of a job of an earlier run cannot be read ({error.strerror}); ask whose it is, or "
+                "remove it when that job has ended"
+            ) from error
+        except (ValueError, TypeError, LookupError):
             usable = False
         if usable:
             found[path] = record

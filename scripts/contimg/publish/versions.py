@@ -115,7 +115,7 @@ def publish(
         _require_no_less(tree / product, current)
     number = known[-1].number + 1 if known else 1
     final = folder / f"v{number}"
-    with building(final, seal=False) as part:
+    with building(final, seal=False, over=False) as part:
         part.mkdir()
         _fill(part, tree / product, product, number, verdict, configuration, sources)
         _require_as_judged(tree / product, product, verdict)  # now that all was read

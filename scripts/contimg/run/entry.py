@@ -247,7 +247,8 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
                 )
             before = retired.state(config.products)
             night = plan(config, cache=config.products / "state" / "index")
-            unknown = trees.register(config.incoming, config.products)
+            one_each = (files[0] for tile in night.tiles.values() if (files := tile.files))
+            unknown = trees.register(config.incoming, config.products, one_each)
         else:
             config, night = thaw(_manifest())
             if orphans.overtaken(Path(config.products)):

@@ -71,7 +71,7 @@ def items(night: Night, config: Config, now_mjd: float) -> Iterator[Item]:
 
 def _items(night: Night, config: Config, now_mjd: float, needed: Needed) -> Iterator[Item]:
     tree, options = Path(config.products), config.retention
-    wanted_by = trees.others(Path(config.incoming), tree)
+    wanted_by: dict[frozenset[Path], list[str]] = {}
     for name in night.selected:
         tile = night.tiles[name]
         candidates = [
@@ -96,7 +96,10 @@ def _items(night: Night, config: Config, now_mjd: float, needed: Needed) -> Iter
             elif why is None and kind in (RAW, SCIENCE):
                 why = needed.tile(name)
             if why is None and kind == RAW:
-                why = _others(wanted_by) or _unsafe(there, Path(config.incoming), options.archive)
+                folders = frozenset(path.parent for path in there)
+                if folders not in wanted_by:
+                    wanted_by[folders] = trees.others(Path(config.incoming), tree, folders)
+                why = _others(wanted_by[folders]) or _unsafe(there, Path(config.incoming), options.archive)
             yield Item(kind, name, there, sum(map(_size, there)), why)
 
 

@@ -1,5 +1,7 @@
 """The command: the same configuration as Snakemake's, errors in one line, nothing imported that is not used."""
 
+import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from snakemake.cli import parse_config
 
 from builders.tiles import strip_of_tiles
 from contimg.cli import main
-from contimg.cli.main import _parser
+from contimg.cli.main import _COMMANDS, _parser
 from contimg.config import docs
 from contimg.config.files import read_configuration
 from contimg.config.load import load
@@ -313,3 +315,56 @@ def test_importing_the_configuration_imports_no_numerics():
     ).stdout.split()
     assert "pydantic" in loaded
     assert not {"numpy", "astropy", "pandas", "yaml", "h5py", "contimg.sky.calibrators"}.intersection(loaded)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/data/a"),
+            2,
+            "contimg: error: /data/a: Permission denied\n",
+        ),
+        (
+            OSError(28, "No space left on device", "/data/b"),
+            2,
+            "contimg: error: /data/b: No space left on device\n",
+        ),
+    ],
+)
+def test_what_the_file_system_refuses_is_one_line(monkeypatch, capsys, error, status, said):
+    stand_in = types.ModuleType("contimg.cli.compare")
+    stand_in.add_arguments = lambda parser: None
+
+    def fail(args):
+        raise error
+
+    stand_in.run = fail
+    monkeypatch.setitem(sys.modules, "contimg.cli.compare", stand_in)
+    assert run(capsys, "compare") == (status, "", said)
+
+
+def test_who_reads_only_the_first_lines_ends_a_command_quietly(here):
+    """As `contimg config | head -1` does."""
+    program = "import sys; from contimg.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", program, "config"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as command:
+        command.stdout.close()
+        assert command.stderr.read() == b""
+
+
+def parsers(parser):
+    """A parser and those of its subcommands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from parsers(one)
+
+
+@pytest.mark.parametrize("command", sorted(_COMMANDS))
+def test_no_number_of_the_command_line_is_without_bounds(command):
+    for parser in parsers(_parser(command)):
+        plain = [action.dest for action in parser._actions if action.type in (int, float)]
+        assert plain == [], f"contimg {command}: use contimg.cli.numbers"

@@ -42,4 +42,16 @@ def test_a_path_with_what_a_wildcard_or_a_shell_is_made_of_is_refused_at_the_sta
         paths = {"incoming": str(tmp_path), "products": str(tmp_path.parent / "products"), key: str(odd)}
         with pytest.raises(ConfigError, match=rf"^{key}: found .*which a wildcard or a shell is made of"):
             load(paths)
+    beam = {"model": "file"}
+    for key, name, more in (
+        ("flagging", "strategy", {}),
+        ("beam", "file", beam),
+        ("photometry", "sources", {}),
+    ):
+        paths = {"incoming": str(tmp_path), "products": str(tmp_path.parent / "products")}
+        paths[key] = {name: str(odd), **more}
+        with pytest.raises(
+            ConfigError, match=rf"^{key}.{name}: found .*which a wildcard or a shell is made of"
+        ):
+            load(paths)
     load({"incoming": str(tmp_path), "products": str(tmp_path.parent / "é = % & #, -x")})

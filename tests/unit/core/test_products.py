@@ -104,3 +104,13 @@ def test_a_file_can_be_built_elsewhere_too_and_an_error_leaves_the_old_one(tmp_p
         pass
     assert final.read_text() == "first"
     assert list(final.parent.iterdir()) == [final]
+
+
+def test_what_one_may_not_read_is_not_to_be_deleted(tmp_path, monkeypatch):
+    def not_ours(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.read_text", not_ours)
+    with pytest.raises(InputError, match=r"status\.json: you may not read it") as caught:
+        read_json(tmp_path / "status.json")
+    assert "delete" not in str(caught.value)

@@ -404,7 +404,8 @@ def test_hdf5_files_without_a_time_in_their_names_are_told_once(raw, caplog):
     write_tile(raw, START)[0].rename(raw / "sb00.hdf5")
     index_of(raw)
     index_of(raw)
-    assert only(caplog.messages).endswith(f"passed over: {raw / 'sb00.hdf5'}")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert only(said).endswith(f"passed over: {raw / 'sb00.hdf5'}")
 
 
 def test_a_spare_is_known_to_its_slot_and_makes_nothing_again(raw):
@@ -725,3 +726,86 @@ def test_what_only_root_may_list_at_the_top_of_a_disk_stops_nothing(tmp_path):
     (tmp_path / "lost+found" / "2025-10-30T13:00:00_sb00.hdf5").write_text("nothing of ours")
     index = build_index(tmp_path, start_mjd=None, end_mjd=None, min_subbands=1)
     assert (index.tiles, index.left_out) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("pipe", "is a pipe, not a file"),
+        ("directory", "is a directory, not a file"),
+        ("link to a device", "is a device, not a file"),
+        ("link to nothing", "a link to nothing (/no/such)"),
+        ("link round in a circle", "Too many levels of symbolic links"),
+    ],
+)
+def test_what_has_the_name_of_a_raw_file_and_is_none_is_said(raw, what, says):
+    odd = write_tile(raw, START)[3]
+    odd.unlink()
+    make = {
+        "pipe": lambda: os.mkfifo(odd),
+        "directory": odd.mkdir,
+        "link to a device": lambda: odd.symlink_to("/dev/zero"),
+        "link to nothing": lambda: odd.symlink_to("/no/such"),
+        "link round in a circle": lambda: odd.symlink_to(odd.name),
+    }
+    make[what]()
+    out = only(index_of(raw).left_out)
+    assert out.reason.startswith("15 of 16 subbands: sb12 (1312.71–1313.20 MHz) cannot be read: ")
+    assert says in out.reason
+    assert odd.name in out.reason
+
+
+def test_links_to_directories_that_lead_nowhere_stop_nothing_and_are_said(raw, caplog):
+    write_tile(raw, START)
+    (raw / "loop").symlink_to("loop")
+    (raw / "night").symlink_to("/not/mounted")
+    assert len(index_of(raw).tiles) == 1
+    assert f"{raw / 'night'}: a link to nothing, passed over: is a disk not mounted?" in caplog.text
+    assert f"{raw / 'loop'}: a link to nothing" in caplog.text
+
+
+def alter_antennas(path, change):
+    with h5py.File(path, "r+") as file:
+        for name, values in change(file["Header"]).items():
+            file[f"Header/{name}"][...] = values
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: {
+            "antenna_positions": header["antenna_positions"][()] + [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+        },
+        lambda header: {"antenna_names": header["antenna_names"][()][::-1]},
+        lambda header: {"antenna_numbers": header["antenna_numbers"][()][::-1]},
+    ],
+    ids=["moved", "names", "numbers"],
+)
+def test_a_file_with_another_array_is_left_out(raw, change):
+    alter_antennas(write_tile(raw, START)[3], change)
+    out = only(index_of(raw).left_out)
+    assert "left out: its antennas have other names, numbers or positions than the others'" in out.reason
+
+
+def test_positions_in_single_precision_are_the_same_array(raw):
+    # A kilometre in float32 is right to 6e-8 of it, 0.06 mm.
+    files = write_tile(raw, START)
+    for path in files:
+        alter_antennas(
+            path, lambda header: {"antenna_positions": header["antenna_positions"][()] * 123.456789}
+        )
+    alter_antennas(
+        files[3], lambda header: {"antenna_positions": header["antenna_positions"][()].astype(np.float32)}
+    )
+    assert len(only(index_of(raw).tiles).files) == 16
+
+
+def test_antennas_without_data_need_no_position_and_those_with_data_do(raw):
+    for path in write_tile(raw, START):
+        with h5py.File(path, "r+") as file:
+            file["Header/Nants_data"][...] = 2
+            file["Header/antenna_positions"][2] = np.nan
+    assert len(only(index_of(raw).tiles).files) == 16
+    for path in sorted(raw.iterdir()):
+        alter_antennas(path, lambda header: {"antenna_positions": np.nan})
+    assert "0 of 3 antennas have a finite position, 2 have data" in only(index_of(raw).left_out).reason

@@ -1,5 +1,8 @@
 """What is read of somebody else's HDF5 file, and what is not."""
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -134,3 +137,24 @@ def test_what_is_not_plausible_is_refused_with_the_bound(raw, name, value, says)
         file[f"Header/{name}"] = value
     with pytest.raises(InputError, match=says):
         read_header(raw)
+
+
+KILLED_WRITER = """
+import os, sys
+import h5py
+with h5py.File(sys.argv[1]) as source:
+    file = h5py.File(sys.argv[2], "w", libver="latest")
+    for name in source:
+        source.copy(name, file)
+    file.flush()
+os._exit(0)
+"""
+
+
+def test_a_file_that_its_writer_left_open_is_not_called_damaged(tmp_path):
+    path = tmp_path / "2025-10-30T13:00:01_sb00.hdf5"
+    whole = write_uvh5(tmp_path / "whole.hdf5", START)
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, whole, path], check=True)
+    with pytest.raises(InputError, match=r"marked as open for writing.*h5clear") as caught:
+        read_header(path)
+    assert "delete" not in str(caught.value)

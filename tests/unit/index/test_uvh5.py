@@ -8,9 +8,10 @@ import pytest
 
 from builders.uvh5_files import CHANNEL_HZ, INTEGRATION_S, LOWEST_HZ, mjd, visibilities, write_uvh5
 from contimg.core.errors import InputError
+from contimg.index import raw as raw_reader
 from contimg.index.hdf5 import TransientInputError
 from contimg.index.uvh5 import open_data, read_header, read_layout, read_times
-from contimg.index.uvh5_file import NotOurs
+from contimg.index.uvh5_file import DATA_NAMES, HEADER_NAMES, NotOurs
 
 START = mjd("2025-10-30T13:00:00")
 REALSKY = Path(__file__).parents[2] / "data" / "realsky" / "incoming"
@@ -246,3 +247,63 @@ def test_real_data_of_another_array_are_read_as_their_headers_say():
         assert np.isfinite(vis).all()
         assert np.median(np.abs(vis[:, cross])) > 0
         assert nsamples.max() == 1
+
+
+# --- every dataset of a file, made something else ------------------------------------------------
+
+KINDS = {
+    "nothing": lambda was: None,
+    "a group": lambda was: "group",
+    "empty": lambda was: np.zeros(0),
+    "text": lambda was: np.full(was.shape, b"north"),
+    "a number": lambda was: 5.0,
+    "NaN": lambda was: np.full(was.shape, np.nan),
+    "huge": lambda was: np.full(was.shape, 1e300),
+    "negative": lambda was: np.full(was.shape, -7),
+    "pairs": lambda was: np.zeros(was.shape, dtype=[("r", "<i4"), ("i", "<i4")]),
+    "no dataspace": lambda was: h5py.Empty("f8"),
+    "twice as long": lambda was: np.concatenate([np.atleast_1d(was)] * 2),
+    "an axis more": lambda was: was[..., np.newaxis],
+}
+DATASETS = [
+    *sorted(HEADER_NAMES),
+    "uvw_array",
+    "antenna_diameters",
+    "extra_keywords/phase_center_dec",
+    *DATA_NAMES,
+]
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.parametrize("name", DATASETS)
+def test_whatever_a_dataset_is_a_file_is_read_or_refused_in_one_line(raw, name):
+    where = f"Data/{name}" if name in DATA_NAMES else f"Header/{name}"
+    whole, said = raw.read_bytes(), {}
+    for what, change in KINDS.items():
+        raw.write_bytes(whole)
+        with h5py.File(raw, "r+") as file:
+            was = np.asarray(file[where][()])
+            del file[where]
+            value = change(was)
+            if isinstance(value, str):
+                file.create_group(where)
+            elif value is not None:
+                file[where] = value
+        try:
+            raw_reader.read_header(raw)
+            layout = raw_reader.read_layout(raw)
+            with raw_reader.open_data(raw, layout) as data:
+                data.read_times(0, 1)
+        except InputError as error:
+            said[what] = str(error)
+    assert {
+        what: line for what, line in said.items() if "\n" in line or not line.startswith(f"{raw}: ")
+    } == {}
+    assert said or name in ("telescope_name", "uvw_array", "antenna_diameters"), name
+
+
+def test_a_length_that_is_none_in_the_middle_of_a_tile_is_refused(raw):
+    edit(raw, "Header/integration_time", np.repeat([INTEGRATION_S, 0.0, INTEGRATION_S], 6))
+    with pytest.raises(InputError, match="integration_time is 0"):
+        read_layout(raw)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -181,3 +182,18 @@ def test_a_job_that_starts_when_a_later_run_has_the_tree_stops_and_leaves_no_tra
         frame.run("images/t", lambda: "not reached", [].append, threads=1, log="job.log", attempt=1)
     assert frame.killed() == []
     assert json.loads((tree / "state/run.json").read_text()) == {"manifest": str(tree / "later.json")}
+
+
+def test_a_record_that_one_may_not_read_stops_the_run_and_stays(tree, monkeypatch):
+    path = record(tree)
+
+    def not_ours(self, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_text", not_ours)
+        with pytest.raises(
+            orphans.SystemFault, match=r"1.json: the record .* cannot be read \(Permission denied\)"
+        ):
+            orphans.take_over(tree, tree / "later.json")
+    assert path.exists()

@@ -15,7 +15,7 @@ from mocpy import MOC
 from builders.published_mosaics import DATE, TILES, grid_header, plant_mosaic
 from contimg.cli.main import main
 from contimg.core import names
-from contimg.core.errors import InputError, Rejected
+from contimg.core.errors import InputError, Rejected, SystemFault
 from contimg.core.products import read_json, write_json
 from contimg.publish.coverage import coverage
 from contimg.publish.job import ListPublished, PublishMosaic
@@ -323,3 +323,23 @@ def test_the_same_command_finishes_a_withdrawal_wherever_it_was_interrupted(tree
     assert [entry["state"] for entry in index["products"]["0830+55"]] == ["withdrawn"]
     assert main(command) == 2
     assert "every version is withdrawn already" in capsys.readouterr().err
+
+
+def test_a_version_that_another_publisher_made_meanwhile_is_never_written_over(tree, monkeypatch):
+    """Two hosts of a file system without locks."""
+    from contimg.publish import versions
+
+    verdict, fill = plant_mosaic(tree), versions._fill
+
+    def overtaken(part, *arguments):
+        fill(part, *arguments)
+        theirs = tree / FOLDER / "v1"
+        theirs.mkdir()
+        (theirs / "manifest.json").write_text("theirs")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "_fill", overtaken)
+        with pytest.raises(SystemFault, match="somebody else has made it meanwhile, and it stays"):
+            publish(PATH, verdict, "", tree=tree)
+    assert [path.name for path in (tree / FOLDER).iterdir()] == ["v1"]
+    assert (tree / FOLDER / "v1" / "manifest.json").read_text() == "theirs"

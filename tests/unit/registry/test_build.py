@@ -462,6 +462,20 @@ def test_anybodys_tools_open_a_registry_where_nobody_may_write(tree):
     assert [one.name for one in path.parent.glob(f"{PRODUCTS}-*")] == []
 
 
+def test_a_registry_is_checked_where_nobody_may_write(tree, monkeypatch):
+    rebuild(tree, keep=1)
+    monkeypatch.setattr("contimg.registry.files.os.access", lambda *_: False)
+    before = sorted((tree / "state").iterdir())
+    monkeypatch.setattr(
+        "contimg.registry.files.build",
+        lambda *_: (
+            pytest.fail("something was written there") if sorted((tree / "state").iterdir()) != before else {}
+        ),
+    )
+    monkeypatch.setattr("contimg.registry.files.same_content", lambda *_: True)
+    assert as_rebuilt(tree) == []
+
+
 def test_a_registry_is_restored_from_its_own_backups_only(tree, capsys):
     rebuild(tree, keep=3)
     other = backup(tree / "state" / CALTABLES, keep=3)

@@ -204,3 +204,14 @@ def test_a_secret_is_written_nowhere_and_handed_on_by_the_environment():
     by_name = NotifyOptions(webhook="@/etc/contimg/hook")
     assert by_name.model_dump()["webhook"] == "@/etc/contimg/hook"
     assert by_name.handed_on() == (by_name, {})
+
+
+@pytest.mark.parametrize(
+    "options", [{"webhook": "http://127.0.0.1:99999/T0SECRET"}, {"smtp": "127.0.0.1:99999"}]
+)
+def test_an_address_that_no_library_expects_is_not_taken_for_delivered(options, capfd):
+    (line,) = send(
+        MESSAGE, NotifyOptions(**{"email": ("a@example.org",)} | options if "smtp" in options else options)
+    )
+    assert "not delivered: " in line
+    assert "T0SECRET" not in line + "".join(capfd.readouterr())

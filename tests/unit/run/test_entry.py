@@ -1,11 +1,14 @@
 """How a run ends."""
 
+import gc
 from types import SimpleNamespace
 
 import pytest
 
 from contimg.core.errors import SystemFault
 from contimg.core.products import write_json
+from contimg.index import retired
+from contimg.jobs import treelock
 from contimg.run.entry import Run, begin
 
 TILE = "2025-10-30T13:52:12"
@@ -80,3 +83,18 @@ def test_a_products_tree_that_cannot_be_written_ends_the_run_in_one_line_before_
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"contimg: error: products: {lack}")
     assert list((tmp_path / "products").iterdir()) == []
+
+
+def test_what_was_retired_since_a_run_was_planned_stops_it_before_anything_is_frozen(run, tmp_path):
+    run.config.products = tmp_path
+    run.retired_state = retired.state(tmp_path)
+    write_json(retired.path_of(tmp_path, "2025-10-30"), {TILE: {"raw": {}}})
+    try:
+        with pytest.raises(
+            SystemFault, match="retired since this run was planned; start the same command again"
+        ):
+            run.started()
+    finally:
+        treelock.release()
+        gc.unfreeze()
+    assert not (tmp_path / "state" / "runs").exists()

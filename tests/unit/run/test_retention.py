@@ -509,3 +509,40 @@ def test_every_version_that_was_published_may_be_the_one_that_holds(night):
     night.mosaic(mosaic, "1")
     night.judge(mosaic)
     assert why(night) is None  # version 1 holds just these
+
+
+@pytest.mark.parametrize("where", ["above", "below", "by links to the files", "by a link to the directory"])
+def test_a_tree_that_is_made_of_them_by_another_directory_holds_them_too(night, tmp_path, where):
+    other, files = tmp_path / "other", [night.all_tiles[0].files[0]]
+    other.mkdir()
+    if where == "above":
+        trees.register(night.incoming.parent, other)
+    elif where == "below":
+        below = night.incoming / "2025-10-30"
+        below.mkdir()
+        trees.register(below, other)
+        moved = [
+            Path(path).rename(below / Path(path).name) for tile in night.all_tiles for path in tile.files
+        ]
+        assert trees.others(night.incoming, night.tree, {path.parent for path in moved}) == [str(other)]
+        assert trees.others(night.incoming, night.tree) == []
+    elif where == "by links to the files":
+        chosen = tmp_path / "chosen"
+        chosen.mkdir()
+        (chosen / "a.hdf5").symlink_to(files[0])
+        assert trees.register(chosen, other, [str(chosen / "a.hdf5")]) is None
+    else:
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / "theirs" / "night").symlink_to(night.incoming)
+        trees.register(tmp_path / "theirs", other, [str(tmp_path / "theirs" / "night" / Path(files[0]).name)])
+    if where != "below":
+        assert f"{other} is made of it too" in why(night)
+    trees.release(night.incoming, other)
+    if where != "below":
+        assert why(night) is None
+
+
+def test_a_note_of_a_tree_that_cannot_be_read_holds(night):
+    (night.incoming / trees.FOLDER).mkdir()
+    (night.incoming / trees.FOLDER / "x.json").write_text("{")
+    assert "an unreadable record" in why(night)
