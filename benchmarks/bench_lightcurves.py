@@ -3,7 +3,7 @@
     python benchmarks/bench_lightcurves.py [--epochs 10 100 1000 3650] [--sources 10000] [--scratch DIR]
 
 Each number of epochs is measured on its own, in fresh processes: the light curves from nothing, then once more with a
-night that was not there, then 300 sources drawn at random, one at a time, in a process that has read none of them.
+night that was not there, then 1,000 sources drawn at random, one at a time, in a process that has read none of them.
 Photometry is made for the purpose, one mosaic a night; it is not timed. At 3,650 epochs it takes some 5 GB of disk, the
 light curves as much again, and the sort 8 GB while it works.
 """
@@ -164,7 +164,7 @@ def main() -> None:
     if arguments.job:
         job(arguments.job, arguments.threads)
     elif arguments.read:
-        read(arguments.read, 300)
+        read(arguments.read, 1000)
     else:
         measure(arguments)
 

@@ -34,9 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     before, after = (_folder(path) for path in (args.before, args.after))
     changes = pd.DataFrame(difference.compare(before, after), columns=list(difference.COLUMNS))
-    changed = changes[
-        ~(changes["max_sigma"] == 0) | (changes[["gone", "new", "used_changed"]].sum(axis=1) > 0)
-    ]
+    changed = difference.changed(changes)
     if args.csv:
         print(changes.to_csv(index=False), end="")
     else:
