@@ -10,11 +10,8 @@ rule beam_tile:
     output:
         directory("beam/{date}/{tile}"),
     params:
+        **RUN.settings["beam_tile"],
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
-        interpolate=CONFIG.calibration.interpolate,
-        imaging=CONFIG.imaging.model_dump(mode="json", include=APPLIED_BY),
-        beam=CONFIG.beam.model_dump(mode="json"),
-        beam_file=RUN.beam_digest,  # another content is another beam
         gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/beam_tile/{date}/{tile}.log",
@@ -38,9 +35,7 @@ rule beam_measure:
     output:
         directory("beam/{first}_{last}"),
     params:
-        beam=CONFIG.beam.model_dump(mode="json"),
-        beam_file=RUN.beam_digest,
-        catalog=CONFIG.catalog_params,
+        **RUN.settings["beam_measure"],
         gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/beam_measure/{first}_{last}.log",

@@ -14,13 +14,9 @@ rule calibrate_transit:
             category="Calibrators",
         ),
     params:
+        **RUN.settings["calibrate_transit"],
         slots=lambda wildcards: NIGHT.slots(wildcards.tile, wildcards.calibrator),
         calibrator=lambda wildcards, output: vars(NIGHT.transit(output.tables).calibrator),
-        flagging=CONFIG.flagging.model_dump(mode="json"),
-        calibration=CONFIG.calibration.model_dump(mode="json", exclude=SELECTION_KEYS),
-        beam=CONFIG.beam.model_dump(mode="json"),
-        beam_file=RUN.beam_digest,  # another content is another beam
-        catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: frame.given_up(output.tables),
     log:
         "logs/calibrate_transit/{date}/{tile}_{calibrator}.log",

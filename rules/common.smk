@@ -1,11 +1,7 @@
 """What the rules share: the shape of names, and resources as functions of input size and attempt."""
 
-from contimg.calibrate.options import SELECTION_KEYS
 from contimg.core import names
-from contimg.image.options import APPLIED_BY
 from contimg.jobs import frame
-from contimg.photometry.options import LISTED_BY, MEASURED_BY
-from contimg.qa.options import INJECTED_BY, NOT_JUDGED_BY
 from contimg.registry.sidecars import state_of_others
 from contimg.run.resources import needs
 from contimg.variability.tables import state_of_others as other_photometry

@@ -8,8 +8,8 @@ rule convert_tile:
         ms=directory("ms/science/{date}/{tile}.ms"),
         sidecar="ms/science/{date}/{tile}.json",
     params:
+        **RUN.settings["convert_tile"],
         slots=lambda wildcards: NIGHT.slots(wildcards.tile),
-        flagging=CONFIG.flagging.model_dump(mode="json"),
         gave_up=lambda wildcards: frame.given_up(names.science_ms(wildcards.tile)),
     log:
         "logs/convert_tile/{date}/{tile}.log",

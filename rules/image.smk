@@ -9,13 +9,8 @@ rule image_tile:
     output:
         directory("images/{date}/{tile}"),
     params:
+        **RUN.settings["image_tile"],
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
-        interpolate=CONFIG.calibration.interpolate,
-        imaging=CONFIG.imaging.model_dump(mode="json"),
-        tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
-        beam=CONFIG.beam.model_dump(mode="json"),
-        beam_file=RUN.beam_digest,  # another content is another beam
-        catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/image_tile/{date}/{tile}.log",
@@ -44,12 +39,8 @@ rule apply_tile:
         ms=directory("ms/calibrated/{date}/{tile}.ms"),
         sidecar="ms/calibrated/{date}/{tile}.json",
     params:
+        **RUN.settings["apply_tile"],
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
-        interpolate=CONFIG.calibration.interpolate,
-        imaging=CONFIG.imaging.model_dump(mode="json", include=APPLIED_BY),
-        tier=RUN.imaging.model_dump(mode="json", include=APPLIED_BY),
-        beam=CONFIG.beam.model_dump(mode="json"),
-        beam_file=RUN.beam_digest,  # another content is another beam
         gave_up=lambda wildcards, output: frame.given_up(output.ms),
     log:
         "logs/apply_tile/{date}/{tile}.log",

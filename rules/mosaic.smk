@@ -13,8 +13,8 @@ rule mosaic_window:
             category="Mosaics",
         ),
     params:
+        **RUN.settings["mosaic_window"],
         window=lambda wildcards, output: vars(NIGHT.window(output[0])),
-        mosaic=CONFIG.mosaic.model_dump(mode="json"),
         gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/mosaic_window/{date}/{mosaic}.log",

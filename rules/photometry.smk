@@ -9,8 +9,7 @@ rule source_list:
         sources="photometry/sources.parquet",
         record="photometry/sources.json",
     params:
-        catalog=CONFIG.catalog_params,
-        photometry=CONFIG.photometry.model_dump(mode="json", include=LISTED_BY),
+        **RUN.settings["source_list"],
         gave_up=lambda wildcards, output: frame.given_up(output.sources),
     log:
         "logs/source_list/sources.log",
@@ -36,8 +35,8 @@ rule photometry_mosaic:
         table="photometry/{date}/{product}.parquet",
         record="photometry/{date}/{product}.json",
     params:
+        **RUN.settings["photometry_mosaic"],
         pointings=lambda wildcards: NIGHT.pointings(wildcards.date, wildcards.product),
-        photometry=CONFIG.photometry.model_dump(mode="json", include=MEASURED_BY),
         gave_up=lambda wildcards, output: frame.given_up(output.table),
     log:
         "logs/photometry_mosaic/{date}/{product}.log",

@@ -8,9 +8,8 @@ rule qa_tile:
         verdict="qa/{date}/{tile}.json",
         sources="qa/{date}/{tile}.sources.parquet",
     params:
+        **RUN.settings["qa_tile"],
         pointing=lambda wildcards: NIGHT.pointing(wildcards.tile),
-        qa=CONFIG.qa.model_dump(mode="json", exclude=NOT_JUDGED_BY),
-        catalog=CONFIG.catalog_params,
         gave_up=lambda wildcards, output: frame.given_up(output.verdict),
     log:
         "logs/qa_tile/{date}/{tile}.log",
@@ -38,8 +37,7 @@ rule qa_mosaic:
         verdict="qa/{date}/{product}.json",
         sources="qa/{date}/{product}.sources.parquet",
     params:
-        qa=CONFIG.qa.model_dump(mode="json", exclude=NOT_JUDGED_BY),
-        catalog=CONFIG.catalog_params,
+        **RUN.settings["qa_mosaic"],
         gave_up=lambda wildcards, output: frame.given_up(output.verdict),
     log:
         "logs/qa_mosaic/{date}/{product}.log",
@@ -67,14 +65,8 @@ rule inject_tile:
         record="qa/{date}/injection/{tile}.json",
         sources="qa/{date}/injection/{tile}.parquet",
     params:
+        **RUN.settings["inject_tile"],
         nearest=lambda wildcards: NIGHT.nearest(wildcards.tile),
-        interpolate=CONFIG.calibration.interpolate,
-        imaging=CONFIG.imaging.model_dump(mode="json"),
-        tier=RUN.imaging.model_dump(mode="json"),  # a changed tier makes the image again
-        beam=CONFIG.beam.model_dump(mode="json"),
-        beam_file=RUN.beam_digest,  # another content is another beam
-        catalog=CONFIG.catalog_params,
-        qa=CONFIG.qa.model_dump(mode="json", include=INJECTED_BY),
         gave_up=lambda wildcards, output: frame.given_up(output.record),
     log:
         "logs/inject_tile/{date}/{tile}.log",
@@ -99,8 +91,8 @@ rule qa_night:
     output:
         "qa/{date}.html",
     params:
+        **RUN.settings["qa_night"],
         left_out=lambda wildcards: NIGHT.left_out_of(wildcards.date),
-        flux_snr=CONFIG.qa.flux_snr,
         gave_up=lambda wildcards, output: frame.given_up(output[0]),
     log:
         "logs/qa_night/{date}.log",

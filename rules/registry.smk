@@ -10,7 +10,7 @@ rule build_registry:
         products=update("state/products.sqlite3"),
         caltables=update("state/cal_registry.sqlite3"),
     params:
-        backups=CONFIG.registry.backups,
+        **RUN.settings["build_registry"],
         others=lambda wildcards, input: state_of_others(CONFIG.products, input),
     log:
         "logs/build_registry.log",

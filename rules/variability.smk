@@ -11,7 +11,7 @@ rule lightcurves:
         record="variability/lightcurves.json",
         page="variability/index.html",
     params:
-        variability=CONFIG.variability.model_dump(mode="json"),
+        **RUN.settings["lightcurves"],
         # of `wildcards` alone: what follows from input is not compared with the last run's
         others=lambda wildcards: other_photometry(CONFIG.products, NIGHT.photometry()),
         gave_up=lambda wildcards, output: frame.given_up(output.curves),
@@ -40,7 +40,7 @@ rule ese_search:
         scores=update("variability/ese_scores.parquet"),
         notices=update("variability/notices.json"),
     params:
-        ese=CONFIG.ese.model_dump(mode="json"),
+        **RUN.settings["ese_search"],
         gave_up=lambda wildcards, output: frame.given_up(output.candidates),
     log:
         "logs/ese_search/all.log",

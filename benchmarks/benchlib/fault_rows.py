@@ -13,6 +13,7 @@ import pandas as pd
 from benchlib import chain, strips
 from benchlib.faults import SETTINGS, NightFault, StripFault
 from contimg.core.products import read_json
+from contimg.core.robust import mad_sigma
 from contimg.qa.gates import CatalogueFacts, held
 from contimg.qa.options import QaOptions
 from contimg.qa.response import Response
@@ -102,7 +103,7 @@ def _cost(judged: chain.Judged, sources: Iterable[Any]) -> dict[str, float | Non
     offset = np.hypot(found["offset_major_beam"], found["offset_minor_beam"])
     return {
         "flux": round(float(found["ratio"].median()), 4),
-        "scatter": round(float(1.4826 * (found["ratio"] - found["ratio"].median()).abs().median()), 4),
+        "scatter": round(mad_sigma(found["ratio"]), 4),
         "noise_jy": round(float(np.median(noise)), 6),
         "offset_beam": round(float(np.median(offset)), 4),
         "n": len(found),

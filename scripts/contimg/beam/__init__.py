@@ -1,1 +1,1 @@
-"""The primary beam, measured from the sky: rule `beam_measure`."""
+"""The primary beam, measured from the sky: rules `beam_tile`, `beam_measure`."""

@@ -24,8 +24,9 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from contimg.core.constants import MAD_TO_SIGMA, REFERENCE_HZ
+from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
+from contimg.core.robust import mad_sigma
 from contimg.telescope.beam import airy_power
 from contimg.telescope.beam_file import SampledBeam
 
@@ -276,7 +277,7 @@ class _Problem:
         for number in range(MAX_STEPS):
             flux, jacobian = self.model(x)
             residual = (self.apparent - flux) / self.error
-            scale = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(residual))))
+            scale = max(1.0, mad_sigma(residual, about=0.0))
             huber = np.minimum(1.0, HUBER * scale / np.maximum(np.abs(residual), 1e-12))
             normal = (jacobian.T @ sparse.diags(weight * huber) @ jacobian).toarray()
             normal[np.diag_indices_from(normal)] += self.width**-2.0

@@ -45,21 +45,17 @@ class BeamTile(Calibrated):
 
     def make(self) -> str:
         """Calibrate in scratch, measure every bright source in parts of the tile and of the band."""
-        import pandas as pd
-
         from contimg.beam.apparent import apparent
-        from contimg.image.place import as_observed
+        from contimg.image.made import Made
         from contimg.image.plan import resolve
         from contimg.ms.private import PrivateSet
         from contimg.ms.sets import read_meta
         from contimg.telescope.beam import load_beam
 
-        imaged = read_json(Path(self.image) / STATUS)
-        if imaged["reason"] is not None:
-            raise Rejected(f"image: {imaged['reason']}")
+        imaged = Made.read(Path(self.image), self.tile, without="image")
         between = self.choose_gains()
-        fitted = Path(self.image) / f"{self.tile}.sources.parquet"
-        if not fitted.is_file():
+        sources = imaged.fitted()
+        if sources is None:
             raise Rejected("no source was fitted to the tile's visibilities: nothing shows the beam")
         plan = resolve(read_meta(Path(self.ms)), self.imaging, self.beam)
         with self.scratch.working_folder() as work, building(Path(self.directory)) as part:
@@ -67,13 +63,12 @@ class BeamTile(Calibrated):
             calibrated = work / f"{self.tile}.ms"
             self.apply(between, calibrated, plan.freq_average)
             beam = load_beam(self.beam)
-            sources = as_observed(pd.read_parquet(fitted), imaged["metrics"].get("shift"))
             model: dict[str, Any] = {
                 "beam": beam,
                 "freq_average": plan.freq_average,
                 "threads": self.threads,
             }
-            far = without_far(PrivateSet(calibrated), sources, imaged["metrics"], **model)
+            far = without_far(PrivateSet(calibrated), sources, imaged.record["metrics"], **model)
             cells = apparent(calibrated, sources, **model)
             cells.to_parquet(part / f"{self.tile}.cells.parquet")
             n_sources = len(cells[["ra_deg", "dec_deg"]].drop_duplicates())

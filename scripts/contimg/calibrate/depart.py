@@ -27,7 +27,8 @@ from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.verdict import calibrated
 from contimg.core.casa import NAME_PREFIX
 from contimg.core.constants import MAD_TO_SIGMA
-from contimg.gains.between import filled, nanmedian
+from contimg.core.robust import nanmedian
+from contimg.gains.between import filled
 from contimg.gains.tables import Gains, Solutions, read_gains, read_solutions
 from contimg.ms.meta import MsMeta
 from contimg.ms.private import PrivateSet
@@ -77,7 +78,7 @@ def antennas(data: CalibratorData, cal_dir: Path, options: CalibrationOptions) -
     with np.errstate(invalid="ignore", divide="ignore"):
         off = amplitude / np.nanmedian(amplitude, axis=0)
         wild = np.abs(np.log(off)) > np.log(options.max_antenna_departure)
-    scatter = phase_scatter_deg(calibrated(data, gains), data.meta)
+    scatter = phase_scatter_deg(calibrated(data, gains).by_baseline, data.meta)
     usual = np.nanmedian(scatter, axis=0) if np.isfinite(scatter).any() else np.zeros(2)
     with np.errstate(invalid="ignore"):
         unsteady = (scatter > options.max_unsteady_deg) & (scatter > LEAST_ABOVE_OTHERS * usual)

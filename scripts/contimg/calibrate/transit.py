@@ -30,7 +30,7 @@ from contimg.calibrate.plots import Corrected, plot_solutions
 from contimg.calibrate.refant import choose_refant
 from contimg.calibrate.solve import Solver, restore_names
 from contimg.calibrate.transits import disturbing_jy
-from contimg.calibrate.verdict import Verdict, by_antenna, calibrated, judge, own_gains, spectrum
+from contimg.calibrate.verdict import Verdict, by_antenna, calibrated, judge, own_gains
 from contimg.core.casa import casatasks
 from contimg.core.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
@@ -145,6 +145,7 @@ def solve_transit(
         raise Rejected("; ".join([str(reason), *transit.disturbed()])) from None
     transit.restore_names()
     n_channels = depart.flag_channels(out_dir / "BP", options.max_channel_departure)
+    transit.correct()
     verdict, noise = transit.judge()
     transit.plot(verdict.reason)
     return status(
@@ -181,6 +182,8 @@ class _Transit:
     solver : Solver
     phases : Path
         Table of the phases that the bandpass was solved with.
+    corrected : Calibrated
+        The averaged data with the finished solutions applied.
     """
 
     def __init__(
@@ -299,9 +302,13 @@ class _Transit:
         for table in (*(self.out_dir / name for name in TABLES), self.phases):
             restore_names(table, self.cal_ms)
 
+    def correct(self) -> None:
+        """Apply the finished solutions to the averaged data they were solved on."""
+        self.corrected = calibrated(self.data, own_gains(self.data, self.meta, self.out_dir))
+
     def judge(self) -> tuple[Verdict, dict[str, Any]]:
         """The verdict; the noise, and what it does to fluxes."""
-        verdict = judge(self.data, self.meta, self.out_dir, self.options, self.refant.index)
+        verdict = judge(self.data, self.corrected, self.meta, self.out_dir, self.options, self.refant.index)
         width = self.solver.channels_averaged(self.data)
         bias = channels.flux_bias(channels.antenna_snr(self.data) * width**0.5)
         sefd = channels.sefd_jy(self.data, self.meta, self.apparent_jy)
@@ -318,12 +325,11 @@ class _Transit:
         """Draw the solutions."""
         title = f"{self.calibrator.name} in {self.meta.tile}: {'ok' if reason is None else reason}"
         meta = self.data.meta
-        gains = own_gains(self.data, self.meta, self.out_dir)
         corrected = Corrected(
             seconds=SECONDS_PER_DAY * (meta.times_jd - meta.times_jd[0]),
             freq_hz=meta.freq_hz,
-            in_time=by_antenna(calibrated(self.data, gains), meta),
-            in_frequency=spectrum(self.data, gains),
+            in_time=by_antenna(self.corrected.by_baseline, meta),
+            in_frequency=self.corrected.by_channel,
         )
         present = np.isin(np.arange(len(meta.antenna_names)), [meta.ant1, meta.ant2])
         plot_solutions(

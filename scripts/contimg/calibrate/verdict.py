@@ -45,11 +45,31 @@ class Verdict:
     metrics: dict[str, Any]
 
 
-def calibrated(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
-    """The averaged data's long baselines with gains taken out, averaged over the band, (nt, nbl, 2); NaN without."""
+@dataclass(frozen=True)
+class Calibrated:
+    """The averaged data's long baselines with gains applied: 1 + 0i of the model where the gains are right.
+
+    Attributes
+    ----------
+    by_baseline : (nt, nbl, 2)
+        Mean over the band; NaN without data.
+    by_channel : (nchan, 2)
+        Mean over baselines and time; NaN without data.
+    """
+
+    by_baseline: NDArray[np.complex128]
+    by_channel: NDArray[np.complex128]
+
+
+def calibrated(data: CalibratorData, gains: Gains) -> Calibrated:
+    """Apply gains to the averaged data and take their means, in one pass.
+
+    Means are weighted by |g|², as the data are after calibration: those of least variance.
+    """
     meta = data.meta
     n_bl = meta.n_baselines
     mean = np.full((meta.n_times, n_bl, 2), np.nan, complex)
+    sums, powers = np.zeros((len(meta.freq_hz), 2), complex), np.zeros((len(meta.freq_hz), 2))
     good = gains.good[meta.ant1] & gains.good[meta.ant2] & data.long[:, np.newaxis, np.newaxis]
     with tables.table(str(data.path), ack=False) as table:
         for i in range(meta.n_times):
@@ -57,32 +77,18 @@ def calibrated(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
             use = good & ~table.getcol("FLAG", i * n_bl, n_bl)
             gain = gains.at(i)
             product = gain[meta.ant1] * gain[meta.ant2].conj()
-            # Weighted by |g|², as the data are after calibration: the band mean of least variance.
-            power = np.where(use, np.abs(product) ** 2, 0.0).sum(axis=1)
-            total = np.where(use, visibility * product.conj(), 0.0).sum(axis=1)
-            np.divide(total, power, out=mean[i], where=power > 0)
-    return mean
-
-
-def spectrum(data: CalibratorData, gains: Gains) -> NDArray[np.complex128]:
-    """The averaged data's long baselines with gains taken out, averaged over baselines and time, (nchan, 2)."""
-    meta = data.meta
-    n_bl = meta.n_baselines
-    good = gains.good[meta.ant1] & gains.good[meta.ant2] & data.long[:, np.newaxis, np.newaxis]
-    total = np.zeros((len(meta.freq_hz), 2), complex)
-    power = np.zeros(total.shape)
-    with tables.table(str(data.path), ack=False) as table:
-        for i in range(meta.n_times):
-            use = good & ~table.getcol("FLAG", i * n_bl, n_bl)
-            gain = gains.at(i)
-            product = np.where(use, gain[meta.ant1] * gain[meta.ant2].conj(), 0.0)
-            total += (table.getcol("DATA", i * n_bl, n_bl) * product.conj()).sum(axis=0)
-            power += (np.abs(product) ** 2).sum(axis=0)
-    return np.divide(total, power, out=np.full(total.shape, np.nan, complex), where=power > 0)
+            power = np.where(use, np.abs(product) ** 2, 0.0)
+            turned = np.where(use, visibility * product.conj(), 0.0)
+            of_band = power.sum(axis=1)
+            np.divide(turned.sum(axis=1), of_band, out=mean[i], where=of_band > 0)
+            sums += turned.sum(axis=0)
+            powers += power.sum(axis=0)
+    nothing = np.full(sums.shape, np.nan, complex)
+    return Calibrated(mean, np.divide(sums, powers, out=nothing, where=powers > 0))
 
 
 def by_antenna(mean: NDArray[np.complex128], meta: MsMeta) -> NDArray[np.complex128]:
-    """Of what `calibrated` gives, the mean of each antenna's baselines, (nt, nant, 2); NaN without."""
+    """Of calibrated baselines, (nt, nbl, 2), the mean of each antenna's, (nt, nant, 2); NaN without data."""
     good = np.isfinite(mean)
     there = np.zeros((len(mean), len(meta.antenna_names), 2))
     total = np.zeros(there.shape, complex)
@@ -100,11 +106,9 @@ def own_gains(data: CalibratorData, science_meta: MsMeta, cal_dir: Path) -> Gain
     return read_gains(cal_dir, replace(data.meta, antenna_names=science_meta.antenna_names))
 
 
-def residuals(data: CalibratorData, gains: Gains) -> Residuals:
-    """Calibrate the averaged data with their own solutions and measure what is not 1 + 0i."""
-    meta = data.meta
+def residuals(mean: NDArray[np.complex128], meta: MsMeta) -> Residuals:
+    """Measure what is not 1 + 0i in calibrated baselines, (nt, nbl, 2)."""
     n_ant, n_bl = len(meta.antenna_names), meta.n_baselines
-    mean = calibrated(data, gains)
     flat = mean.reshape(-1, n_bl * 2)
     ok = np.isfinite(flat)
     if not ok.any():
@@ -120,7 +124,12 @@ def residuals(data: CalibratorData, gains: Gains) -> Residuals:
 
 
 def judge(
-    data: CalibratorData, science_meta: MsMeta, cal_dir: Path, options: CalibrationOptions, refant: int
+    data: CalibratorData,
+    corrected: Calibrated,
+    science_meta: MsMeta,
+    cal_dir: Path,
+    options: CalibrationOptions,
+    refant: int,
 ) -> Verdict:
     """Judge the tables K, BP and G of a directory.
 
@@ -128,6 +137,8 @@ def judge(
     ----------
     data
         The averaged calibrator that they were solved on.
+    corrected
+        The same with these tables' gains applied (`own_gains`).
     science_meta
         Of the set it was averaged from: the same antennas, with their own names.
     cal_dir
@@ -141,7 +152,7 @@ def judge(
     gains = read_gains(cal_dir, science_meta)
     present = np.zeros(len(science_meta.antenna_names), bool)
     present[np.r_[data.meta.ant1, data.meta.ant2]] = True
-    left = residuals(data, own_gains(data, science_meta, cal_dir))
+    left = residuals(corrected.by_baseline, data.meta)
     good = gains.good[present]
     solved = gains.good.any(axis=(1, 2))
     metrics: dict[str, Any] = {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from contimg.config.files import read_configuration, take_configuration
+from contimg.config.files import take_configuration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +27,10 @@ def run(args: argparse.Namespace) -> int:
         return _derived(write=args.write)
     import yaml
 
-    from contimg.config.load import check_disk, load
+    from contimg.config.load import check_disk, of_arguments
     from contimg.image.options import load_tiers, resolve_imaging
 
-    config = load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd())
+    config = of_arguments(args, check=False)
     filled = config.model_copy(update={"imaging": resolve_imaging(config.imaging, load_tiers())})
     print(yaml.safe_dump(filled.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
     check_disk(config)

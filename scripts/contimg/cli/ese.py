@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg ese`."""
-    from contimg.config.files import take_configuration
+    from contimg.config.files import take_tree
 
     parser.add_argument(
         "file",
@@ -71,25 +71,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the candidates in the observatory's fields"
     )
-    parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
-    take_configuration(parser)
+    take_tree(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Search; print the candidates."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments, tree_of
     from contimg.core import threads
 
     threads.limit(args.threads)
-    config = load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd())
+    config = of_arguments(args, check=False)
     options = _options(args, config.ese)
     from contimg.variability import ese, vetting
     from contimg.variability.candidates import answer
 
-    tree: Path = config.products if args.products is None else args.products.absolute()
+    tree = tree_of(args, config)
     earlier = None
     if args.file is None:
         series, where = _of_tree(tree), str(tree / "variability" / "lightcurves.parquet")

@@ -16,24 +16,21 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg export`."""
-    from contimg.config.files import take_configuration
+    from contimg.config.files import take_tree
 
     parser.add_argument("file", type=Path, help="what to write: .vot, .csv, .parquet or .fits")
     parser.add_argument("--what", choices=("curves", "sources", "epochs"), default="curves")
     parser.add_argument("--source", nargs="+", default=[], metavar="NAME", help="only these sources")
-    parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
-    take_configuration(parser)
+    take_tree(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the file and say how many rows it has."""
-    from contimg.cli.lightcurve import products_tree
+    from contimg.config.load import tree_of
     from contimg.variability import curves, metrics
     from contimg.variability.export import export, of_curves
 
-    tree = products_tree(args)
+    tree = tree_of(args)
     known = {column.name: (column.unit, column.text) for column in curves.COLUMNS}
     if args.what == "curves":
         rows: Iterator[pd.DataFrame] = of_curves(tree / names.LIGHTCURVES, args.source)

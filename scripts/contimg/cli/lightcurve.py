@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg lightcurve`."""
-    from contimg.config.files import take_configuration
+    from contimg.config.files import take_tree
 
     parser.add_argument("source", nargs="+", help="its name, or RA and Dec in degrees (ICRS)")
-    parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it: PNG, PDF or SVG")
     parser.add_argument(
         "--neighbours",
@@ -36,27 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="tile by tile, every 309 s: what the fits to the visibilities have of a bright source",
     )
-    take_configuration(parser)
-
-
-def products_tree(args: argparse.Namespace) -> Path:
-    """The products tree that is meant."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
-
-    if args.products is not None:
-        return Path(args.products).absolute()
-    return load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd()).products
+    take_tree(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the light curve."""
     import pandas as pd
 
+    from contimg.config.load import tree_of
     from contimg.variability import curves, lookup, tile_series
     from contimg.variability.plots import plot
 
-    tree = products_tree(args)
+    tree = tree_of(args)
     folder = tree / names.LIGHTCURVES
     if not (tree / names.VARIABILITY).is_file():
         raise InputError(f"{tree}: no light curves in it; make them: snakemake lightcurves")

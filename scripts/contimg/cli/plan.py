@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from contimg.cli.numbers import count
 from contimg.core.errors import InputError
@@ -33,15 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, print the summary; exit status 1 where the run is not feasible."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.night.night import plan
 
     if "=" in args.target:
         raise InputError(
             f"found {args.target}; settings stand behind --config: contimg plan --config {args.target}"
         )
-    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    config = of_arguments(args)
     night = plan(config, cache=config.products / "state" / "index")
     facts = make(config, night, target=args.target, cores=args.cores, exact=args.exact)
     contents.write(config.products)

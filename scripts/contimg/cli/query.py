@@ -90,12 +90,11 @@ def _common(parser: argparse.ArgumentParser, *, default: object) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the answer as a table."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments, tree_of
     from contimg.registry import files
 
-    config = load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd())
-    tree: Path = config.products if args.products is None else args.products.absolute()
+    config = of_arguments(args, check=False)
+    tree = tree_of(args, config)
     path = tree / "state" / (CALTABLES if args.question == "tables" else PRODUCTS)
     files.require_there(path)
     notes = _older(tree, path)

@@ -12,7 +12,7 @@ _ACTIONS = ("build", "backup", "restore", "check")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg registry`."""
-    from contimg.config.files import take_configuration
+    from contimg.config.files import take_tree
 
     parser.add_argument(
         "action",
@@ -21,22 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or not what the sidecars say",
     )
     parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
-    parser.add_argument(
         "--from", dest="source", type=Path, help="restore: the backup; default: the newest of each"
     )
-    take_configuration(parser)
+    take_tree(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for; `check` returns 1 if something is wrong."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments, tree_of
     from contimg.registry import files
 
-    config = load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd())
-    tree: Path = config.products if args.products is None else args.products.absolute()
+    config = of_arguments(args, check=False)
+    tree = tree_of(args, config)
     if not tree.is_dir():
         raise InputError(f"{tree}: no such directory; give the products tree with --products")
     if args.source is not None and args.action != "restore":

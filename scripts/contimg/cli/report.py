@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from contimg.core.errors import InputError
 from contimg.report import contents
@@ -24,12 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and the front page, print the summary; exit status 1 where a job ended with an error."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.night.night import plan
 
-    values = read_configuration(args.configfile, args.config)
-    config = load(values, check=not args.index).resolved(Path.cwd())
+    config = of_arguments(args, check=not args.index)
     if args.index:
         if not config.products.is_dir():
             raise InputError(

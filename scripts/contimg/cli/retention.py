@@ -41,11 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what may go, what is held and by what; carry it out if asked."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.run import trees
 
-    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    config = of_arguments(args)
     if args.release:
         for products in args.release:
             trees.release(config.incoming, products.absolute())

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from contimg.config.load import load
+from contimg.config.load import tree_of
 from contimg.core.errors import ContimgError, InputError
 from contimg.core.kinds import KINDS
 from contimg.core.products import read_json, remove
@@ -15,27 +15,17 @@ from contimg.jobs import frame, treelock
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg retry`."""
-    from contimg.config.files import take_configuration
+    from contimg.config.files import take_tree
 
     parser.add_argument(
         "product", nargs="*", help="paths below the products tree; none: all that ended with an error"
     )
-    parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
-    take_configuration(parser)
+    take_tree(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Clear failure records and remove products that are rejected for an error; the next run makes them."""
-    from contimg.config.files import read_configuration
-
-    if args.products is None:
-        tree = (
-            load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd()).products
-        )
-    else:
-        tree = args.products.absolute()
+    tree = tree_of(args)
     if not tree.is_dir():
         raise InputError(f"{tree}: no such directory; give the products tree with --products")
     with treelock.held(tree / "state" / "lock"):

@@ -7,7 +7,7 @@ import logging
 import socket
 from pathlib import Path
 
-from contimg.config.files import read_configuration, take_configuration
+from contimg.config.files import take_configuration
 from contimg.core.errors import ConfigError, SystemFault
 
 
@@ -27,12 +27,12 @@ def run(args: argparse.Namespace) -> int:
         from contimg.service.app import create, openapi
     except ImportError as error:
         raise SystemFault(f"{error}; install the service: pip install 'dsa110-continuum[service]'") from None
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.service.security import is_loopback
     from contimg.service.settings import Settings
     from contimg.service.tokens import Tokens
 
-    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    config = of_arguments(args)
     settings = Settings.of(config)
     if args.openapi is not None:
         openapi(args.openapi, settings)

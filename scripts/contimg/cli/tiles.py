@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contimg.config.files import read_configuration, take_configuration
+from contimg.config.files import take_configuration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each tile of the range."""
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.night import advice
     from contimg.night.night import plan
 
-    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    config = of_arguments(args)
     state = config.products / "state"
     night = plan(config, cache=state / "index" if state.is_dir() else None)
     rows = []

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from contimg.cli.numbers import number
-from contimg.config.files import read_configuration, take_configuration
+from contimg.config.files import take_configuration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make, list or revoke."""
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.service.settings import Settings
     from contimg.service.tokens import Tokens
 
-    config = load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd())
+    config = of_arguments(args, check=False)
     tokens = Tokens(Settings.of(config).state)
     if args.action == "add":
         print(tokens.add(args.name, args.role, days=args.days))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from pathlib import Path
 
 from contimg.cli.numbers import count
 from contimg.core.errors import InputError
@@ -14,7 +13,7 @@ _STATES = ("active", "investigated", "dismissed")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `contimg vet`."""
-    from contimg.config.files import take_configuration
+    from contimg.config.files import take_tree
 
     parser.add_argument("source", nargs="?", help="source of the candidate; none: list what has been said")
     parser.add_argument("status", nargs="?", choices=_STATES, help="what becomes of it")
@@ -23,21 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--event", type=count(0, 10**9), help="number of the event; default: all of the source"
     )
     parser.add_argument("--by", help="who says so (default: the user's name)")
-    parser.add_argument(
-        "--products", type=Path, help="the products tree (default: that of the configuration)"
-    )
-    take_configuration(parser)
+    take_tree(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Add a verdict, or list them."""
-    from contimg.config.files import read_configuration
-    from contimg.config.load import load
+    from contimg.config.load import tree_of
     from contimg.core.names import ESE_CANDIDATES
     from contimg.variability import candidates, vetting
 
-    config = load(read_configuration(args.configfile, args.config), check=False).resolved(Path.cwd())
-    tree: Path = config.products if args.products is None else args.products.absolute()
+    tree = tree_of(args)
     if args.source is None or args.status is None:
         if args.source is not None:
             raise InputError(f"{args.source}: write a status behind it: {', '.join(_STATES)}")

@@ -6,9 +6,8 @@ import argparse
 import logging
 import signal
 import threading
-from pathlib import Path
 
-from contimg.config.files import read_configuration, take_configuration
+from contimg.config.files import take_configuration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until interrupted; a start later repeats and forgets nothing."""
-    from contimg.config.load import load
+    from contimg.config.load import of_arguments
     from contimg.service.app import Parts
     from contimg.service.settings import Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = load(read_configuration(args.configfile, args.config)).resolved(Path.cwd())
+    config = of_arguments(args)
     parts = Parts(Settings.of(config), watch=True)
     stop = threading.Event()
     before = {

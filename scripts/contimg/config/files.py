@@ -15,6 +15,14 @@ SITE = Path("config/site.yaml")
 """What differs at a site, below the clone; not under version control."""
 
 
+def take_tree(parser: argparse.ArgumentParser) -> None:
+    """Declare `--products`, the tree that a command is about, beside what `take_configuration` declares."""
+    parser.add_argument(
+        "--products", type=Path, help="the products tree (default: that of the configuration)"
+    )
+    take_configuration(parser)
+
+
 def take_configuration(parser: argparse.ArgumentParser) -> None:
     """Declare `--config` and `--configfile`, as Snakemake has them."""
     parser.add_argument(

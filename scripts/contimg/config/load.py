@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from contimg.config.files import read_configuration
 from contimg.config.model import Config
 from contimg.config.named import check_named
 from contimg.core.errors import ConfigError, InputError
@@ -50,6 +52,19 @@ def load(mapping: Mapping[str, Any] | None, *, base: Path | None = None, check: 
     if config.calibrator is None:
         return config
     return config.model_copy(update={"calibrator": catalogued(config.calibrator, at.calibrators)})
+
+
+def of_arguments(args: argparse.Namespace, *, check: bool = True) -> Config:
+    """Load what a command was given with `--config` and `--configfile` (`contimg.config.files`), with absolute paths."""
+    values = read_configuration(args.configfile, args.config)
+    return load(values, check=check).resolved(Path.cwd())
+
+
+def tree_of(args: argparse.Namespace, config: Config | None = None) -> Path:
+    """The products tree that a command is about: its `--products`, else that of the configuration."""
+    if args.products is not None:
+        return Path(args.products).absolute()
+    return (config or of_arguments(args, check=False)).products
 
 
 def check_disk(config: Config) -> None:

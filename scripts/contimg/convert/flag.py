@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from contimg.convert import flag_shape, flag_stats, flag_worker, waterfall
 from contimg.convert.flag_process import FlagProcess
-from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import ConfigError
+from contimg.core.robust import mad_sigma
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
 from contimg.ms.noise import hands_of
 from contimg.ms.sets import tile_rows
@@ -294,7 +294,7 @@ class Flagger:
             if np.isfinite(amplitude).sum() < 4:  # too few to say which of them is wrong
                 continue
             offset = amplitude - np.nanmedian(amplitude)
-            scatter = max(LEAST_SCATTER, MAD_TO_SIGMA * float(np.nanmedian(np.abs(offset))))
+            scatter = max(LEAST_SCATTER, mad_sigma(offset, about=0.0))
             for antenna in np.flatnonzero(np.abs(offset) > self._options.antenna_amplitude_sigma * scatter):
                 found[int(antenna)] = f"amplitude {np.exp(offset[antenna]):.3g} times the median antenna's"
         return found

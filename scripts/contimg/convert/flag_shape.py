@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.robust import nanmedian
 from contimg.ms.meta import MsMeta
 from contimg.ms.noise import hands_of
 
@@ -163,16 +164,6 @@ def _smooth(values: NDArray[np.float64], orders: Sequence[tuple[int, int]]) -> N
         fit = np.linalg.solve(normal, right[..., np.newaxis])[..., 0] @ basis.T
     fit = np.where(enough[:, np.newaxis], fit, middle)
     return np.asarray(fit.reshape(n_ant, 2, n_chan).transpose(0, 2, 1))
-
-
-def nanmedian(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Median of what is known; NaN, without a warning, where nothing is."""
-    some = np.isfinite(values).any(axis=axis)
-    found = np.full(some.shape, np.nan)
-    moved = np.moveaxis(values, axis, -1)
-    if some.any():
-        found[some] = np.nanmedian(moved[some], axis=-1)
-    return found
 
 
 @numba.njit(nogil=True, cache=True)

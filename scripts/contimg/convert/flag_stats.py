@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from contimg.convert.flag_shape import nanmedian
+from contimg.core.robust import nanmedian
 
 GROUP_CHANNELS = 16
 """Channels whose mean is taken before the median over the band: interference fills few groups."""
@@ -23,7 +23,9 @@ SHORTEST_M = 25.0
 
 
 def usual_power(data: NDArray[np.complex64], flags: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean squared amplitude of each baseline of a block as `block_power` takes it, in half of its time: (n, ncorr).
+    """Mean squared amplitude of each baseline of a block, (n, ncorr); 0 where there are no good data.
+
+    The median over groups of `GROUP_CHANNELS` channels of means over the group and all integrations.
 
     Parameters
     ----------
@@ -82,51 +84,42 @@ def block_power(
         data.
     """
     n_times, n_baselines, n_chan, n_corr = data.shape
-    sums = np.zeros((n_baselines, n_corr, max(1, n_chan // GROUP_CHANNELS), 4))
+    sums = np.zeros((n_baselines, n_corr, max(1, n_chan // GROUP_CHANNELS), 2))
     in_time = np.zeros((n_times, n_baselines, n_corr, 2))
-    _group_sums(data, flags, sums, in_time)
+    _squared_bends(data, flags, sums, in_time)
     noise_in_time[:] = 0.0
     np.divide(in_time[..., 0], in_time[..., 1], out=noise_in_time, where=in_time[..., 1] > 0)
-    power[:] = _median_of_means(sums[..., 0], sums[..., 1])
-    noise[:] = _median_of_means(sums[..., 2], sums[..., 3])
+    power[:] = usual_power(data, flags)
+    noise[:] = _median_of_means(sums[..., 0], sums[..., 1])
 
 
 @numba.njit(nogil=True, cache=True)
-def _group_sums(
+def _squared_bends(
     data: NDArray[np.complex64],
     flags: NDArray[np.bool_],
     sums: NDArray[np.float64],
     in_time: NDArray[np.float64],
 ) -> None:
-    """Add to `sums`, (n, ncorr, ngroups, 4), squares and their number, squared second differences and theirs.
-
-    The latter two are added to `in_time`, (nt, n, ncorr, 2), as well.
-    """
+    """Add squared second differences and their number to `sums`, (n, ncorr, ngroups, 2), and to `in_time`, (nt, n, ncorr, 2)."""
     n_times, n_baselines, n_chan, n_corr = data.shape
     n_groups = sums.shape[2]
     for b in range(n_baselines):
         for corr in range(n_corr):
             for t in range(n_times):
-                for chan in range(n_chan):
-                    if flags[t, b, chan, corr]:
+                for chan in range(1, n_chan - 1):
+                    if flags[t, b, chan - 1, corr] or flags[t, b, chan, corr] or flags[t, b, chan + 1, corr]:
                         continue
+                    bend = (
+                        np.complex128(data[t, b, chan - 1, corr])
+                        + data[t, b, chan + 1, corr]
+                        - 2.0 * np.complex128(data[t, b, chan, corr])
+                    )
+                    square = (bend.real * bend.real + bend.imag * bend.imag) / 6.0
                     group = min(chan // GROUP_CHANNELS, n_groups - 1)
-                    value = np.complex128(data[t, b, chan, corr])
-                    sums[b, corr, group, 0] += value.real * value.real + value.imag * value.imag
+                    sums[b, corr, group, 0] += square
                     sums[b, corr, group, 1] += 1.0
-                    if 0 < chan < n_chan - 1 and not (
-                        flags[t, b, chan - 1, corr] or flags[t, b, chan + 1, corr]
-                    ):
-                        bend = (
-                            np.complex128(data[t, b, chan - 1, corr])
-                            + data[t, b, chan + 1, corr]
-                            - 2.0 * value
-                        )
-                        square = (bend.real * bend.real + bend.imag * bend.imag) / 6.0
-                        sums[b, corr, group, 2] += square
-                        sums[b, corr, group, 3] += 1.0
-                        in_time[t, b, corr, 0] += square
-                        in_time[t, b, corr, 1] += 1.0
+                    in_time[t, b, corr, 0] += square
+                    in_time[t, b, corr, 1] += 1.0
 
 
 def flag_wild(data: NDArray[np.complex64], flags: NDArray[np.bool_], power: NDArray[np.float64]) -> int:

@@ -1,7 +1,7 @@
-"""What works: every rule that makes products, with its words, what it needs, what it costs and where its log is.
+"""What works: every rule that makes products, with its words, what it needs and costs, its log and its settings.
 
-The rules' resources, the plan's costs, the progress line and the run report go through this table. A test asks
-Snakemake whether its rules are those of the table.
+The rules' resources and settings, the plan's costs, the progress line and the run report go through this table. A test
+asks Snakemake whether its rules are those of the table.
 
 Needs hold a margin of a half over what full tiles took (96 antennas, 24 integrations, 768 channels: 2.31 GB of raw
 files; `make bench`). Seconds are wall time on two idle cores, the start of the job not included: those of tiles from
@@ -56,6 +56,9 @@ class Rule:
         Bytes that stay of a tile, whatever its size, and of each GB of its raw data.
     priority : int
         Snakemake's: of jobs whose inputs are there, the higher go first.
+    settings : tuple of str
+        Parts of the configuration that its product depends on (`contimg.plan.settings`): another value of one makes
+        it again.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Rule:
     input_s: float | None = None
     writes: tuple[float, float] | None = None
     priority: int = 0
+    settings: tuple[str, ...] = ()
 
 
 # Scratch of a conversion: the Measurement Set. Of the others at most: the calibrated set, unaveraged, and WSClean's
@@ -82,6 +86,7 @@ RULES = (
         full_tile_s=37.0,
         least_s=4.0,
         writes=(0.0, 0.61e9),
+        settings=("flagging",),
     ),
     Rule(
         "calibrate_transit",
@@ -93,6 +98,7 @@ RULES = (
         least_s=45.0,
         writes=(4e6, 0.61e9),
         priority=1,
+        settings=("flagging", "calibration", "beam", "catalog"),
     ),
     Rule(
         "image_tile",
@@ -103,6 +109,7 @@ RULES = (
         full_tile_s=68.0,
         least_s=15.0,
         writes=(0.17e9, 0.0),
+        settings=("interpolate", "imaging", "beam", "catalog"),
     ),
     Rule(
         "apply_tile",
@@ -113,6 +120,7 @@ RULES = (
         full_tile_s=8.0,
         least_s=3.0,
         writes=(0.0, 0.23e9),  # averaged by four channels, with WEIGHT_SPECTRUM
+        settings=("interpolate", "averaging", "averaging_tier", "beam"),
     ),
     Rule(
         "qa_tile",
@@ -123,6 +131,7 @@ RULES = (
         full_tile_s=3.0,
         least_s=2.5,
         writes=(0.1e6, 0.0),
+        settings=("judged", "catalog"),
     ),
     Rule(
         "mosaic_window",
@@ -131,6 +140,7 @@ RULES = (
         Need(2500, 40, 5, 2, 500, 20),
         "logs/mosaic_window/{date}/{mosaic}.log",
         input_s=2.5,
+        settings=("mosaic",),
     ),
     Rule(
         "mosaic_transit",
@@ -139,6 +149,7 @@ RULES = (
         Need(2500, 40, 5, 2, 500, 20),
         "logs/mosaic_transit/{calibrator}/{date}.log",
         input_s=2.5,
+        settings=("mosaic",),
     ),
     Rule(
         "qa_mosaic",
@@ -147,6 +158,7 @@ RULES = (
         Need(1500, 200, 5, 1, 20, 0),
         "logs/qa_mosaic/{date}/{product}.log",
         input_s=1.0,
+        settings=("judged", "catalog"),
     ),
     Rule(
         "source_list",
@@ -155,6 +167,7 @@ RULES = (
         Need(3000, 0, 15, 0, 200, 0),
         "logs/source_list/sources.log",
         input_s=0.2,
+        settings=("catalog", "listed"),
     ),
     Rule(
         "photometry_mosaic",
@@ -163,6 +176,7 @@ RULES = (
         Need(1500, 100, 5, 0.5, 20, 1),
         "logs/photometry_mosaic/{date}/{product}.log",
         input_s=1.0,  # for 10,000 sources
+        settings=("measured",),
     ),
     # Memory is bounded whatever the number of epochs; disk is that of a year of some thousand sources.
     Rule(
@@ -171,6 +185,7 @@ RULES = (
         "none",
         Need(3000, 0, 30, 0, 1000, 0),
         "logs/lightcurves/all.log",
+        settings=("variability",),
     ),
     Rule(
         "ese_search",
@@ -179,6 +194,7 @@ RULES = (
         Need(3000, 0, 60, 0, 1000, 0),
         "logs/ese_search/all.log",
         input_s=300.0,  # 10,000 sources of 365 epochs; less where most of them are as at the last search
+        settings=("ese",),
     ),
     Rule(
         "publish_mosaic",
@@ -196,6 +212,7 @@ RULES = (
         full_tile_s=68.0,  # the image once more
         least_s=15.0,
         writes=(0.1e6, 0.0),
+        settings=("interpolate", "imaging", "beam", "catalog", "injected"),
     ),
     Rule(
         "beam_tile",
@@ -206,6 +223,7 @@ RULES = (
         full_tile_s=25.0,
         least_s=4.0,
         writes=(0.1e6, 0.0),
+        settings=("interpolate", "averaging", "beam"),
     ),
     Rule(
         "beam_measure",
@@ -213,6 +231,7 @@ RULES = (
         "none",
         Need(2000, 0, 15, 0, 100, 0),
         "logs/beam_measure/{first}_{last}.log",
+        settings=("beam", "catalog"),
     ),
     Rule(
         "qa_night",
@@ -221,10 +240,18 @@ RULES = (
         Need(1500, 2, 5, 0.1, 50, 1),
         "logs/qa_night/{date}.log",
         input_s=0.3,
+        settings=("flux_snr",),
     ),
     Rule("list_published", "lists", "none", Need(1000, 0, 10, 0, 10, 0), "logs/list_published/{date}.log"),
     # A million of products, and the old file beside the new one.
-    Rule("build_registry", "registries", "none", Need(1000, 0, 30, 0, 3000, 0), "logs/build_registry.log"),
+    Rule(
+        "build_registry",
+        "registries",
+        "none",
+        Need(1000, 0, 30, 0, 3000, 0),
+        "logs/build_registry.log",
+        settings=("backups",),
+    ),
 )
 """In the order data flow."""
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from contimg.core.constants import MAD_TO_SIGMA, SPEED_OF_LIGHT_M_S
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
+from contimg.core.robust import mad_sigma
 from contimg.drift import kernels
 from contimg.drift.predict import DriftArray, DriftView
 
@@ -87,7 +88,7 @@ class Sweep:
             raise Rejected("more than half of the data are exactly the model: they are not observations")
         root = np.sqrt(self.count[rows])
         normal = (self.chi2[rows] / (2.0 * self.count[rows] * scale) - 1.0) * root
-        spread = max(1.0, MAD_TO_SIGMA * float(np.median(np.abs(normal - np.median(normal)))))
+        spread = max(1.0, mad_sigma(normal))
         row = float(np.median(normal)) + clip_row_sigma * spread
         return Limits(
             largest=ease * scale * clip_sigma**2,

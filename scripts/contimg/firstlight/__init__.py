@@ -1,1 +1,1 @@
-"""First light: what INSTRUMENT's assumptions say of raw files, held against the files themselves."""
+"""First light: what the pipeline assumes of the instrument, held against raw files."""

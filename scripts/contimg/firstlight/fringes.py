@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from contimg.core.constants import MAD_TO_SIGMA, SPEED_OF_LIGHT_M_S
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
+from contimg.core.robust import mad_sigma
 from contimg.firstlight.piece import Array, Piece, Sky
 
 Complex = NDArray[np.complex128]
@@ -82,7 +83,7 @@ def _rate(vis: NDArray[np.complex64], path: Array, freq_hz: Array) -> Rate:
     factor = fine[top] - (bend[1] / (2 * bend[0]) if bend[0] < 0 else 0.0)
     away = power[np.abs(factors - factors[best]) > 3 * step]
     middle = np.median(away) if away.size else 0.0
-    scatter = MAD_TO_SIGMA * np.median(np.abs(away - middle)) if away.size else np.inf
+    scatter = mad_sigma(away) if away.size else np.inf
     # noise of one visibility and amplitude of the source, from what adds up and what does not
     n_times = vis.shape[0]
     total, coherent = float(np.mean(np.abs(vis) ** 2)), float(fine_power[top])
@@ -228,7 +229,7 @@ def stopped_at(
         for _ in range(5):
             fitted, *_ = np.linalg.lstsq(rows[keep], path[keep], rcond=None)
             left = path - rows @ fitted
-            spread = MAD_TO_SIGMA * np.median(np.abs(left))
+            spread = mad_sigma(left, about=0.0)
             keep = np.abs(left) <= 4 * max(spread, 1e-6)
         covariance = np.linalg.pinv(rows[keep].T @ rows[keep]) * np.var(left[keep])
         fits.append((float(spread), assumed + fitted[:2], np.sqrt(np.diag(covariance)[:2])))

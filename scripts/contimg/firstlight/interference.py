@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.robust import mad_sigma
 from contimg.firstlight.piece import Array, Piece, read_piece
 from contimg.index.tile import Tile
 
@@ -71,7 +71,7 @@ def _loud(power: Array) -> np.ndarray:
     filled = np.where(np.isfinite(power), power, np.nanmedian(power) if np.isfinite(power).any() else 1.0)
     smooth = median_filter(filled, size=min(NEIGHBOURS, filled.size), mode="nearest")
     excess = filled / smooth - 1.0
-    scatter = MAD_TO_SIGMA * np.median(np.abs(excess))
+    scatter = mad_sigma(excess, about=0.0)
     return np.asarray(excess > np.maximum(EXCESS, SIGMAS * scatter))
 
 

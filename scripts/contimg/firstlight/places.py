@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contimg.core.constants import MAD_TO_SIGMA, SPEED_OF_LIGHT_M_S
+from contimg.core.constants import SPEED_OF_LIGHT_M_S
+from contimg.core.robust import mad_sigma
 from contimg.firstlight.fringes import Solved
 from contimg.firstlight.piece import Array, Sky
 
@@ -50,7 +51,7 @@ class Places:
         for value, error in ((self.east_m, self.east_err_m), (self.north_m, self.north_err_m)):
             away = np.abs(value - np.nanmedian(value))
             # the source's neighbours turn phases as slowly as a wrong place does, in all antennas alike
-            usual = MAD_TO_SIGMA * np.nanmedian(away)
+            usual = mad_sigma(value)
             far |= away > np.maximum(LEAST_OFF_M, SIGMAS * np.maximum(error, usual))
         return far
 
@@ -61,9 +62,7 @@ def places(solved: list[Solved], sky: Sky, good: np.ndarray) -> Places:
     position = solved[0].piece.enu_m[good]
     east, north, error = _each(path, sky)
     # antennas that are off would tilt what all share
-    shared = np.abs(east - np.median(east)) < np.maximum(
-        LEAST_OFF_M, 5 * MAD_TO_SIGMA * np.median(np.abs(east))
-    )
+    shared = np.abs(east - np.median(east)) < np.maximum(LEAST_OFF_M, 5 * mad_sigma(east, about=0.0))
     late = _late(path[:, shared], position[shared], sky)
     group = np.arange(int(shared.sum())) % GROUPS
     without = np.array(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
+from contimg.core.robust import nanmedian
 from contimg.gains.tables import TABLES, Gains, choose_tables, read_gains, read_solutions
 from contimg.ms.meta import MsMeta, times_mjd_s
 
@@ -237,12 +238,3 @@ def filled(values: NDArray[np.complex128], good: NDArray[np.bool_]) -> NDArray[n
         known = good[k, :, hand]
         filled[k, :, hand] = np.interp(place, place[known], values[k, known, hand])
     return filled
-
-
-def nanmedian(values: NDArray[Any], axis: int | tuple[int, ...]) -> NDArray[np.float64]:
-    """Median of what is known; NaN, without a warning, where nothing is."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmedian(values, axis=axis))

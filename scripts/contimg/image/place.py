@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from astropy.io.fits import Header
 
-from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.robust import mad_sigma
 from contimg.sky.catalog import Catalog
 from contimg.sky.crossmatch import isolated, mutual, places
 
@@ -148,7 +148,7 @@ def measure(
 def _mean(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     """Weighted mean of what is not an outlier, and its error, scaled by the scatter that is found."""
     score = np.abs(values - np.median(values)) / errors
-    good = score <= CLIP * max(1.0, MAD_TO_SIGMA * float(np.median(score)))
+    good = score <= CLIP * max(1.0, mad_sigma(score, about=0.0))
     values, errors = values[good], errors[good]
     weight = 1.0 / errors**2
     mean = float(np.sum(weight * values) / np.sum(weight))

@@ -12,13 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contimg.core.angles import wrap_deg
+from contimg.core.constants import EARTH_TURNS_AT_J2000, MJD_J2000
 from contimg.core.names import SIDEREAL_DAY, dated, strip_dec, window_dir, window_name
 from contimg.index.tile import Tile
 from contimg.mosaic.options import MosaicOptions
-
-# Earth rotation angle at JD 2451545.0 UT1 (MJD 51544.5), in turns, and its rate: IAU Resolution B1.8 (2000).
-_ERA_J2000_TURNS = 0.7790572732640
-_J2000_MJD = 51544.5
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ def window_instant(center_ra_deg: float, longitude_deg: float, count: int) -> fl
 
 
 def _first(center_ra_deg: float, longitude_deg: float) -> float:
-    turns = (center_ra_deg - longitude_deg) / 360.0 - _ERA_J2000_TURNS
-    return _J2000_MJD + turns * SIDEREAL_DAY
+    turns = (center_ra_deg - longitude_deg) / 360.0 - EARTH_TURNS_AT_J2000
+    return MJD_J2000 + turns * SIDEREAL_DAY
 
 
 def find_windows(tiles: Iterable[Tile], options: MosaicOptions) -> list[Window]:

@@ -17,9 +17,9 @@ from astropy.io.fits import Header
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import InputError
 from contimg.core.fits import read_plane
+from contimg.core.robust import mad_sigma
 from contimg.photometry import catalogue
 from contimg.photometry.measured import Mosaic
 from contimg.photometry.options import PhotometryOptions
@@ -188,7 +188,7 @@ def ratios(sources: pd.DataFrame) -> dict[str, Any]:
     if len(good):
         middle = float(good["ratio"].median())
         found["median_ratio"] = middle
-        found["scatter"] = MAD_TO_SIGMA * float((good["ratio"] - middle).abs().median())
+        found["scatter"] = mad_sigma(good["ratio"])
         found["n_changed"] = int((good["sigma"].abs() > CHANGED_SIGMA).sum())
     return found
 

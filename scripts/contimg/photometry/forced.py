@@ -21,6 +21,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.robust import mad_sigma
 from contimg.sky.measure import WINDOW_BEAMS, PixelBeam
 
 Array = NDArray[Any]
@@ -374,7 +375,7 @@ def _finish(raw: _Raw, count: int, beam: PixelBeam, blended: Array) -> Forced:
     if len(blank) >= FEWEST_BLANKS:
         unit = raw.rms[blank]
         peak, whole, more = (
-            MAD_TO_SIGMA * float(np.median(np.abs(scaled - np.median(scaled))))
+            mad_sigma(scaled)
             for scaled in (
                 raw.flux[blank] / unit,
                 raw.integral[blank] / unit,

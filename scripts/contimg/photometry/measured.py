@@ -20,10 +20,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
+from contimg.core.robust import mad_sigma
 from contimg.photometry import table as layout
 from contimg.photometry.forced import Forced, extract
 from contimg.photometry.options import PhotometryOptions
@@ -243,9 +243,7 @@ def metrics(table: pd.DataFrame) -> dict[str, Any]:
         found["median_rms_jy"] = float(table["local_rms_jy"].median())
     if len(ratio) >= 3:
         found["image_over_visibilities"] = float(ratio.median())
-        found["image_over_visibilities_scatter"] = MAD_TO_SIGMA * float(
-            np.median(np.abs(ratio - ratio.median()))
-        )
+        found["image_over_visibilities_scatter"] = mad_sigma(ratio)
     return found
 
 

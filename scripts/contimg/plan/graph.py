@@ -1,7 +1,7 @@
 """The jobs of a run without Snakemake's graph: what the rule files say, for every tile, transit and mosaic of a night.
 
-Each entry repeats a rule's `input`, `output`, `params` and `threads` (rules/*.smk); a test holds the whole against
-`snakemake -n`. Which of the jobs are to be done is `contimg.plan.todo`'s to tell.
+Each entry repeats a rule's `input`, `output`, `threads`, and of its `params` what follows from the night (rules/*.smk);
+a test holds the whole against `snakemake -n`. Which of the jobs are to be done is `contimg.plan.todo`'s to tell.
 """
 
 from __future__ import annotations
@@ -9,20 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
-from contimg.calibrate.options import SELECTION_KEYS
 from contimg.config.model import Config
 from contimg.core import names
 from contimg.core.kinds import BY_NAME as KINDS
 from contimg.core.rules import BY_NAME
-from contimg.image.options import APPLIED_BY, load_tiers, resolve_imaging
 from contimg.jobs import frame
 from contimg.night.night import Night
-from contimg.photometry.options import LISTED_BY, MEASURED_BY
+from contimg.plan.settings import settings
 from contimg.plan.share import Threads
-from contimg.qa.options import INJECTED_BY, NOT_JUDGED_BY
-from contimg.telescope.beam import describe_beam
 from contimg.variability.tables import state_of_others
 
 
@@ -66,55 +61,6 @@ class Recipe:
         return need.disk_mb + need.disk_mb_per_unit * self.size
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Representations of the sections of a configuration, as the rules have them among their parameters."""
-
-    flagging: str
-    calibration: str
-    beam: tuple[str, str]
-    catalog: str
-    interpolate: str
-    imaging: tuple[str, str]
-    averaging: tuple[str, str]
-    mosaic: str
-    judged: str
-    injected: str
-    flux_snr: str
-    listed: str
-    measured: str
-    variability: str
-    ese: str
-    backups: str
-
-
-def settings(config: Config) -> Settings:
-    """Take the parameters from a configuration."""
-
-    def of(section: Any, **what: Any) -> str:
-        return repr(section.model_dump(mode="json", **what))
-
-    resolved = resolve_imaging(config.imaging, load_tiers())
-    return Settings(
-        flagging=of(config.flagging),
-        calibration=of(config.calibration, exclude=SELECTION_KEYS),
-        beam=(of(config.beam), repr(describe_beam(config.beam).get("digest"))),
-        catalog=repr(config.catalog_params),
-        interpolate=repr(config.calibration.interpolate),
-        imaging=(of(config.imaging), of(resolved)),
-        averaging=(of(config.imaging, include=APPLIED_BY), of(resolved, include=APPLIED_BY)),
-        mosaic=of(config.mosaic),
-        judged=of(config.qa, exclude=NOT_JUDGED_BY),
-        injected=of(config.qa, include=INJECTED_BY),
-        flux_snr=repr(config.qa.flux_snr),
-        listed=of(config.photometry, include=LISTED_BY),
-        measured=of(config.photometry, include=MEASURED_BY),
-        variability=of(config.variability),
-        ese=of(config.ese),
-        backups=repr(config.registry.backups),
-    )
-
-
 REGISTRIES = ("state/products.sqlite3", "state/cal_registry.sqlite3")
 TARGETS: dict[str, Callable[[Night], Iterable[str]]] = {
     "all": Night.up_to_lightcurves,
@@ -146,7 +92,8 @@ def recipes(config: Config, night: Night, threads: Threads, target: str) -> list
     target : str
         What the run is asked for: the registries come after it.
     """
-    rules = _Rules(config, night, threads, settings(config))
+    shown = {rule: tuple(map(repr, values.values())) for rule, values in settings(config).items()}
+    rules = _Rules(config, night, threads, shown)
     parts = (rules.tiles(), rules.mosaics(), rules.beams(), rules.sources(), rules.dates())
     return [*chain(*parts), rules.registries(target)]
 
@@ -157,20 +104,26 @@ def _sources(verdict: str) -> str:
 
 @dataclass(frozen=True)
 class _Rules:
-    """The rule files, said for one night."""
+    """The rule files, for one night.
+
+    Attributes
+    ----------
+    settings : mapping
+        Representations of the settings of each rule that has some.
+    """
 
     config: Config
     night: Night
     threads: Threads
-    what: Settings
+    settings: Mapping[str, tuple[str, ...]]
 
     def tiles(self) -> Iterator[Recipe]:
         """convert.smk, calibrate.smk, and of image.smk, qa.smk and beam.smk what is made of each tile."""
-        night, what, gone = self.night, self.what, self.night.retired
+        night, gone = self.night, self.night.retired
         there = night.tiles.keys() - set(gone.raw)
         for tile in there:
             ms = names.science_ms(tile)
-            params = (repr(night.slots(tile)), what.flagging, repr(frame.given_up(ms, self.config.products)))
+            params = (repr(night.slots(tile)), repr(frame.given_up(ms, self.config.products)))
             yield self._tile(
                 "convert_tile", tile, (ms, names.science_sidecar(tile)), night.files(tile), params
             )
@@ -179,7 +132,7 @@ class _Rules:
                 of = transit.tile, transit.calibrator.name
                 ms = names.calibrator_ms(*of)
                 output = (ms, KINDS["calibrator_ms"].sidecar_of(ms), path)
-                solved = (repr(night.slots(*of)), what.flagging, what.calibration, *what.beam, what.catalog)
+                solved = (repr(night.slots(*of)),)
                 yield self._tile(
                     "calibrate_transit",
                     transit.tile,
@@ -194,25 +147,22 @@ class _Rules:
                 yield from self._of_set(tile)
             if tile not in lost:
                 verdict = names.tile_verdict(tile)
-                judged = (repr(night.pointing(tile)), what.judged, what.catalog)
+                judged = (repr(night.pointing(tile)),)
                 made = (verdict, _sources(verdict))
                 yield self._tile("qa_tile", tile, made, [names.image_dir(tile)], judged, threads=1)
 
     def _of_set(self, tile: str) -> Iterator[Recipe]:
         """What is made of a Measurement Set and its caltables."""
-        night, what, image = self.night, self.what, names.image_dir(tile)
+        night, image = self.night, names.image_dir(tile)
         data = [names.science_ms(tile), names.science_sidecar(tile), *night.cal_dirs(tile)]
-        near = repr(night.nearest(tile))
-        imaged = (near, what.interpolate, *what.imaging, *what.beam, what.catalog)
-        yield self._tile("image_tile", tile, (image,), data, imaged)
+        near = (repr(night.nearest(tile)),)
+        yield self._tile("image_tile", tile, (image,), data, near)
         calibrated, record = names.calibrated_ms(tile), names.injection_record(tile)
         output: tuple[str, ...] = (calibrated, KINDS["calibrated_ms"].sidecar_of(calibrated))
-        params: tuple[str, ...] = (near, what.interpolate, *what.averaging, *what.beam)
-        yield self._tile("apply_tile", tile, output, data, params)
-        params = (near, what.interpolate, what.averaging[0], *what.beam)
-        yield self._tile("beam_tile", tile, (names.beam_dir(tile),), [*data, image], params)
+        yield self._tile("apply_tile", tile, output, data, near)
+        yield self._tile("beam_tile", tile, (names.beam_dir(tile),), [*data, image], near)
         output = (record, record.removesuffix(".json") + ".parquet")
-        yield self._tile("inject_tile", tile, output, [*data, image], (*imaged, what.injected))
+        yield self._tile("inject_tile", tile, output, [*data, image], near)
 
     def _tile(
         self,
@@ -227,11 +177,25 @@ class _Rules:
     ) -> Recipe:
         where = {"date": names.tile_date(tile), "tile": tile, **wildcards}
         size = self.night.tiles[tile].bytes / 1e9
-        return Recipe(rule, output, tuple(inputs), params, threads or self.threads.tile, size, where)
+        return self._recipe(rule, output, inputs, params, threads or self.threads.tile, size, where)
+
+    def _recipe(
+        self,
+        rule: str,
+        output: tuple[str, ...],
+        inputs: Iterable[str],
+        params: tuple[str, ...],
+        threads: int,
+        size: float,
+        wildcards: Mapping[str, str],
+    ) -> Recipe:
+        """A job; `params` are those beside the settings of its rule."""
+        whole = (*params, *self.settings.get(rule, ()))
+        return Recipe(rule, output, tuple(inputs), whole, threads, size, wildcards)
 
     def mosaics(self) -> Iterator[Recipe]:
         """mosaic.smk, and of qa.smk, photometry.smk and publish.smk what is made of each mosaic."""
-        night, what, frozen = self.night, self.what, set(self.night.retired.frozen)
+        night, frozen = self.night, set(self.night.retired.frozen)
         for verdict, window in night.mosaic_verdicts.items():
             path, size = window.path, float(len(window.tiles))
             date = verdict.split("/")[1]
@@ -244,37 +208,38 @@ class _Rules:
                 _, one, two = path.split("/")
                 of = {"calibrator": one, "date": two} if transit else {"date": one, "mosaic": two}
                 inputs = (*images, *gates)
-                yield Recipe(rule, (path,), inputs, (what.mosaic,), self.threads.mosaic, size, of)
+                yield self._recipe(rule, (path,), inputs, (), self.threads.mosaic, size, of)
             output = (verdict, _sources(verdict))
-            yield Recipe("qa_mosaic", output, (path, *gates), (what.judged, what.catalog), 1, size, where)
+            yield self._recipe("qa_mosaic", output, (path, *gates), (), 1, size, where)
             receipt = names.receipt(date, window.name)
-            yield Recipe("publish_mosaic", (receipt,), (path, verdict), (), 1, size, where)
+            yield self._recipe("publish_mosaic", (receipt,), (path, verdict), (), 1, size, where)
 
     def beams(self) -> Iterator[Recipe]:
         """beam.smk: the beams of the range."""
         for path in self.night.beams():
             first, last = path.rpartition("/")[2].split("_")
             inputs = tuple(self.night.span_beams(first, last))
-            params = (*self.what.beam, self.what.catalog)
-            yield Recipe("beam_measure", (path,), inputs, params, 1, 0.0, {"first": first, "last": last})
+            yield self._recipe("beam_measure", (path,), inputs, (), 1, 0.0, {"first": first, "last": last})
 
     def sources(self) -> Iterator[Recipe]:
         """photometry.smk and variability.smk, where there is a list of sources."""
-        night, what = self.night, self.what
+        night = self.night
         if not night.measured:
             return
         inputs = (*night.found(), *self.config.source_files)
         output: tuple[str, ...] = (names.SOURCE_LIST, KINDS["source_list"].sidecar_of(names.SOURCE_LIST))
-        yield Recipe("source_list", output, inputs, (what.catalog, what.listed), 1, 0.0, {})
+        yield self._recipe("source_list", output, inputs, (), 1, 0.0, {})
         for verdict, window in night.mosaic_verdicts.items():
             date, table = verdict.split("/")[1], names.photometry(verdict.split("/")[1], window.name)
             inputs = (window.path, verdict, *night.mosaic_images(window.path), names.SOURCE_LIST)
-            params: tuple[str, ...] = (repr(night.pointings(date, window.name)), what.measured)
+            params = (repr(night.pointings(date, window.name)),)
             output = (table, KINDS["photometry"].sidecar_of(table))
             where = {"date": date, "product": window.name}
-            yield Recipe("photometry_mosaic", output, inputs, params, 1, float(len(window.tiles)), where)
+            yield self._recipe(
+                "photometry_mosaic", output, inputs, params, 1, float(len(window.tiles)), where
+            )
         tables = night.photometry()
-        params = (what.variability, repr(state_of_others(self.config.products, tables)))
+        params = (repr(state_of_others(self.config.products, tables)),)
         output = (
             names.LIGHTCURVES,
             names.VARIABILITY,
@@ -282,7 +247,7 @@ class _Rules:
             KINDS["lightcurves"].sidecar_of(names.LIGHTCURVES),
             "variability/index.html",
         )
-        yield Recipe("lightcurves", output, tuple(tables), params, 2, 0.0, {})
+        yield self._recipe("lightcurves", output, tuple(tables), params, 2, 0.0, {})
         output = (
             names.ESE_CANDIDATES,
             names.ESE_RECORD,
@@ -290,7 +255,7 @@ class _Rules:
             "variability/ese_scores.parquet",
             "variability/notices.json",
         )
-        yield Recipe("ese_search", output, (names.LIGHTCURVES,), (what.ese,), 2, 0.0, {})
+        yield self._recipe("ese_search", output, (names.LIGHTCURVES,), (), 2, 0.0, {})
 
     def dates(self) -> Iterator[Recipe]:
         """The pages of the nights (qa.smk) and the lists of what was published (publish.smk)."""
@@ -298,15 +263,15 @@ class _Rules:
         for date in night.dates():
             verdicts = night.verdicts_of(date)
             inputs = (*verdicts, *night.photometry_of(date))
-            params = (repr(night.left_out_of(date)), self.what.flux_snr)
+            params = (repr(night.left_out_of(date)),)
             size = float(len(verdicts))
-            yield Recipe("qa_night", (names.night_page(date),), inputs, params, 1, size, {"date": date})
+            yield self._recipe("qa_night", (names.night_page(date),), inputs, params, 1, size, {"date": date})
         for date in sorted({verdict.split("/")[1] for verdict in night.mosaic_verdicts}):
             receipts = tuple(night.receipts(date))
             listed = (names.published_list(date),)
-            yield Recipe("list_published", listed, receipts, (), 1, 0.0, {"date": date})
+            yield self._recipe("list_published", listed, receipts, (), 1, 0.0, {"date": date})
 
     def registries(self, target: str) -> Recipe:
         """registry.smk."""
         inputs = tuple(self.night.registered([target]))
-        return Recipe("build_registry", REGISTRIES, inputs, (self.what.backups,), 1, 0.0, {})
+        return self._recipe("build_registry", REGISTRIES, inputs, (), 1, 0.0, {})

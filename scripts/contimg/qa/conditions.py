@@ -13,10 +13,8 @@ from astropy.coordinates import AltAz, SkyCoord, get_sun
 from astropy.time import Time
 from astropy.utils import iers
 
+from contimg.core.angles import drift_deg
 from contimg.telescope import geometry
-
-UT1_ARCSEC = 15.04
-"""Arcseconds that the sky turns in a second of UT1."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def notes(pointing: Pointing) -> list[str]:
         days = pointing.mid_mjd - last_measured_mjd()
         lines.append(
             f"UT1 is a prediction: the Earth-rotation table was measured to {days:.0f} days before the observation "
-            f"(an error of 0.1 s turns the sky by {0.1 * UT1_ARCSEC:.1f} arcsec); update astropy-iers-data and make "
+            f"(an error of 0.1 s turns the sky by {3600.0 * drift_deg(0.1):.1f} arcsec); update astropy-iers-data and make "
             "the tile again"
         )
     return lines

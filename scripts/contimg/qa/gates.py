@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
-from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.robust import mad_sigma
 from contimg.qa.options import QaOptions
 from contimg.qa.response import Response
 from contimg.qa.table import GATES, Row
@@ -269,7 +269,7 @@ class CatalogueFacts:
     @property
     def position_scatter(self) -> float | str:
         """Scatter of those offsets, along the worse axis of the beam."""
-        return self._of(self.bright, lambda: max(mad_scatter(self._offsets[axis]) for axis in self._offsets))
+        return self._of(self.bright, lambda: max(mad_sigma(self._offsets[axis]) for axis in self._offsets))
 
 
 _FACTS = {"image": ImageFacts, "catalogue": CatalogueFacts, "response": Response}
@@ -308,11 +308,6 @@ def _gate(row: Row, value: float | str, options: QaOptions) -> Gate:
     )
 
 
-def mad_scatter(values: pd.Series) -> float:
-    """Standard deviation of a normal distribution with the values' median absolute deviation."""
-    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
-
-
 def excess_scatter(values: pd.Series, errors: pd.Series) -> float:
     """Robust scatter beyond the errors: sqrt(max(0, MAD scatter² - median error²))."""
-    return math.sqrt(max(0.0, mad_scatter(values) ** 2 - float(np.median(errors)) ** 2))
+    return math.sqrt(max(0.0, mad_sigma(values) ** 2 - float(np.median(errors)) ** 2))

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import Rejected
-from contimg.core.kinds import STATUS
-from contimg.core.products import building, read_json, status, write_json
+from contimg.core.products import building, status, write_json
+from contimg.core.robust import mad_sigma
 from contimg.image.job import ImageTile
-from contimg.image.place import as_observed
-from contimg.qa.gates import mad_scatter
+from contimg.image.made import Made
 from contimg.qa.options import INJECTED_BY, QaOptions
 from contimg.sky.measure import PixelBeam
 
@@ -156,7 +155,7 @@ def summary(table: pd.DataFrame, options: QaOptions) -> dict[str, Any]:
         "steps": steps,
         "completeness": float(above["recovered"].mean()) if len(above) else None,
         "flux_ratio": float(bright["ratio"].median()) if enough else None,
-        "flux_ratio_err": error * mad_scatter(bright["ratio"]) if enough else None,
+        "flux_ratio_err": error * mad_sigma(bright["ratio"]) if enough else None,
         "offset_major_beam": float(bright["offset_major_beam"].median()) if enough else None,
         "offset_minor_beam": float(bright["offset_minor_beam"].median()) if enough else None,
     }
@@ -187,17 +186,15 @@ class InjectTile:
         from contimg.sky.measure import find
 
         tile, folder = self.image.tile, Path(self.image.directory)
-        made = read_json(folder / STATUS)
-        if made["reason"] is not None:
-            raise Rejected(f"no image to compare with: {made['reason']}")
-        image, rms, pb = (fits.getdata(folder / f"{tile}.{kind}.fits") for kind in ("pbcor", "rms", "pb"))
-        header = fits.getheader(folder / f"{tile}.pbcor.fits")
+        made = Made.read(folder, tile, without="no image to compare with")
+        image, rms, pb = (fits.getdata(made.file(kind)) for kind in ("pbcor", "rms", "pb"))
+        header = fits.getheader(made.file("pbcor"))
         sky = find(image, header, rms, self.options.detection_snr)
         injected = draw(rms, header, sky, tile, pb, self.options.injection_pb)
         with self.image.scratch.working_folder() as work:
             out = work / "injected"
             out.mkdir()
-            observed = as_observed(injected, made["metrics"].get("shift"))
+            observed = made.as_observed(injected)
             self.image.image_into(out, work, alter=lambda ms, averaged: self._inject(ms, observed, averaged))
             again = fits.getdata(out / f"{tile}.pbcor.fits")
             noise = fits.getdata(out / f"{tile}.rms.fits")
@@ -210,12 +207,12 @@ class InjectTile:
             Path(self.record),
             status(
                 inputs=[self.image.ms, self.image.directory],
-                caltables=made["caltables"],
+                caltables=made.record["caltables"],
                 parameters={
                     "qa": self.options.model_dump(mode="json", include=INJECTED_BY),
-                    "imaging": made["parameters"]["imaging"],
+                    "imaging": made.record["parameters"]["imaging"],
                 },
-                metrics={**metrics, "rms_jy": made["metrics"]["rms_jy"]},
+                metrics={**metrics, "rms_jy": made.record["metrics"]["rms_jy"]},
             ),
         )
         recovered = int(table["recovered"].sum())

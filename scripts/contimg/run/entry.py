@@ -20,7 +20,6 @@ from contimg.config.model import Config
 from contimg.core import products, provenance, room
 from contimg.core.errors import ContimgError, SystemFault
 from contimg.image import programs
-from contimg.image.options import ImagingOptions, load_tiers, resolve_imaging
 from contimg.index import retired
 from contimg.jobs import disk, engine, frame, orphans, stop, treelock
 from contimg.jobs.orphans import MANIFEST_VARIABLE
@@ -28,10 +27,10 @@ from contimg.night import advice
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
 from contimg.plan import again
+from contimg.plan.settings import Settings, settings
 from contimg.plan.share import Threads, memory_mb, share
 from contimg.run import slurm, trees
 from contimg.run.watch import Watch
-from contimg.telescope.beam import describe_beam
 
 _KEPT_MANIFESTS = 20
 
@@ -42,9 +41,8 @@ class Run:
 
     config: Config
     night: Night
-    imaging: ImagingOptions  # the quality tier filled in
+    settings: Settings  # of each rule, among its params
     threads: Threads  # of the jobs that can use more than one
-    beam_digest: str | None = None  # of the beam file, if there is one
     retired_state: str | None = None  # when it was planned
     listener: engine.Listener | None = None  # in the process the user started
     interrupted: bool = False
@@ -253,12 +251,12 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
             config, night = thaw(_manifest())
             if orphans.overtaken(Path(config.products)):
                 raise SystemFault("a later run of this products tree has begun; this job is none of its own")
-        imaging = resolve_imaging(config.imaging, load_tiers())
+        of_rules = settings(config)
     except ContimgError as error:
         say(f"error: {error}")
         raise SystemExit(2) from None
     threads = share(config.threads_per_job, night, Path(config.products), cores)
-    run = Run(config, night, imaging, threads, describe_beam(config.beam).get("digest"))
+    run = Run(config, night, of_rules, threads)
     if main:
         run.retired_state = before
         for line in [*([unknown] if unknown else []), *night.retired.said, *night.said]:

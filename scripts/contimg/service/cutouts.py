@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import InputError
+from contimg.core.robust import mad_sigma
 
 MOST_PIXELS = 2000
 Scale = Literal["linear", "log", "sqrt", "asinh"]
@@ -92,7 +92,7 @@ def stretched(data: Any, scale: Scale) -> Any:
     if not good.size:
         return np.zeros(data.shape)
     middle = float(np.median(good))
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(good - middle)))
+    sigma = mad_sigma(good, about=middle)
     low, high = middle - 3.0 * sigma, float(np.percentile(good, 99.9))
     if not high > low:
         high = low + 1.0

@@ -19,8 +19,8 @@ from astropy.wcs import WCS
 from scipy import ndimage, optimize, sparse
 from scipy.spatial import cKDTree
 
-from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.errors import InputError
+from contimg.core.robust import mad_sigma
 
 FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))
 WINDOW_BEAMS = (
@@ -372,7 +372,7 @@ def _nearby_rms(
         values = image[y1:y2, x1:x2][np.hypot(*beam.offsets(xx - x[i], yy - y[i])) > 2]
         values = values[np.isfinite(values)]
         if len(values):
-            noise[i] = MAD_TO_SIGMA * np.median(np.abs(values - np.median(values)))
+            noise[i] = mad_sigma(values)
     return noise
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.html import Link, Table, render
+from contimg.core.robust import mad_sigma
 from contimg.variability.chromatic import predicted_slope, shape_at
 from contimg.variability.series import Floats
 
@@ -126,7 +126,7 @@ def _moved(other: pd.DataFrame, begin: float, end: float) -> tuple[float, float]
     inside = other["mjd"].between(begin, end)
     if inside.sum() < 2 or (~inside).sum() < 2:
         return None
-    scatter = MAD_TO_SIGMA * float((other["flux"] - other["flux"].median()).abs().median())
+    scatter = mad_sigma(other["flux"])
     error = max(scatter, 1e-3) * np.sqrt(1.0 / inside.sum() + 1.0 / (~inside).sum())
     return float(other["flux"][inside].mean() - other["flux"][~inside].mean()), float(error)
 

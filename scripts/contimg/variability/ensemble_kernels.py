@@ -16,6 +16,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from contimg.core.constants import MAD_TO_SIGMA
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -126,7 +128,7 @@ def fit_mosaics(
                 g += b[k] * c[j, k]
             variance = (e[r] / value[u]) ** 2 + extra[source[r]] + value_var[u]
             sizes[r - begin] = abs(f[r] / value[u] - g) / math.sqrt(variance)
-        scatter[j] = np.median(sizes) / 0.6745
+        scatter[j] = MAD_TO_SIGMA * np.median(sizes)
 
 
 @numba.njit(cache=True, nogil=True)

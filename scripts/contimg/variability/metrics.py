@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import gammaincc, polygamma
 
+from contimg.core.robust import mad_sigma
 from contimg.variability import curves, structure
 from contimg.variability.ensemble_kernels import Floats, Ints
 
@@ -238,7 +239,7 @@ def excess(values: pd.Series, table: pd.DataFrame, power: float) -> Floats:
     centres = np.array([np.median(snr[rows]) for rows in bins])
     logs = logs - np.interp(snr, centres, [np.median(logs[rows]) for rows in bins])
     below = [logs[rows][logs[rows] <= 0.0] for rows in bins]
-    widths = [float(np.median(np.abs(values))) / 0.6745 if len(values) else 0.0 for values in below]
+    widths = [mad_sigma(values, about=0.0) if len(values) else 0.0 for values in below]
     degrees = table.loc[known, "n_epochs"].to_numpy(dtype=float) - 1.0
     noise = power * np.sqrt(polygamma(1, 0.5 * degrees)) / np.log(10.0)
     found[np.flatnonzero(known)] = logs / np.maximum(np.interp(snr, centres, widths), noise)

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from contimg.core.constants import EARTH_TURNS_PER_DAY
+from contimg.core.constants import EARTH_TURNS_AT_J2000, EARTH_TURNS_PER_DAY, MJD_J2000
 from contimg.photometry.table import UNRELIABLE
 from contimg.variability import ensemble_kernels as kernels
 from contimg.variability.ensemble import Ensemble, Flags
@@ -23,7 +23,6 @@ SITE_LONGITUDE_DEG = -118.2830
 BEAM_RADIUS_DEG = 1.35
 """Half-power radius of the beam at mid-band, that beam distances are counted in."""
 UNRELIABLE_BITS = int(UNRELIABLE)
-_MJD_2000 = 51544.5
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def epochs(mjd: Floats, ra_deg: Floats) -> Ints:
     ra_deg : array (n,)
         Right ascensions of the sources.
     """
-    turns = 0.7790572732640 + EARTH_TURNS_PER_DAY * (mjd - _MJD_2000)  # Earth rotation angle, IAU 2000
+    turns = EARTH_TURNS_AT_J2000 + EARTH_TURNS_PER_DAY * (mjd - MJD_J2000)  # Earth rotation angle, IAU 2000
     number: Ints = np.floor(turns + (SITE_LONGITUDE_DEG - ra_deg) / 360.0 + 0.5).astype(np.int64)
     return number
 
