@@ -55,7 +55,7 @@ def load(mapping: Mapping[str, Any] | None, *, base: Path | None = None, check: 
 
 
 def of_arguments(args: argparse.Namespace, *, check: bool = True) -> Config:
-    """Load what a command was given with `--config` and `--configfile` (`contimg.config.files`), with absolute paths."""
+    """Load what a command was given with `--config` and `--configfile`; paths are absolute."""
     values = read_configuration(args.configfile, args.config)
     return load(values, check=check).resolved(Path.cwd())
 

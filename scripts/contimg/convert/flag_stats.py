@@ -100,7 +100,7 @@ def _squared_bends(
     sums: NDArray[np.float64],
     in_time: NDArray[np.float64],
 ) -> None:
-    """Add squared second differences and their number to `sums`, (n, ncorr, ngroups, 2), and to `in_time`, (nt, n, ncorr, 2)."""
+    """Add squared second differences and their number to `sums`, (n, ncorr, ngroups, 2), and `in_time`, (nt, n, …)."""
     n_times, n_baselines, n_chan, n_corr = data.shape
     n_groups = sums.shape[2]
     for b in range(n_baselines):

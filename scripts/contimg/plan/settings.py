@@ -1,7 +1,7 @@
 """The settings that each rule's product depends on: those of its `params` that come from the configuration.
 
-`contimg.core.rules` says which parts of the configuration a rule has; here stands what each part is. The rule files take
-them (`params: **RUN.settings["image_tile"]`), and so does what `contimg plan` counts (`contimg.plan.graph`).
+`contimg.core.rules` says which parts of the configuration a rule has; here stands what each part is. The rule files
+take them (`params: **RUN.settings["image_tile"]`), and so does what `contimg plan` counts (`contimg.plan.graph`).
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def notes(pointing: Pointing) -> list[str]:
         days = pointing.mid_mjd - last_measured_mjd()
         lines.append(
             f"UT1 is a prediction: the Earth-rotation table was measured to {days:.0f} days before the observation "
-            f"(an error of 0.1 s turns the sky by {3600.0 * drift_deg(0.1):.1f} arcsec); update astropy-iers-data and make "
-            "the tile again"
+            f"(an error of 0.1 s turns the sky by {3600.0 * drift_deg(0.1):.1f} arcsec); update astropy-iers-data and "
+            "make the tile again"
         )
     return lines
 
