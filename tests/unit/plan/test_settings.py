@@ -21,7 +21,7 @@ AVERAGED = {"apply_tile", "beam_tile"}
         ("calibration", {"refant": "103"}, {"calibrate_transit"}),
         ("calibration", {"valid_hours": 1.0}, set()),  # which caltables there are is among the inputs
         ("beam", {"diameter_m": 4.7}, IMAGES | AVERAGED | {"calibrate_transit", "beam_measure"}),
-        ("mosaic", {"pb_limit": 0.2}, {"mosaic_window", "mosaic_transit"}),
+        ("mosaic", {"pb_limit": 0.3}, {"mosaic_window", "mosaic_transit"}),
         ("registry", {"backups": 2}, {"build_registry"}),
         ("retention", {"archive": "/elsewhere"}, set()),
     ],
