@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from contimg.core.casa import NAME_PREFIX, CasaTasks, casatasks
 from contimg.core.constants import MAD_TO_SIGMA
-from contimg.gains.between import nanmedian
+from contimg.core.robust import nanmedian
 from contimg.gains.tables import Gains, evaluate
 from contimg.image.selfcal_data import SIGNIFICANT, Divided, by_antenna, divide
 from contimg.image.selfcal_depart import coherence, departs

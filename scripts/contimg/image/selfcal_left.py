@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contimg.gains.between import nanmedian
+from contimg.core.robust import nanmedian
 from contimg.image.selfcal_data import Divided
 from contimg.ms.meta import MsMeta
 
