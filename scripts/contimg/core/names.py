@@ -19,7 +19,7 @@ TILE_PATTERN = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}"
 TILE_RE = re.compile(TILE_PATTERN)
 NOT_A_TILE_PATTERN = rf"(?!{TILE_PATTERN}[./])[^/]+"
 NOT_A_DATE_PATTERN = r"(?!\d{4}-\d{2}-\d{2}b?$)(?!\d{4}-\d{2}-\d{2}b?/)[^/]+"
-SIDEREAL_DAY = 0.9972695663290843  # mean sidereal day in days: a turn against the equinox, which precesses
+SIDEREAL_DAY = 0.9972695663290843  # mean sidereal day in days: a turn against the moving equinox
 STRIP_STEP_DEG = 0.1
 
 
