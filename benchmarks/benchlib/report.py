@@ -146,15 +146,21 @@ def merge(earlier: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
 
 
 def write(found: dict[str, Any], folder: Path) -> Path:
-    """Write the record as JSON and as a page beside it, merged with the same day's; returns the page."""
+    """Write the record as JSON and as a page beside it, merged with the newest of such a machine; returns the page.
+
+    Of a record of another day only rivals are taken over, each with its date.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{found['date'][:10]}-{host_kind(found['machine'])}"
-    path = folder / f"{stem}.json"
-    if path.is_file():
-        earlier = rows_of(json.loads(path.read_text()))
+    kind = host_kind(found["machine"])
+    path = folder / f"{found['date'][:10]}-{kind}.json"
+    before = max(folder.glob(f"????-??-??-{kind}.json"), default=None)
+    if before is not None:
+        earlier = rows_of(json.loads(before.read_text()))
+        if before != path:
+            earlier = [entry for entry in earlier if entry.kind == RIVAL]
         found = {**found, "rows": [asdict(entry) for entry in merge(earlier, rows_of(found))]}
     path.write_text(json.dumps(found, indent=1) + "\n")
-    page_path = folder / f"{stem}.md"
+    page_path = path.with_suffix(".md")
     page_path.write_text(page(found))
     return page_path
 
@@ -230,7 +236,9 @@ def readme(found: dict[str, Any]) -> list[str]:
         if ours is None:
             continue
         said = {
-            kind: "; ".join(f"{entry.what} {_spent(entry)}" for entry in mains if entry.kind == kind)
+            kind: "; ".join(
+                f"{entry.what} {_spent(entry)}{_day(entry, found)}" for entry in mains if entry.kind == kind
+            )
             for kind in (RIVAL, FLOOR)
         }
         how = ours.what.removeprefix("contimg").removeprefix(", ")
@@ -261,6 +269,11 @@ def _dates(rows: Sequence[Row]) -> str:
 def _spent(entry: Row) -> str:
     memory = f", {entry.peak_gb:.1f} GB" if entry.peak_gb >= MEMORY_WORTH_TELLING_GB else ""
     return f"{entry.seconds:.0f} s ({entry.cpu_s:.0f} s CPU{memory})"
+
+
+def _day(entry: Row, found: dict[str, Any]) -> str:
+    """The day of a row of an earlier record, as the quote says it."""
+    return "" if entry.date[:10] == found["date"][:10] else f" on {entry.date[:10]}"
 
 
 def _cell(text: str) -> str:

@@ -91,6 +91,17 @@ def test_what_is_written_is_read_again_and_the_newest_wins(tmp_path):
     assert report.rows_of(newest)[0].seconds == 1.0
 
 
+def test_rivals_of_another_day_stay_with_their_date_and_what_is_ours_does_not(tmp_path):
+    mosaic = replace(OURS, stage="mosaic", what="contimg mosaic")
+    first = {**FOUND, "rows": [vars(OURS), vars(RIVAL), vars(mosaic)]}
+    report.write(first, tmp_path)
+    again = replace(OURS, seconds=8.0, date="2025-11-02T01:00")
+    report.write({**FOUND, "date": "2025-11-02T01:00", "rows": [vars(again)]}, tmp_path)
+    newest = report.newest(tmp_path)
+    assert report.rows_of(newest) == [again, RIVAL]
+    assert "another tool 55 s (18 s CPU, 6.6 GB) on 2025-10-30" in "\n".join(report.readme(newest))
+
+
 def test_a_quote_replaces_what_stood_between_its_marks():
     first, last = report.MARKS
     assert (
