@@ -50,6 +50,9 @@ MAX_NEW = 60
 """Most peaks taken in one round, brightest first."""
 SIDELOBE_MARGIN = 1.2
 """A peak counts if it is this much higher than any sidelobe of a brighter one at its distance."""
+NEAR_SIGMA = 100.0
+"""A fit begins near its end (`contimg.drift.fit.fit_data`) where no new peak is higher: of so faint a source a
+visibility shows less than its noise."""
 RESIDUE = 0.003
 """What errors of the gains leave of a source that was taken out, in the first rounds, as a part of its sidelobes.
 Fainter peaks in its sidelobes are left to CLEAN."""
@@ -144,8 +147,7 @@ def find_sources(
     -------
     Fit or None
         Of all sources that are significant; None where there is none. Where the budget was spent first, of those
-        found by
-        then: `Fit.stopped` says so, and peaks that are left are CLEAN's.
+        found by then: `Fit.stopped` says so, and peaks that are left are CLEAN's.
     """
     budget = Budget(search.passes, search.seconds)
     step = channels_averaged(len(data.meta.freq_hz))
@@ -162,11 +164,13 @@ def find_sources(
     sources = pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"]) if known is None else known
     dropped = sources[["ra_deg", "dec_deg"]].iloc[:0]
     taken = set(PointSources.from_table(sources).names)
-    trusted, stopped = list(TRUSTED), ""
+    trusted, stopped, near = list(TRUSTED), "", False
     names = (name for name in map("S{:03d}".format, count()) if name not in taken)
     for number in range(1, MAX_ROUNDS + 1):
         if len(sources):
-            fitted = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
+            fitted = fit_data(
+                coarse, array, sources, options=options, budget=budget, near=near, threads=threads
+            )
             if correct is not None and trusted and fitted.noise_scale > EXCESS and not budget.used_up():
                 apparent = fitted.table["flux_jy"] * fitted.table["beam"]
                 better = correct(fitted.table[apparent > trusted.pop(0) * apparent.max()])
@@ -183,20 +187,22 @@ def find_sources(
         new = _new_peaks(imager.residual(array, sources), search, sources, dropped, imager.envelope)
         logger.info("round %d: %d sources, %d more peaks", number, len(sources), len(new))
         if new.empty or len(sources) >= MAX_SOURCES:
+            near = True
             break
+        near = len(sources) > 0 and bool((new["snr"] < NEAR_SIGMA).all())
         new.insert(0, "name", list(islice(names, len(new))))
         sources = pd.concat([sources, new], ignore_index=True)
     if sources.empty:
         return None
     if stopped:
-        budget, sources = Budget(LAST_PASSES), _one_a_place(sources, search.header)
+        budget, sources, near = Budget(LAST_PASSES), _one_a_place(sources, search.header), False
     # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
     # Before, faint ones would wander.
     exact = FitOptions.converged_sigma
     options = replace(
         options, place_snr=search.sigma, band_snr=FitOptions.band_snr, converged_sigma=exact, probes=PROBES
     )
-    found = fit_data(coarse, array, sources, options=options, budget=budget, threads=threads)
+    found = fit_data(coarse, array, sources, options=options, budget=budget, near=near, threads=threads)
     found = with_neighbours(
         found, coarse, array, search.header, rms_box_pix=search.rms_box_pix, threads=threads
     )
@@ -214,7 +220,7 @@ def channels_averaged(n_channels: int) -> int:
 def _new_peaks(
     image: Array, search: Search, sources: pd.DataFrame, dropped: pd.DataFrame, envelope: Array
 ) -> pd.DataFrame:
-    """Peaks that are no sidelobes, no sources yet and not dropped `MAX_TRIES` times: ``ra_deg, dec_deg, flux_jy``.
+    """Peaks that are no sidelobes, no sources yet and not dropped `MAX_TRIES` times: ``ra_deg, dec_deg, flux_jy, snr``.
 
     What lies where the power beam is too low to be fitted casts sidelobes all the same.
     """
@@ -239,7 +245,7 @@ def _new_peaks(
         if len(chosen) == MAX_NEW:
             break
     if not chosen:
-        return pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy"])
+        return pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy", "snr"])
     places = wcs.pixel_to_world(x[chosen], y[chosen])
     found = measure(image, search.header, places, rms=noise)
     row, column = (np.rint(found[axis]).astype(int) for axis in ("y_pix", "x_pix"))
@@ -247,7 +253,7 @@ def _new_peaks(
     seen_before = _count_near(found, sources, search.header) > 0
     seen_before |= _count_near(found, dropped, search.header) >= MAX_TRIES
     found = found[~seen_before]
-    return found[["ra_deg", "dec_deg", "flux_jy"]].reset_index(drop=True)
+    return found[["ra_deg", "dec_deg", "flux_jy", "snr"]].reset_index(drop=True)
 
 
 def _one_a_place(sources: pd.DataFrame, header: Header) -> pd.DataFrame:

@@ -187,13 +187,14 @@ def fit_data(
     *,
     options: FitOptions,
     budget: Budget | None = None,
+    near: bool = False,
     threads: int = 1,
 ) -> Fit:
     """Fit sources to visibilities at hand; `array` is made from their `meta`, the rest is as for `fit`.
 
-    `FitOptions.uvmin_klambda` is the business of who made `data`. Where a `budget` is spent, the fit ends after
-    the pass
-    it is in, with what it has.
+    `FitOptions.uvmin_klambda` is the business of who made `data`. Where a `budget` is spent, the fit ends after the
+    pass it is in, with what it has. `near`: the sources are as an earlier fit to these data left them, ``snr`` too,
+    but for faint ones; so nothing is fitted in fluxes alone first, and bad data stand out from the first pass on.
     """
     budget = budget or Budget()
     start = PointSources.from_table(sources, default_index=options.default_index)
@@ -203,10 +204,10 @@ def fit_data(
     # a second BLAS thread waits for cores that the compiled loops' threads hold: ten times slower
     with threadpool_limits(limits=1, user_api="blas"):
         problem = Problem(data, array)
-        state = State.begin(start)
+        state = State.begin(start, sources["snr"].to_numpy(dtype=float) if near else None)
         rounds, passes = 0, 0
         while True:
-            sweep, limits, made, converged = _iterate(problem, state, options, budget)
+            sweep, limits, made, converged = _iterate(problem, state, options, budget, near and not rounds)
             passes += made
             left = _left(problem, state, sweep, limits)
             new = left.resolved & state.may_widen & (state.snr >= options.shape_snr)
@@ -224,17 +225,17 @@ def fit_data(
 
 
 def _iterate(
-    problem: Problem, state: State, options: FitOptions, budget: Budget
+    problem: Problem, state: State, options: FitOptions, budget: Budget, near: bool
 ) -> tuple[Sweep, Limits, int, bool]:
     """Gauss-Newton passes until no parameter moves; returns the last pass and the limits it used."""
     clip = options.clip_sigma, options.clip_row_sigma
     view = problem.array.view(state.sources)
     few = max(1, problem.array.meta.n_times // 4)
-    limits = problem.sweep(view, Limits(), every=few).limits(*clip, COARSE)
+    coarse, kept, largest = not near, 0.0, np.inf
+    limits = problem.sweep(view, Limits(), every=few).limits(*clip, COARSE if coarse else 1.0)
     inverse: Array | None = None
-    coarse, kept, largest = True, 0.0, np.inf
     for number in range(1, options.max_passes + 1):
-        parameters = state.free(options, flux_only=number == 1)
+        parameters = state.free(options, flux_only=number == 1 and not near)
         source, kind = parameters
         view = problem.array.view(state.sources)
         sweep = problem.sweep(view, limits, places=bool((kind >= EAST).any()))
@@ -253,7 +254,7 @@ def _iterate(
         state.snr = (state.sources.flux_jy + step[:n_src]) / error[:n_src]
         state.move(step)
         logger.info("pass %d: %d parameters, largest step %.3g of its error", number, len(step), largest)
-        if not coarse and number > 2 and largest < options.converged_sigma:
+        if not coarse and number > (1 if near else 2) and largest < options.converged_sigma:
             return sweep, limits, number, True
         last = limits
         if budget.used_up():

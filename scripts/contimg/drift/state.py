@@ -75,11 +75,12 @@ class State:
         )
 
     @classmethod
-    def begin(cls, start: PointSources) -> State:
-        """Where an iteration starts."""
+    def begin(cls, start: PointSources, snr: Array | None = None) -> State:
+        """Where an iteration starts; `snr` (nsrc,) of an earlier fit, where there was one."""
         n_src = len(start)
         no = np.zeros(n_src, bool)
-        return cls(start, start, np.zeros(n_src), no, no.copy(), no.copy(), np.zeros(n_src, int))
+        known = np.zeros(n_src) if snr is None else snr
+        return cls(start, start, known, no, no.copy(), no.copy(), np.zeros(n_src, int))
 
     def flatten(self, chosen: Array) -> None:
         """Make points of the sources chosen (nsrc,), for good."""
