@@ -6,7 +6,8 @@ With m what a source of 1 Jy shows (`contimg.drift.predict`), S its flux and D =
 
 Gauss-Newton, exact gradient and approximate normal matrix: x ← x + H̃⁻¹ Aᵀ W (d - V(x)), H̃ ≈ Aᵀ W A from a random
 sample of the data, whose cost `contimg.drift.normal.DESIGN_FLOPS` bounds. Where it ends does not depend on H̃.
-Errors: the diagonal of H̃⁻¹ times the residuals' variance over the promised one, without what calibration does.
+Errors: the diagonal of H̃⁻¹ times the residuals' variance over the promised one; what calibration and the beam's model
+do stands beside them (`contimg.drift.systematic`).
 
 Which parameters are free, what counts as bad data, how errors hold: docs/drift.md, "The fit". References: Nocedal &
 Wright (2006), sections 10.2 and 10.3 (Gauss-Newton); Huber & Ronchetti (2009), section 7 (robust scale).
@@ -34,6 +35,7 @@ from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Swee
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.size import RESOLVED_SIGMA, fitted_sizes
 from contimg.drift.state import FitOptions, State
+from contimg.drift.systematic import relative_error
 from contimg.drift.taken import taken
 from contimg.ms.sets import read_meta
 from contimg.telescope.beam import PowerBeam
@@ -155,7 +157,8 @@ def fit(
     -------
     Fit
         Its table has the columns ``name, ra_deg, dec_deg, ra_err_arcsec, dec_err_arcsec`` (on the sky; NaN: held),
-        ``flux_jy, flux_err_jy`` (at 1.4 GHz, beam taken out), ``spectral_index, spectral_index_err`` (NaN: held),
+        ``flux_jy, flux_err_jy, cal_err_jy`` (at 1.4 GHz, beam taken out; errors from noise, and from gains and the
+        beam's model), ``spectral_index, spectral_index_err`` (NaN: held),
         ``band_slope, band_slope_err, band_score`` (spectral index that the band tells, free or held, of sources above
         `FitOptions.band_snr`, else NaN; by how many errors it is off the one that was held), ``band1_hz, band1_jy,
         band1_err_jy`` to ``band4_…`` (flux of the same sources in four parts of the band, their middles), ``snr``,
@@ -380,6 +383,8 @@ def _report(
     table["snr"] = sources.flux_jy / flux_error
     power = problem.array.power(sources.ra_rad, sources.dec_rad)
     table["beam"] = np.einsum("stc,tc->s", power, left.weights) / left.weights.sum()
+    cal_error = relative_error(table["beam"]) * np.abs(sources.flux_jy)
+    table.insert(7, "cal_err_jy", cal_error)
     table["chi2"] = left.reduced
     table["chi2_dof"] = left.dof
     table = table.join(_band_slopes(problem, state, sweep, band_snr))

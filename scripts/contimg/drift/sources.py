@@ -18,7 +18,8 @@ COLUMNS: Columns = {
     "ra_err_arcsec": ("arcsec", "error of the right ascension on the sky; none: the place was held"),
     "dec_err_arcsec": ("arcsec", "error of the declination; none: the place was held"),
     "flux_jy": ("Jy", "flux density at 1.4 GHz, beam and smearing taken out"),
-    "flux_err_jy": ("Jy", "its error, without that of calibration"),
+    "flux_err_jy": ("Jy", "its error from noise and sources in no model, without cal_err_jy"),
+    "cal_err_jy": ("Jy", "its error from gains and the beam's model; in quadrature with flux_err_jy"),
     "spectral_index": ("", "S ∝ ν^α in the model"),
     "spectral_index_err": ("", "its error; none: it was held"),
     "band_slope": ("", "spectral index that the band tells, free or held, of sources above 20 σ"),
@@ -33,7 +34,7 @@ COLUMNS: Columns = {
             f"band{k}_err_jy": ("Jy", "its error, other sources held"),
         }.items()
     },
-    "snr": ("", "flux over its error"),
+    "snr": ("", "flux_jy / flux_err_jy"),
     "beam": ("of peak", "mean power beam over the weights of the data"),
     "chi2": ("", "reduced χ² of the residual at the place"),
     "chi2_dof": ("", "its degrees of freedom"),
@@ -42,7 +43,7 @@ COLUMNS: Columns = {
     "angle_deg": ("deg", "its position angle, north through east"),
     "fwhm_arcsec": ("arcsec", "√((major² + minor²) / 2); of a point what the residuals suggest"),
     "fwhm_err_arcsec": ("arcsec", "its error; none: a point, or as narrow as can be told"),
-    "flags": ("", "blended, moved, resolved: joined by commas (docs/drift_model.md)"),
+    "flags": ("", "blended, moved, resolved: joined by commas (docs/drift.md)"),
 }
 """The table of fitted sources: unit and meaning of its columns."""
 

@@ -24,6 +24,7 @@ from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json
 from contimg.core.robust import mad_sigma
+from contimg.drift.systematic import relative_error
 from contimg.photometry import table as layout
 from contimg.photometry.forced import Forced, extract
 from contimg.photometry.options import PhotometryOptions
@@ -209,13 +210,12 @@ def rows(
         pointings=pointings,
         freq_hz=float(header["RESTFRQ"]),
         cal_error=options.calibration_error,
+        beam_width_error=options.beam_width_error,
     )
     full = measured.join(said).assign(mosaic=name)
     unseen = full["n_tiles"] == 0  # half a pixel beyond what any tile reaches
     full.loc[unseen, "mjd"] = float(header["MJD-AVG"])
-    with np.errstate(divide="ignore"):
-        off = 2.0 * np.abs(np.log(np.clip(full["pb"], 1e-3, None))).fillna(0.0) * options.beam_width_error
-    relative = np.hypot(options.calibration_error, off)
+    relative = relative_error(full["pb"], options.calibration_error, options.beam_width_error)
     full["cal_err_jy"] = relative * full["flux_jy"].abs()
     full["flux_err_jy"] = np.hypot(full["stat_err_jy"], full["cal_err_jy"])
     full["flux_int_err_jy"] = np.hypot(full["flux_int_err_jy"], relative * full["flux_int_jy"].abs())

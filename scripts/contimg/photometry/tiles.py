@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import InputError
 from contimg.core.products import read_json
+from contimg.drift.systematic import relative_error
 
 Array = NDArray[Any]
 
@@ -51,6 +52,7 @@ def conditions(
     pointings: Mapping[str, float],
     freq_hz: float,
     cal_error: float,
+    beam_width_error: float,
 ) -> pd.DataFrame:
     """What the tiles of a mosaic say of places.
 
@@ -66,8 +68,9 @@ def conditions(
         middle.
     freq_hz : float
         To which the fluxes of the fits are brought.
-    cal_error : float
-        Relative error of a flux by calibration, in quadrature with that of the fits.
+    cal_error, beam_width_error : float
+        Relative error of a flux by calibration and of the beam's width, in quadrature with that of the fits
+        (`contimg.drift.systematic.relative_error`).
 
     Returns
     -------
@@ -82,7 +85,8 @@ def conditions(
         seen.append(_look(path, places, pb_limit, pointings))
         fits_of.append(_fitted(path, places, freq_hz))
     table = _averages(seen, len(places))
-    table = table.join(_visibilities(fits_of, len(places), cal_error))
+    relative = relative_error(table["pb"], cal_error, beam_width_error)
+    table = table.join(_visibilities(fits_of, len(places), relative))
     time = Time(np.where(table["n_tiles"] > 0, table["mjd"], 51544.5), format="mjd", scale="utc")
     return table.assign(
         hour_ut=24.0 * np.mod(table["mjd"], 1.0),
@@ -201,7 +205,7 @@ def _fitted(path: Path, places: SkyCoord, freq_hz: float) -> pd.DataFrame | None
     )[same]
 
 
-def _visibilities(found: Sequence[pd.DataFrame | None], count: int, cal_error: float) -> pd.DataFrame:
+def _visibilities(found: Sequence[pd.DataFrame | None], count: int, relative: Array) -> pd.DataFrame:
     """Means of the tiles' fits with their weights."""
     there = [table for table in found if table is not None]
     made = pd.DataFrame(
@@ -224,6 +228,6 @@ def _visibilities(found: Sequence[pd.DataFrame | None], count: int, cal_error: f
             made[column] = np.where(total > 0, summed / total, np.nan)
             spread = np.where(total > 0, 1.0 / np.sqrt(total), np.nan)
         if value == "flux_jy":
-            spread = np.hypot(spread, cal_error * made[column])
+            spread = np.hypot(spread, relative * made[column])
         made["flux_vis_err_jy" if value == "flux_jy" else "band_slope_err"] = spread
     return made

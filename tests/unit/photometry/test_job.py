@@ -95,7 +95,9 @@ def test_the_fluxes_fitted_to_the_visibilities_are_combined_with_their_weights(n
     # flux_jy of the fit is at 1.4 GHz, which is the mosaic's frequency too; +1 %, -1 % and 0 average to 0
     np.testing.assert_allclose(everywhere["flux_vis_jy"], everywhere["truth"], rtol=1e-6)
     stat = 1e-3 / np.sqrt(COUNT)
-    expected = np.hypot(stat, PhotometryOptions().calibration_error * everywhere["truth"])
+    options = PhotometryOptions()
+    beam = 2.0 * np.abs(np.log(everywhere["pb"])) * options.beam_width_error
+    expected = np.hypot(stat, np.hypot(options.calibration_error, beam) * everywhere["truth"])
     np.testing.assert_allclose(everywhere["flux_vis_err_jy"], expected, rtol=1e-5)
     np.testing.assert_allclose(everywhere["band_slope"], SLOPE, rtol=1e-5)  # the third tile has none
     np.testing.assert_allclose(everywhere["band_slope_err"], 0.1 / np.sqrt(2), rtol=1e-5)
