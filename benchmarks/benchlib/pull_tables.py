@@ -177,7 +177,8 @@ def _mean(rows: pd.DataFrame) -> str:
 def page(rows: pd.DataFrame) -> list[str]:
     """All tables."""
     heard = f"{rows['night'].nunique()} nights, {rows['source'].nunique()} sources."
-    return [heard, 
+    return [
+        heard,
         *sections(rows),
         "",
         "**Faint sources** in the images of tiles, flux over truth:",
