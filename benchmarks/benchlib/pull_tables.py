@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from contimg.core.constants import MAD_TO_SIGMA
+from contimg.core.robust import mad_sigma
 from contimg.drift.systematic import GAINS_ERROR
 
 BEGIN, END = "<!-- pulls -->", "<!-- /pulls -->"
@@ -60,7 +60,7 @@ class Bin:
 
 def width(pulls: np.ndarray) -> float:
     """Width of pulls about 0, as a Gaussian's from the median of their moduli: biases count, single outliers do not."""
-    return float(MAD_TO_SIGMA * np.median(np.abs(pulls))) if len(pulls) else float("nan")
+    return mad_sigma(pulls, about=0.0)
 
 
 def binned(rows: pd.DataFrame, relative: np.ndarray) -> list[Bin]:
