@@ -30,6 +30,16 @@ def headers(tmp_path_factory):
     return {"incoming": where / "incoming", "products": where / "products"}
 
 
+@pytest.fixture(scope="module")
+def one_tile(tiny_options, tmp_path_factory):
+    """Raw files of the tile in which 0834+555 transits, and the setting that names the calibrators."""
+    where = tmp_path_factory.mktemp("one_tile")
+    options = replace(tiny_options, n_tiles=1, transit_tile=0)
+    simulate(options, where / "incoming")
+    catalogue = write_calibrators(where / "calibrators.csv", options.sources)
+    return where / "incoming", (f"calibrators={catalogue}",)
+
+
 def test_without_a_target_everything_is_planned(headers):
     plan = snakemake("-n", **headers).stdout
     assert re.search(rf"^contimg: convert_tile +{TILES} +0 +not there$", plan, flags=re.MULTILINE)
@@ -67,12 +77,23 @@ def test_a_plan_is_written_as_a_page_and_as_facts_and_makes_nothing_else(headers
     assert not (headers["products"] / "images").exists()
 
 
-def test_a_run_stops_before_the_disk_is_full_and_goes_on_when_there_is_room(tiny_options, tmp_path):
-    options = replace(tiny_options, n_tiles=1, transit_tile=0)
-    simulate(options, tmp_path / "incoming")
-    catalogue = write_calibrators(tmp_path / "calibrators.csv", options.sources)
-    night = {"incoming": tmp_path / "incoming", "products": tmp_path / "products"}
-    settings = (f"calibrators={catalogue}",)
+def test_the_first_look_is_a_target_and_makes_its_page_and_nothing_else(one_tile, tmp_path):
+    products = tmp_path / "products"
+    done = snakemake(
+        "--cores", "2", "firstlight", incoming=one_tile[0], products=products, settings=one_tile[1]
+    )
+    found = read_json(products / "firstlight" / "firstlight.json")
+    assert found["calibrator"] == "0834+555"
+    # four integrations tell little else
+    assert {one["name"]: one["verdict"] for one in found["findings"]}["strips"] == "borne out"
+    assert re.search(r"^contimg: borne out +strips +1 tiles at 1 declinations", done.stdout, re.MULTILINE)
+    assert (products / "firstlight" / "firstlight.html").is_file()
+    assert not (products / "ms").exists()
+
+
+def test_a_run_stops_before_the_disk_is_full_and_goes_on_when_there_is_room(one_tile, tmp_path):
+    incoming, settings = one_tile
+    night = {"incoming": incoming, "products": tmp_path / "products"}
     full = snakemake(
         "--cores", "2", "convert", **night, settings=(*settings, "disk_reserve_gb=1000000"), check=False
     )

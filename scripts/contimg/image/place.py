@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from astropy.coordinates import SkyCoord
 from astropy.io.fits import Header
 
 from contimg.core.robust import mad_sigma
@@ -21,15 +22,42 @@ from contimg.sky.catalog import Catalog
 from contimg.sky.crossmatch import isolated, mutual, places
 
 LEAST_SNR = 20.0
-LEAST_SOURCES = 5
+LEAST_SOURCES, LEAST_FOR_GRADIENT = 5, 8
 SIGNIFICANT = 5.0
 """Standard errors that a shift must have to be taken out: noise looks like that once in a million tiles,"""
 LEAST_BEAMS = 0.01
 """and this part of the beam's minor axis, below which it is of no use to anybody."""
 CLIP = 4.0
 """Times the median scatter: beyond it a place is a double's, or another source's."""
+PASSES = 5
+"""Of a plane: which places are outliers changes with it."""
 FLOOR_BEAMS = 0.005
 """Error of a place beside its noise: the catalogue's, and structure."""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How offsets from the catalogue change over a tile, along the worse axis of the beam.
+
+    Attributes
+    ----------
+    beam_per_deg, error : float
+        Length of the gradient, and its standard error.
+    n_sources : int
+        Of three numbers an axis.
+    """
+
+    beam_per_deg: float
+    error: float
+    n_sources: int
+
+    def to_json(self) -> dict[str, float]:
+        """For a sidecar."""
+        return {
+            "beam_per_deg": round(self.beam_per_deg, 5),
+            "error": round(self.error, 5),
+            "n_sources": self.n_sources,
+        }
 
 
 @dataclass(frozen=True)
@@ -45,6 +73,8 @@ class Shift:
     n_sources : int
     taken_out : bool
         Whether it is significant.
+    gradient : Gradient or None
+        Its change over the tile, which is not taken out; None with fewer than `LEAST_FOR_GRADIENT` sources.
     """
 
     east_arcsec: float
@@ -52,6 +82,7 @@ class Shift:
     error_arcsec: float
     n_sources: int
     taken_out: bool
+    gradient: Gradient | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For a sidecar."""
@@ -61,6 +92,7 @@ class Shift:
             "error_arcsec": round(self.error_arcsec, 3),
             "n_sources": self.n_sources,
             "taken_out": self.taken_out,
+            "gradient": None if self.gradient is None else self.gradient.to_json(),
         }
 
     def move(self, header: Header, table: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +133,7 @@ def measure(
     ra_deg: float,
     dec_deg: float,
     radius_deg: float,
-    beam_arcsec: tuple[float, float],
+    beam_arcsec: tuple[float, float, float],
 ) -> Shift | None:
     """Compare fitted places with the catalogue's.
 
@@ -112,8 +144,8 @@ def measure(
     catalog : Catalog
     ra_deg, dec_deg, radius_deg : float
         The field, ICRS.
-    beam_arcsec : (float, float)
-        Major and minor axis.
+    beam_arcsec : (major, minor, angle)
+        Axes, and position angle of the major one in degrees.
 
     Returns
     -------
@@ -135,6 +167,8 @@ def measure(
     found = [_mean(v, np.hypot(e, FLOOR_BEAMS * beam_arcsec[1])) for v, e in zip(values, errors, strict=True)]
     (east, _), (north, _) = found
     error = max(sigma for _, sigma in found)
+    centre = SkyCoord(ra_deg, dec_deg, unit="deg")
+    where = np.stack([axis.deg for axis in centre.spherical_offsets_to(there)])
     significant = any(abs(value) >= SIGNIFICANT * sigma for value, sigma in found)
     return Shift(
         east,
@@ -142,6 +176,42 @@ def measure(
         error,
         len(first),
         significant and float(np.hypot(east, north)) >= LEAST_BEAMS * beam_arcsec[1],
+        _gradient(where, values, np.hypot(errors, FLOOR_BEAMS * beam_arcsec[1]), beam_arcsec),
+    )
+
+
+def _gradient(
+    where: np.ndarray, values: np.ndarray, errors: np.ndarray, beam_arcsec: tuple[float, float, float]
+) -> Gradient | None:
+    """Gradient of offsets and their errors (2, n), arcsec east and north, over places (2, n), degrees."""
+    n = values.shape[1]
+    if n < LEAST_FOR_GRADIENT:
+        return None
+    angle = np.radians(beam_arcsec[2])
+    turn = np.array([[np.sin(angle), np.cos(angle)], [np.cos(angle), -np.sin(angle)]])
+    worst = None
+    for row, width in zip(turn, beam_arcsec[:2], strict=True):
+        offset, error = row @ values / width, np.sqrt(row**2 @ errors**2) / width
+        found = _slope(where, offset, error)
+        if worst is None or found.beam_per_deg - 3 * found.error > worst.beam_per_deg - 3 * worst.error:
+            worst = found
+    return worst
+
+
+def _slope(where: np.ndarray, offset: np.ndarray, error: np.ndarray) -> Gradient:
+    """Least squares of a plane, outliers left out; the error scaled by the scatter that is found, if that is larger."""
+    good = np.ones(len(offset), bool)
+    for _ in range(PASSES):
+        design = np.column_stack([np.ones(good.sum()), *where[:, good]]) / error[good, np.newaxis]
+        inverse = np.linalg.inv(design.T @ design)
+        plane = inverse @ design.T @ (offset[good] / error[good])
+        score = np.abs(offset - plane[0] - plane[1:] @ where) / error
+        chi2 = float(np.sum(score[good] ** 2)) / max(1, int(good.sum()) - 3)
+        used, good = good, score <= CLIP * max(1.0, mad_sigma(score, about=0.0))
+    length = float(np.hypot(*plane[1:]))
+    along = plane[1:] / max(length, 1e-12)
+    return Gradient(
+        length, float(np.sqrt(max(1.0, chi2) * (along @ inverse[1:, 1:] @ along))), int(used.sum())
     )
 
 

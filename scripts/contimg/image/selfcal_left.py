@@ -31,7 +31,8 @@ CERTAIN = 5.0
 NAMED = 0.1
 """Antennas that are off by more, certainly, are named."""
 CHANGED = 0.3
-"""Of a gain, within a tile: 30 % or 17 deg, six times what noise does to a solution. 30 deg/hour make a tenth."""
+"""Of a gain, within a tile: its amplitude's range, or its phase (rad) from the mean. Six times what noise does to a
+solution; 30 deg/hour make a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,19 @@ def _named(gain: Array, beyond: Array, meta: MsMeta) -> dict[str, str]:
 
 def changed(gains: Array, meta: MsMeta) -> dict[str, str]:
     """Antennas whose gains, (nt, nant, 2), as they were solved for, changed by more than `CHANGED` within the tile."""
-    steady = gains.mean(axis=0)
-    ratio = np.divide(gains, steady, out=np.ones(gains.shape, complex), where=np.abs(steady) > 0)
+    size, steady = np.abs(gains), gains.mean(axis=0)
+    turn = np.angle(np.divide(gains, steady, out=np.ones(gains.shape, complex), where=np.abs(steady) > 0))
+    spread = np.ptp(size, axis=0) / np.maximum(size.mean(axis=0), 1e-12)
+    worst = np.maximum(spread, np.abs(turn).max(axis=0))
     said = {}
-    for k in np.flatnonzero((np.abs(ratio - 1.0) > CHANGED).any(axis=(0, 2))):
-        hand = int(np.argmax(np.abs(ratio[:, k] - 1.0).max(axis=0)))
-        size = np.abs(gains[:, k, hand])
-        turn = np.degrees(np.ptp(np.unwrap(np.angle(ratio[:, k, hand]))))
+    for k in np.flatnonzero((worst > CHANGED).any(axis=1)):
+        hand = int(np.argmax(worst[k]))
+        low, high, degrees = (
+            size[:, k, hand].min(),
+            size[:, k, hand].max(),
+            np.degrees(np.ptp(turn[:, k, hand])),
+        )
         said[meta.antenna_names[k]] = (
-            f"amplitude {size.min():.2f} to {size.max():.2f}, phase by {turn:.0f} deg, hand {hand}"
+            f"amplitude {low:.2f} to {high:.2f}, phase by {degrees:.0f} deg, hand {hand}"
         )
     return said

@@ -296,7 +296,7 @@ def placed(
         ra_deg=float(header["CRVAL1"]),
         dec_deg=float(header["CRVAL2"]),
         radius_deg=bright.SEARCH_RADIUS_DEG,
-        beam_arcsec=used.beam_arcsec[:2],
+        beam_arcsec=used.beam_arcsec,
     )
     if shift is not None and shift.taken_out:
         table = shift.move(header, table)

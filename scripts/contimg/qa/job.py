@@ -17,7 +17,7 @@ from contimg.gains.noise import uniformity
 from contimg.qa import gates
 from contimg.qa import verdict as qa
 from contimg.qa.options import NOT_JUDGED_BY, QaOptions
-from contimg.qa.response import Response, at_beam, gradient, of_tables, of_verdicts
+from contimg.qa.response import Response, at_beam, fitted_gradient, gradient, of_tables, of_verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ class QaTile(_Judged):
         )
         against, sources = self._against_catalogue(seen, header, rms)
         sources = at_beam(folder / f"{tile}.pb.fits", header, sources)
-        response = self._response(tile, sources, against, header)
+        response = self._response(tile, sources, against, header, measured.get("shift"))
         self._write_sources(sources, header)
         record = qa.record(
             self.directory,
@@ -193,9 +193,17 @@ class QaTile(_Judged):
         return _line(record)
 
     def _response(
-        self, tile: str, sources: pd.DataFrame, against: gates.CatalogueFacts | None, header: Header
+        self,
+        tile: str,
+        sources: pd.DataFrame,
+        against: gates.CatalogueFacts | None,
+        header: Header,
+        shift: Mapping[str, Any] | None,
     ) -> Response:
-        """Fluxes and places against the place in the beam: of one tile, only the catalogue can tell."""
+        """Fluxes and places against the place in the beam: of one tile, only the catalogue can tell.
+
+        The image's job compared more places than the image shows, those that were fitted.
+        """
         if against is None:
             return Response(None)
         scale = of_tables(
@@ -204,7 +212,7 @@ class QaTile(_Judged):
         bright = against.placed
         where = sources.loc[bright["found"].to_numpy(int), ["x_pix", "y_pix"]]
         placed = bright.assign(x_pix=where["x_pix"].to_numpy(), y_pix=where["y_pix"].to_numpy())
-        return Response(scale, gradient(placed, header))
+        return Response(scale, fitted_gradient(shift) or gradient(placed, header))
 
     def _metrics(self, measured: Mapping[str, Any], header: Header) -> dict[str, Any]:
         """What was measured when the image was made, and what noise it should have."""

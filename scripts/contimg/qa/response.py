@@ -26,8 +26,8 @@ HALF_POWER = float(np.log(2.0))
 LEAST_OFFSET_BEAM = 0.005
 """Error of an offset from the catalogue beside its noise, 0.42 beam over S/N; how much they scatter is found."""
 FWHM_TO_SIGMA = 1.0 / np.sqrt(8.0 * np.log(2.0))
-LEAST_GRADIENT = 0.01
-"""Beams a degree: less is of no use to anybody."""
+LEAST_GRADIENT = 0.05
+"""Beams a degree that a note is written of: a quiet ionosphere makes 0.02 to 0.03."""
 SAME_BEAMS = 0.5
 """Sources of two tiles closer than this (major axes) are the same one."""
 
@@ -204,6 +204,16 @@ class Response:
                 "north of what is stated, by these fluxes; measure it with the target `beam` (docs/beam.md)"
             )
         return said
+
+
+def fitted_gradient(shift: Mapping[str, Any] | None) -> Number | None:
+    """The gradient that the image's job found among the places fitted (`contimg.image.place`); None without one."""
+    found = (shift or {}).get("gradient")
+    return (
+        None
+        if found is None
+        else Number(float(found["beam_per_deg"]), float(found["error"]), float(found["n_sources"] - 3))
+    )
 
 
 def gradient(pairs: pd.DataFrame, header: Header) -> Number | None:

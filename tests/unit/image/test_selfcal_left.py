@@ -82,12 +82,14 @@ def test_phases_that_scatter_take_their_variance():
 def test_antennas_that_change_within_a_tile_are_named_and_drifts_are_not():
     rng = np.random.default_rng(9)
     meta = tile().meta
-    # 30 deg/h over 77 s, and noise of 5 % in either part
+    # 30 deg/h over 77 s
     hours = np.arange(N_TIMES)[:, np.newaxis, np.newaxis] * 12.9 / 3600
-    gains = np.exp(1j * np.radians(30.0) * hours * rng.normal(size=(1, N_ANT, 2)))
-    gains = gains + 0.05 * (rng.normal(size=gains.shape) + 1j * rng.normal(size=gains.shape))
+    phases = np.radians(30.0) * hours * rng.normal(size=(1, N_ANT, 2))
+    # a phase is solved for where an antenna has S/N 20, an amplitude where it has 100
+    size = (N_TIMES, N_ANT, 2)
+    gains = (1.0 + 0.01 * rng.normal(size=size)) * np.exp(1j * (phases + 0.05 * rng.normal(size=size)))
     assert changed(gains, meta) == {}
-    gains[3:, 5] *= 0.5
+    gains[3:, 5] *= 0.6
     gains[2:, 8, 1] *= np.exp(1j * np.radians(90.0))
     found = changed(gains, meta)
     assert list(found) == ["6", "9"]

@@ -231,6 +231,18 @@ def test_places_that_are_stretched_fail_though_their_median_is_right(tmp_path):
     assert record["gates"]["position_gradient"]["value"] == pytest.approx(0.188, abs=0.03)
 
 
+def test_the_gradient_of_the_places_fitted_goes_before_that_of_the_image(tmp_path):
+    shift = {"east_arcsec": 4.0, "north_arcsec": 0.0, "error_arcsec": 0.1, "taken_out": True}
+    found = {"beam_per_deg": 0.23, "error": 0.004, "n_sources": 25}
+    record = judged(tile(tmp_path, SKY, shift=shift | {"gradient": found}), catalog=catalogue(tmp_path))
+    assert failed(record) == {"position_gradient"}
+    # Student's t of 22 degrees of freedom has 3.4 errors where a normal deviate has 3
+    assert record["gates"]["position_gradient"]["value"] == pytest.approx(0.23 - 3.4 * 0.004, abs=0.001)
+    first, second = record["notes"]
+    assert first.startswith("places: +4.0 arcsec east")
+    assert second.startswith("places: offsets from the catalogue change by 0.230 ± 0.004 beam a degree")
+
+
 @pytest.mark.parametrize(
     ("gate", "diameter_m", "north_deg"), [("beam_slope", 4.43, 0.0), ("pointing", 4.65, 0.1)]
 )
