@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         with Client(args.service, os.environ.get(TOKEN)) as client:
             return _ACTIONS[args.action](client, args)
     except ServiceError as error:
-        raise InputError(str(error)) from None
+        hint = "" if error.status else "; start it there (contimg serve), or name another with --service"
+        raise InputError(f"{error}{hint}") from None
 
 
 def _submit(client: Any, args: argparse.Namespace) -> int:

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what each file is; 1 if one of them is taken by no reader."""
+    for path in args.files:
+        if path.is_dir():
+            raise InputError(f"{path}: a directory; give files: contimg inspect {path}/*.hdf5")
+        if not path.exists():
+            raise InputError(f"{path}: no such file; `contimg tiles` lists what is in `incoming`")
     found = [look(path) for path in args.files]
     if args.json:
         print(json.dumps(found, indent=1))

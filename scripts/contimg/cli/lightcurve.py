@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
     tree = tree_of(args)
     folder = tree / names.LIGHTCURVES
     if not (tree / names.VARIABILITY).is_file():
-        raise InputError(f"{tree}: no light curves in it; make them: snakemake lightcurves")
+        raise InputError(
+            f"{tree}: no light curves in it; make them: snakemake lightcurves, with a list of "
+            "sources (catalog or photometry.sources)"
+        )
     sources = pd.read_parquet(tree / names.VARIABILITY)
     name = lookup.resolve(sources, args.source)
     rows = curves.read_source(folder, name)

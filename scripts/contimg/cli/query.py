@@ -15,6 +15,7 @@ from contimg.core.products import read_json
 from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.questions import (
     Row,
+    calibrators,
     failed_gates,
     measured,
     mosaics,
@@ -111,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
                 answer[1].sort(key=lambda row: str(row[0]))
         elif args.question == "products":
             answer = of_calibrator(connection, calibrator=args.calibrator)
+            if not answer[1]:
+                there = ", ".join(calibrators(connection)) or "none"
+                notes.append(f"nothing of {args.calibrator}; calibrators with products: {there}")
         elif args.question == "sources":
             from contimg.photometry.positions import parse
 

@@ -43,7 +43,10 @@ def _clear(tree: Path, products: list[str]) -> int:
             f"{', '.join(unknown)}: neither ended with an error nor was killed; expected one of "
             f"{', '.join(sorted({*failed, *frame.killed(tree)})) or 'none'}"
         )
-    for product in chosen or sorted({*failed, *frame.killed(tree)}):
+    every = sorted({*failed, *frame.killed(tree)})
+    if not every:
+        print("nothing ended with an error or was killed; `contimg query rejected` lists what has bad data")
+    for product in chosen or every:
         records = frame.forget(product, tree)
         removed = failed.get(product, [])
         for path in removed:

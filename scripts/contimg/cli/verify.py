@@ -26,6 +26,13 @@ def sidecar_of(product: Path) -> Path:
         return inside
     if product.suffix == ".json" and product.is_file():
         return product
+    if (product.parent / STATUS).is_file() and product.is_file():
+        raise InputError(f"{product}: a file of a product; give the directory: {product.parent}")
+    if not product.exists():
+        raise InputError(
+            f"{product}: no such file or directory; `contimg query --products PRODUCTS tiles`, or mosaics, lists "
+            "what there is"
+        )
     raise InputError(
         f"{product}: expected a product with its sidecar ({STATUS} in it, or a .json beside a Measurement Set); "
         "give its path in the products tree"

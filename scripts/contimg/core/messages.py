@@ -154,9 +154,23 @@ def _unknown_line(
     return f"{name}: no such key (found {found(failure['input'])}); {_suggestion(path, owner, model)}"
 
 
+_OTHER_WORDS = {
+    "date": "write start=2025-10-30 end=2025-10-31",
+    "night": "write start=2025-10-30 end=2025-10-31",
+    "input": "did you mean incoming?",
+    "output": "did you mean products?",
+    "cores": "write --cores, outside --config",
+    "antennas": "did you mean flagging.flag_antennas?",
+    "tile": "write start=2025-10-30T13:00:00, or the tile's path as the target",
+}
+"""What people call what is called otherwise here."""
+
+
 def _suggestion(path: Sequence[str], owner: type[BaseModel], model: type[BaseModel]) -> str:
     """Name the key that was probably meant: a near miss in this section, then the same key elsewhere."""
     wrong = path[-1].lower()
+    if len(path) == 1 and wrong in _OTHER_WORDS:
+        return _OTHER_WORDS[wrong]
     every = {".".join(known): known for known in keys(model)}
     elsewhere = every | {known[-1]: known for known in reversed(every.values())}
     here = difflib.get_close_matches(wrong, list(owner.model_fields), n=1)

@@ -63,10 +63,12 @@ def save_steps(
 
     noise = 1e3 * rms_jy
     ny, nx = image.shape
-    figure = Figure(figsize=(11.0, 1.2 + min(max(9.0 * ny / nx, 5.0), 11.0)), dpi=90, layout="constrained")
+    figure = Figure(figsize=(11.0, 1.2 + min(max(9.0 * ny / nx, 5.0), 11.0)), dpi=90)
     FigureCanvasAgg(figure)
     figure.suptitle(f"{header['OBJECT']} UTC: how the image came to be", fontsize=11)
-    (whole, before), (after, plane) = figure.subplots(2, 2)
+    # places by hand: matplotlib's own layout draws everything twice, which doubles what the picture costs
+    grid = {"left": 0.06, "right": 0.94, "bottom": 0.06, "top": 0.91, "wspace": 0.2, "hspace": 0.25}
+    (whole, before), (after, plane) = figure.subplots(2, 2, gridspec_kw=grid)
     wide = colors.AsinhNorm(linear_width=3 * noise, vmin=-5 * noise, vmax=100 * noise)
     narrow = colors.Normalize(-RESIDUAL_SIGMA * noise, RESIDUAL_SIGMA * noise)
     without = ", bright sources subtracted" if fitted else ""
@@ -126,4 +128,4 @@ def _coverage(figure: Figure, axes: Axes, coverage: Coverage) -> None:
     axes.set_ylabel("v (kλ)", fontsize=8)
     axes.tick_params(labelsize=8)
     bar = figure.colorbar(shown, ax=axes, label="weight over the densest cell's", shrink=0.8, pad=0.02)
-    bar.set_ticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], labels=["≤ 0.0001", "0.001", "0.01", "0.1", "1"])
+    bar.set_ticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], labels=["0.0001", "0.001", "0.01", "0.1", "1"])

@@ -7,6 +7,7 @@ page that shows them (`.html`, self-contained).
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from contimg.config.model import Config
 from contimg.core import names
+from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json, write_json
 from contimg.core.provenance import REPOSITORY, versions
@@ -326,6 +328,8 @@ def make(config: Config, night: Night, *, target: str, cores: int, exact: bool =
 
 def _asked(config: Config, target: str, cores: int) -> list[Job]:
     """Ask Snakemake for the jobs of a run."""
+    if "/" not in target and (near := difflib.get_close_matches(target, TARGETS, n=1)):
+        raise InputError(f"target: found {target!r}; did you mean {near[0]}?")
     with tempfile.TemporaryDirectory(prefix="contimg.plan.facts.") as folder:
         configfile = Path(folder, "config.json")
         write_json(configfile, config.model_dump(mode="json"))

@@ -27,6 +27,7 @@ def page(facts: Mapping[str, Any]) -> str:
         around=len(tiles) - len(chosen),
         complete=sum(row["subbands"] == row["of_subbands"] for row in chosen),
         imager=sentence(facts["imager"]),
+        core_hours=_hours(facts["cost"]["core_hours"]),
         walls=[_wall(wall) for wall in facts["cost"]["wall"]],
         disk={name: _gb(size) for name, size in facts["disk"].items() if name.endswith("_bytes")},
         timeline=timeline(facts),
@@ -44,7 +45,14 @@ def page(facts: Mapping[str, Any]) -> str:
 
 
 def _gb(size: float) -> str:
+    if 0 < size < 1e8:
+        return f"{size / 1e6:.0f} MB"
     return f"{size / 1e12:.2f} TB" if size >= 1e12 else f"{size / 1e9:.1f} GB"
+
+
+def _hours(hours: float) -> str:
+    """Core-hours: of a small night two digits, of others one decimal."""
+    return f"{hours:.2g}" if hours < 1.0 else f"{hours:.1f}"
 
 
 def _wall(wall: Mapping[str, Any]) -> dict[str, str]:
@@ -65,7 +73,7 @@ def _jobs(stages: Mapping[str, Mapping[str, Any]]) -> Table:
                 rule,
                 stage["to_run"],
                 stage["done"],
-                f"{stage['core_hours']:.2f}",
+                _hours(stage["core_hours"]),
                 spread if stage["to_run"] else "",
                 _gb(stage["writes_bytes"]),
                 f"{stage['time_from']}; size: {stage['size_from']}",

@@ -70,6 +70,14 @@ def strips(connection: sqlite3.Connection) -> list[float]:
     return [float(row[0]) for row in rows]
 
 
+def calibrators(connection: sqlite3.Connection) -> list[str]:
+    """Calibrators that have products."""
+    rows = connection.execute(
+        "SELECT DISTINCT calibrator FROM product WHERE calibrator IS NOT NULL ORDER BY calibrator"
+    )
+    return [str(row[0]) for row in rows]
+
+
 def of_calibrator(connection: sqlite3.Connection, *, calibrator: str) -> tuple[Sequence[str], list[Row]]:
     """Products that a calibrator made: its own, and those that its caltables went into, in order of path."""
     heading = ("path", "kind", "status", "reason")

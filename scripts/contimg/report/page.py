@@ -17,9 +17,15 @@ _WIDTH, _HEIGHT, _LEFT = 400.0, 104.0, 54.0
 _MOST_PRODUCTS = 12
 
 
-def glance(title: str, rows: Sequence[Mapping[str, Any]], key: str, unit: str) -> str:
-    """Draw one number of every tile against time: an SVG as wide as its page; nothing if no tile has it."""
-    known = [(names.tile_mjd(row["tile"]), row) for row in rows if row.get(key) is not None]
+def glance(
+    title: str, rows: Sequence[Mapping[str, Any]], key: str, unit: str = "", scale: float = 1.0
+) -> str:
+    """Draw one number of every tile, times `scale`, against time: an SVG as wide as its page; none without a number."""
+    known = [
+        (names.tile_mjd(row["tile"]), {**row, key: scale * row[key]})
+        for row in rows
+        if row.get(key) is not None
+    ]
     if not known:
         return ""
     first, last = min(mjd for mjd, _ in known), max(mjd for mjd, _ in known)
@@ -50,9 +56,9 @@ def page(facts: Mapping[str, Any]) -> str:
     """Show a report (`contimg.report.facts.gather`)."""
     mood, said = verdict(facts)
     charts = (
-        ("Flagged by convert", "flag_fraction", ""),
-        ("Noise of the image", "rms_mjy", "mJy"),
-        ("Flux scale: measured over catalogue", "flux_ratio", ""),
+        ("Flagged by convert", "flag_fraction", "%", 100.0),
+        ("Noise of the image", "rms_mjy", "mJy", 1.0),
+        ("Flux scale: measured over catalogue", "flux_ratio", "", 1.0),
     )
     return render(
         "report/templates/report.html",
@@ -67,7 +73,7 @@ def page(facts: Mapping[str, Any]) -> str:
         causes=[_cause(cause) for cause in facts["causes"]],
         without=left_out_by_cause(facts["left_out"]),
         timeline=timeline(facts),
-        charts=[glance(title, facts["tiles"], key, unit) for title, key, unit in charts],
+        charts=[glance(title, facts["tiles"], key, unit, scale) for title, key, unit, scale in charts],
         times=_times(facts["times"]),
         tiles=_tiles(facts["tiles"]),
         mosaics=_mosaics(facts["mosaics"]),
@@ -110,7 +116,7 @@ def _times(times: Mapping[str, Mapping[str, Any]]) -> Table:
             row["jobs"],
             f"{row['median_s']:.0f} s ({row['low_s']:.0f}–{row['high_s']:.0f})",
             "" if row["planned_s"] is None else f"{row['planned_s']:.0f} s",
-            f"{row['core_hours']:.2f}",
+            f"{row['core_hours']:.2g}",
         )
         for rule, row in times.items()
     ]

@@ -105,7 +105,8 @@ def _items(night: Night, config: Config, now_mjd: float, needed: Needed) -> Iter
 
 def _young(days: float | None, age_days: float, kind: str) -> str | None:
     if days is None:
-        return f"retention.{kind}… is null: never"
+        key = "calibrators" if kind == CALIBRATOR else kind
+        return f"retention.{key}_days is null: never"
     return None if age_days >= days else f"{age_days:.1f} days old, kept for {days:g}"
 
 

@@ -9,7 +9,11 @@ let view = null, home = null, chosen = -1, hover = -1, drag = null, grid = null;
 const axes = () => pick("axes").value === "sigma" ? [D.vs, D.es] : [D.v, D.e];
 const shown = k => D.snr[k] >= +pick("snr").value && (!pick("only").checked || D.var[k]);
 const good = (X, Y, k) => X[k] !== null && Y[k] !== null;
-const colour = k => `hsl(${Math.round(240 - 200 * Math.min(1, Math.max(0, (Math.log10(Math.max(D.snr[k], 1)) - 0.7) / 2)))},70%,45%)`;
+// from Okabe and Ito's blue (0, 114, 178) to their orange (230, 159, 0): told apart by everybody
+const colour = k => {
+  const s = Math.min(1, Math.max(0, (Math.log10(Math.max(D.snr[k], 1)) - 0.7) / 2));
+  return `rgb(${[[0, 230], [114, 159], [178, 0]].map(([from, to]) => Math.round(from + s * (to - from)))})`;
+};
 
 function reset() {
   const [X, Y] = axes(); let x0 = 1e9, x1 = -1e9, y0 = 1e9, y1 = -1e9;

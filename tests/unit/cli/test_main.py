@@ -270,7 +270,23 @@ def test_no_command_is_told_with_the_usage(capsys):
             "withdraw mosaics/2025-10-30/0830+55",
             "required: --reason, --products; for example: contimg withdraw",
         ),
-        ("verify nothing", "expected a product with its sidecar"),
+        ("verify nothing", "nothing: no such file or directory; `contimg query --products PRODUCTS tiles`"),
+        ("rerun nothing", "nothing: no such file or directory; `contimg query --products PRODUCTS tiles`"),
+        ("inspect .", ".: a directory; give files: contimg inspect ./*.hdf5"),
+        ("inspect none.hdf5", "none.hdf5: no such file; `contimg tiles` lists"),
+        (
+            "tiles --config date=2025-10-30",
+            "date: no such key (found '2025-10-30'); write start=2025-10-30 end=",
+        ),
+        ("plan mosaik --config incoming=incoming products=p", "target: found 'mosaik'; did you mean mosaic?"),
+        (
+            "batch --service http://127.0.0.1:9 list",
+            "start it there (contimg serve), or name another with --service",
+        ),
+        (
+            "lightcurve J1 --products .",
+            "no light curves in it; make them: snakemake lightcurves, with a list",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_what_to_type(words, told, here, capsys):

@@ -178,7 +178,13 @@ def test_the_recipe_tells_other_versions_and_a_lost_configuration(product, tmp_p
 
 def test_what_is_no_product_is_refused(tmp_path, capsys):
     assert main(["verify", str(tmp_path / "nothing")]) == 2
+    assert "no such file or directory; `contimg query" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path)]) == 2
     assert "expected a product with its sidecar" in capsys.readouterr().err
+    write_json(tmp_path / "status.json", status())
+    (tmp_path / "m.fits").touch()
+    assert main(["verify", str(tmp_path / "m.fits")]) == 2
+    assert f"give the directory: {tmp_path}\n" in capsys.readouterr().err
 
 
 def test_a_published_version_is_held_against_its_manifest(tmp_path, capsys):
