@@ -7,16 +7,20 @@ from scipy's j1, so that only the layout of the Measurement Set is the library's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+import pytest
 from astropy.coordinates import EarthLocation, HADec, SkyCoord
 from astropy.time import Time
 from scipy.special import j1
 
+from contimg.image import bright
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import resolve
 from contimg.image.tile import image_tile
@@ -69,6 +73,44 @@ def through_image_job(
         log=log,
         **more,
     )
+
+
+class FoundOnce:
+    """Search and self-calibration of a tile, done for its first image and taken over by those after it.
+
+    Neither asks which imager follows: its residuals, CLEAN and image are made by each, of what the first one found.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, object] = {}
+
+    @contextmanager
+    def imaging(self) -> Iterator[None]:
+        """Image the tile within."""
+        once = self
+
+        class Kept(bright._Subtraction):
+            def calibrate(self) -> None:
+                super().calibrate()
+                names = ("fit", "outside", "corrections", "reweighted")
+                once.found.update({name: deepcopy(getattr(self, name)) for name in names})
+
+        class Reused(bright._Subtraction):
+            def subtract_near_sidelobes(self, known: object) -> None:
+                pass
+
+            def find(self, known: object) -> None:
+                pass
+
+            def subtract_outside(self, known: object) -> None:
+                pass
+
+            def calibrate(self) -> None:
+                vars(self).update(deepcopy(once.found))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bright, "_Subtraction", Reused if once.found else Kept)
+            yield
 
 
 def bright_field(count: int = 12, seed: int = 3) -> list[tuple[float, float, float, float]]:
