@@ -17,11 +17,11 @@ LONG = (
     "e2e/test_threads.py",
     "e2e/test_faults.py",
     "e2e/test_realsky.py",
-    "image/test_selfcal_image.py",
-    "calibrate/test_job.py",
-    "image/test_extended.py",
+    "jobs/test_selfcal_image.py",
+    "jobs/test_transit.py",
+    "jobs/test_extended.py",
     "telescope/test_beam_file.py",
-    "image/test_bright.py",
+    "jobs/test_bright.py",
     "drift/test_find.py",
 )
 

@@ -11,7 +11,7 @@ from contimg.qa.conditions import unfinished
 from contimg.simulate.options import Source
 from contimg.telescope.beam import load_beam
 from contimg.telescope.options import BeamOptions
-from unit.drift.test_find import search
+from unit.drift.test_find import NEAR, search
 
 BEAM = BeamOptions()
 # 3C295 as the simulator's users know it: 4.7 arcsec apart, of 12.0 and 10.5 Jy
@@ -61,7 +61,7 @@ def double(tmp_path_factory):
 def test_a_double_that_may_only_be_points_ends_at_its_budget_with_what_it_has(double, limits, said):
     point = table_of((Source("3C295", 212.8364, 52.2022, 22.5, -0.9),))
     with StokesI(double) as data:
-        where = search(double, shape_snr=np.inf, **limits)
+        where = search(double, down_to=NEAR, shape_snr=np.inf, **limits)
         found = find_sources(data, where, beam=load_beam(BEAM), known=point, threads=1)
     assert found.stopped.startswith("the search: ")
     assert said in found.stopped

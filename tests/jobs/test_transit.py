@@ -20,7 +20,7 @@ from contimg.sky.calibrators import Calibrator, read_calibrators
 from contimg.telescope.beam import AiryBeam
 from contimg.telescope.options import BeamOptions
 
-REALSKY = Path(__file__).parents[2] / "data" / "realsky"
+REALSKY = Path(__file__).parents[1] / "data" / "realsky"
 
 
 def convert(incoming: Path, calibrator: Calibrator, folder: Path, number: int) -> Path:

@@ -12,8 +12,7 @@ from contimg.image.plan import resolve
 from contimg.ms.sets import read_meta
 from contimg.ms.weights import weigh
 from contimg.sky.measure import measure
-
-from .test_selfcal import put_gains_off
+from unit.image.test_selfcal import put_gains_off
 
 ARMS = (*range(1, 52, 4), *range(68, 103, 3))
 
