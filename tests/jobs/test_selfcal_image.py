@@ -14,11 +14,12 @@ from contimg.ms.weights import weigh
 from contimg.sky.measure import measure
 from unit.image.test_selfcal import put_gains_off
 
+OPTIONS = ImagingOptions(outside="none", pb_limit=0.5)  # all sources are within 1 deg
 ARMS = (*range(1, 52, 4), *range(68, 103, 3))
 
 
 def imaged_with(backend, root, truth):
-    options = ImagingOptions(backend=backend, outside="none", pb_limit=0.5)  # all sources are within 1 deg
+    options = OPTIONS.model_copy(update={"backend": backend})
     return through_image_job(root / "t.ms", truth, root, options=options, scratch=root, log=root / "log")
 
 
@@ -80,11 +81,9 @@ def test_gains_are_corrected_where_they_drifted_and_only_there(imaged):
 def test_what_is_told_of_the_weights_is_that_of_the_set_as_it_was_imaged(imaged):
     """Amplitudes that are taken out change the weights, by 3 % of each antenna's."""
     _, root, truth, metrics = imaged
-    with fits.open(root / f"{truth.meta.tile}.image.fits") as hdus:
-        header = hdus[0].header
-    fields = [np.radians(header[f"NAXIS{k}"] * abs(header[f"CDELT{k}"])) for k in (1, 2)]
-    plan = resolve(truth.meta, ImagingOptions())
-    asked = {"fields_rad": tuple(fields), "robust": plan.robust, "uvmin_klambda": plan.uvmin_klambda}
+    plan = resolve(truth.meta, OPTIONS)
+    fields = tuple(float(np.radians(n * plan.cell_arcsec / 3600)) for n in (plan.nx, plan.ny))
+    asked = {"fields_rad": fields, "robust": plan.robust, "uvmin_klambda": plan.uvmin_klambda}
     after = weigh(root / "t.ms", read_meta(root / "t.ms"), weighted_hands=True, **asked)
     assert metrics["thermal_from_weights_jy"] == pytest.approx(after.thermal_jy, rel=1e-4)
     assert metrics["n_visibilities"] == after.n_visibilities
