@@ -26,6 +26,10 @@ SPAN_DAYS = 1.0
 """A file is one drift of the sky past the array, of at most a day."""
 BASELINE_M = 1e5
 """An antenna is this close to the reference point; farther ones are counted from the centre of the Earth."""
+FLAT = 0.1
+"""Thickness over width of an array whose plane tells where the zenith is."""
+TILT_DEG = 30.0
+"""More than any ground or a shifted clock explains; a latitude in radians, or positions in local axes, look so."""
 HEIGHT_M = (-500.0, 9000.0)
 COUNTS = {"Ntimes": 100_000, "Nbls": 1_000_000, "Nfreqs": 65_536, "Npols": 4, "Nants_data": 10_000}
 """More than these is no raw file."""
@@ -84,6 +88,31 @@ def check_site(path: str, longitude_deg: float, latitude_deg: float, height_m: f
             f"{path}: the site cannot be right: longitude {longitude_deg} deg, latitude {latitude_deg} deg, "
             f"altitude {height_m} m; repair the header"
         )
+
+
+def tilt_deg(positions_m: NDArray[np.float64], longitude_deg: float, latitude_deg: float) -> float | None:
+    """Angle between the plane of an array and the horizon of its reference point, deg; None where it is in no plane.
+
+    Parameters
+    ----------
+    positions_m
+        (nant, 3) along Earth-fixed axes, relative to the reference point.
+    longitude_deg, latitude_deg
+        Of the reference point.
+    """
+    placed = positions_m[np.isfinite(positions_m).all(axis=1)]
+    if len(placed) < 4:
+        return None
+    _, extents, axes = np.linalg.svd(placed - placed.mean(axis=0), full_matrices=False)
+    if not extents[2] < FLAT * extents[1]:
+        return None
+    longitude, latitude = math.radians(longitude_deg), math.radians(latitude_deg)
+    up = (
+        math.cos(latitude) * math.cos(longitude),
+        math.cos(latitude) * math.sin(longitude),
+        math.sin(latitude),
+    )
+    return math.degrees(math.acos(min(1.0, abs(float(axes[2] @ up)))))
 
 
 def check_pointing(path: str, name: str, dec_rad: float, latitude_deg: float) -> None:

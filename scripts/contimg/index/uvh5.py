@@ -130,9 +130,20 @@ def header_of(
         latitude_deg=latitude,
         height_m=height,
         foreign=foreign,
-        odd=file.odd(integration_s, spacing_s),
+        odd=(*file.odd(integration_s, spacing_s), *_tilted(positions_m, longitude, latitude)),
         antennas=digest([names, numbers.tolist()]),
         array_m=_array_m(positions_m),
+    )
+
+
+def _tilted(positions_m: NDArray[np.float64], longitude_deg: float, latitude_deg: float) -> tuple[str, ...]:
+    """A note where the antennas do not stand on the ground of their site."""
+    tilt_deg = plausible.tilt_deg(positions_m, longitude_deg, latitude_deg)
+    if tilt_deg is None or tilt_deg <= plausible.TILT_DEG:
+        return ()
+    return (
+        f"the plane of the antennas is tilted by {tilt_deg:.0f} deg from the horizon of longitude {longitude_deg:.4f}, "
+        f"latitude {latitude_deg:.4f} deg: is the site in degrees, are positions along Earth-fixed axes?",
     )
 
 

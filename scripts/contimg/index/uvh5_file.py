@@ -47,8 +47,12 @@ HEADER_NAMES = (
 )
 """Header datasets without which a file cannot be converted."""
 DATA_NAMES = ("visdata", "flags", "nsamples")
-_KINDS = {"flags": (("b", "i", "u"), "true or false"), "nsamples": (("f", "i", "u"), "numbers")}
-"""What the data beside the visibilities may be, by numpy's letter and in words; rows' arrays are numbers."""
+_KINDS = {
+    "visdata": (("c", "V"), "complex numbers or pairs"),
+    "flags": (("b", "i", "u"), "true or false"),
+    "nsamples": (("f", "i", "u"), "numbers"),
+}
+"""What the data may be, by numpy's letter and in words; rows' arrays are numbers."""
 ROW_ARRAYS = ("ant_1_array", "ant_2_array", "integration_time", "time_array")
 """Header datasets with one element a row (a baseline at a time)."""
 DISH_M = 4.65
@@ -185,8 +189,7 @@ class Uvh5File:
             needed += 8 * rows if dataset.get_create_plist().get_layout() != h5py.h5d.CHUNKED else 0
         for name in DATA_NAMES:
             dataset = self.dataset_id(name, group="Data")
-            if name in _KINDS:  # of visibilities, see `require_ours`
-                self._check_kind(dataset, f"Data/{name}", *_KINDS[name])
+            self._check_kind(dataset, f"Data/{name}", *_KINDS[name])
             if dataset.shape not in ((rows, n_chan, n_pol), (rows, 1, n_chan, n_pol)):
                 raise InputError(
                     f"{self.path}: Data/{name} has shape {dataset.shape}, the header says "

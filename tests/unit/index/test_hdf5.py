@@ -158,3 +158,31 @@ def test_a_file_that_its_writer_left_open_is_not_called_damaged(tmp_path):
     with pytest.raises(InputError, match=r"marked as open for writing.*h5clear") as caught:
         read_header(path)
     assert "delete" not in str(caught.value)
+
+
+def test_a_site_that_the_antennas_do_not_stand_on_is_told(tmp_path):
+    # Four antennas on a flat field at +37: their plane tells the latitude.
+    path = write_uvh5(tmp_path / "2025-10-30T13:00:01_sb00.hdf5", START, n_antennas=4)
+    longitude, latitude = np.radians([-118.2834, 37.2334])
+    east = np.array([-np.sin(longitude), np.cos(longitude), 0.0])
+    north = np.array(
+        [-np.sin(latitude) * np.cos(longitude), -np.sin(latitude) * np.sin(longitude), np.cos(latitude)]
+    )
+    with h5py.File(path, "r+") as file:
+        file["Header/antenna_positions"][...] = np.outer([0, 500, 0, -300], east) + np.outer(
+            [0, 0, 800, 300], north
+        )
+    assert read_header(path).odd == ()
+    with h5py.File(path, "r+") as file:
+        file["Header/latitude"][...] = latitude
+    (said,) = read_header(path).odd
+    assert "the plane of the antennas is tilted by 37 deg" in said
+
+
+def test_visibilities_that_are_no_numbers_are_left_out_before_any_job(raw):
+    with h5py.File(raw, "r+") as file:
+        shape = file["Data/visdata"].shape
+        del file["Data/visdata"]
+        file["Data/visdata"] = np.full(shape, b"abcdefgh")
+    with pytest.raises(InputError, match=r"Data/visdata holds .* expected complex numbers or pairs"):
+        read_header(raw)
