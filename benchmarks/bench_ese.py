@@ -11,7 +11,7 @@ import argparse
 import resource
 import time
 
-from ese_truth import series_of
+from benchlib.ese import series_of
 
 from contimg.simulate.survey import SurveyOptions
 from contimg.variability import search

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", nargs="+", action="extend", default=[], dest="source_ids", metavar="ID")
     parser.add_argument("--recompute", action="store_true", help="search all of every curve again")
     parser.add_argument(
-        "--null-epochs", type=count(1, 10**12), help="source-epochs without events to measure chance with"
+        "--null-epochs", type=count(0, 10**12), help="source-epochs without events to measure chance with"
     )
     parser.add_argument(
         "--threads",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from contimg.variability import kernel
 from contimg.variability.chromatic import chromaticity
@@ -16,7 +17,7 @@ from contimg.variability.ese_options import EseOptions
 from contimg.variability.lens import bank
 from contimg.variability.match import FLARE, SPIKE, STEP, TREND, curve
 from contimg.variability.nulls import Tail
-from contimg.variability.search import AGAIN, Prior, search
+from contimg.variability.search import AGAIN, LOUD, Prior, believed, search, unrivalled
 from contimg.variability.series import Floats, Series
 from contimg.variability.whiten import whiten
 
@@ -38,7 +39,8 @@ COLUMNS: dict[str, str] = {
     "last_detection_mjd": "last epoch of the event, MJD UTC",
     "status": "active, investigated or dismissed, as people say (contimg vet)",
     "event": "number of the event of this source, most significant first",
-    "statistic": "gain of log likelihood over noise alone, less that of the best of step, trend, flare, bad epoch",
+    "statistic": "gain of log likelihood over noise alone, or twice that over the best of step, trend, flare and bad "
+    "epoch, whichever is less",
     "sigma_confirmed": "largest deviation that an epoch beside it confirms, σ",
     "far_per_1000_source_years": "the same rate per 1,000 years of this source's epochs",
     "middle_mjd": "middle of the main feature, MJD UTC",
@@ -59,6 +61,8 @@ RIVALS = {STEP: "step", TREND: "trend", FLARE: "flare", SPIKE: "one bad epoch"}
 _REPLAYS = 16
 LEAST = 1e-3
 """Least rate that is quoted, per 10⁶ source-epochs: millions of nulls tell nothing of one in 10⁹."""
+_INSTRUMENT = 12.0
+"""What falls together with a change of the instrument is an event only where that is likelier by this, in ln L."""
 _MOST_LEVELS = 12
 
 
@@ -82,6 +86,21 @@ class Rates:
         return max(2.0 * min(self.of_shape(statistic), self.of_deviation(pair)), LEAST)
 
 
+def alarms(found: Floats, rates: Rates, options: EseOptions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the first event of each search is a candidate by its shape, and by a deviation, (S,) each.
+
+    What falls together with a change of the instrument is not looked at (`verdict` does).
+    """
+    first = found[:, 0]
+    shape = np.array([is_shaped(value, rates, options) for value in first[:, kernel.STATISTIC]], dtype=bool)
+    return shape, believed(found) >= options.threshold_sigma
+
+
+def is_shaped(statistic: float, rates: Rates, options: EseOptions) -> bool:
+    """Whether the statistic of a shape makes a candidate."""
+    return statistic >= AGAIN and rates.of_shape(statistic) <= options.max_far
+
+
 def summary(flux_jy: Floats, error_jy: Floats) -> dict[str, float]:
     """Statistics of a curve that people know: η, V, the observatory's deviation, reduced χ²."""
     n = len(flux_jy)
@@ -99,14 +118,24 @@ def summary(flux_jy: Floats, error_jy: Floats) -> dict[str, float]:
 
 
 def change_at(series: Series, s: int, epoch: int) -> str | None:
-    """Name what changed within a night of an epoch of a source: pointing, calibrator, software, catalogue; or None."""
+    """Name what changed within a night of an epoch of a source: pointing, calibrator, software, catalogue, table.
+
+    None: nothing. Caltables that serve one epoch only do not count: these change every night.
+    """
     where = series.of(s)
     for name, code in series.codes.items():
         own = code[where]
-        low, high = max(epoch - 2, 0), min(epoch + 1, len(own) - 1)
-        if len(own) and own[low] != own[high] and own[: low + 1][-1] != own[high]:
-            return name.removesuffix("_dec_deg").replace("_digest", "")
+        if not len(own):
+            continue
+        before, after = own[max(epoch - 2, 0)], own[min(epoch + 1, len(own) - 1)]
+        served = min(np.sum(own == before), np.sum(own == after))
+        if before != after and (name != "caltable" or served > 1):
+            return _plainly(name)
     return None
+
+
+def _plainly(name: str) -> str:
+    return name.removesuffix("_dec_deg").removesuffix("_digest")
 
 
 def changed_levels(series: Series, s: int, row: Floats) -> tuple[str, float]:
@@ -144,7 +173,7 @@ def changed_levels(series: Series, s: int, row: Floats) -> tuple[str, float]:
             number, weight = float(out @ of.dw) - nc * of.cd / of.cc, float(out @ out) - nc * nc / of.cc
             gain = 0.5 * number * number / weight if weight > 1e-3 * float(out @ out) else 0.0
             if gain > best[1]:
-                best = (name.removesuffix("_dec_deg").replace("_digest", ""), gain)
+                best = (_plainly(name), gain)
     return best
 
 
@@ -162,23 +191,24 @@ def verdict(
         The best rival and its gain.
     """
     row = found[s, number]
-    loud = found[s, number + 1] if number + 1 < found.shape[1] and found[s, number + 1, 0] == -2.0 else row
-    shaped = row[kernel.STATISTIC] >= AGAIN and rates.of_shape(row[kernel.STATISTIC]) <= options.max_far
+    loud = found[s, number + 1] if number + 1 < found.shape[1] and found[s, number + 1, 0] == LOUD else row
+    shaped = is_shaped(row[kernel.STATISTIC], rates, options)
     judged = row if shaped else loud
     gains = judged[kernel.RIVAL : kernel.RIVAL + len(RIVALS)]
     best = int(np.argmax(gains))
     rival = f"{RIVALS[best]} {gains[best]:.1f}"
     # a change of the instrument is a rival as the others are: an event is believed if it is likelier by as much
     level, offset = changed_levels(series, s, judged)
-    if offset > gains[best] and judged[kernel.GAIN] - offset < AGAIN and offset > 0.5 * AGAIN:
+    if offset > gains[best] and judged[kernel.GAIN] - offset < _INSTRUMENT and offset > 0.5 * _INSTRUMENT:
         return False, f"offset of one {level}", f"{level} {offset:.1f}"
     change = change_at(series, s, int(judged[kernel.STEP_EPOCH])) if best == STEP else None
-    if change is not None and judged[kernel.GAIN] - gains[best] < AGAIN and gains[best] > 0.5 * AGAIN:
+    near = judged[kernel.GAIN] - gains[best] < _INSTRUMENT and gains[best] > 0.5 * _INSTRUMENT
+    if change is not None and near:
         return False, f"step at a change of {change}", rival
     if shaped:
         return True, bank().names[int(row[kernel.SHAPE])], rival
     if row[kernel.PAIR] >= options.threshold_sigma:
-        if judged[kernel.GAIN] < gains[best]:
+        if not unrivalled(judged):
             return False, RIVALS[best], rival
         return True, "deviation", rival
     return False, "none", rival
@@ -203,11 +233,9 @@ def first_detection(
     tried = nights[np.unique(np.linspace(0, len(nights) - 1, _REPLAYS).astype(int))]
     then = search(
         series.until([s] * len(tried), tried), prior, since_mjd=row[kernel.FIRST] - 1e-6, threads=threads
-    )[:, 0]
-    alarm = (then[:, kernel.PAIR] >= options.threshold_sigma) | (
-        (then[:, kernel.STATISTIC] >= AGAIN)
-        & np.array([rates.of_shape(v) <= options.max_far for v in then[:, kernel.STATISTIC]])
     )
+    shaped, deviant = alarms(then, rates, options)
+    alarm = shaped | deviant
     return float(tried[np.argmax(alarm)]) if alarm.any() else float(nights[-1])
 
 

@@ -28,6 +28,8 @@ SHIPPED_TAILS = Path(__file__).with_name("ese_nulls.json")
 FEWEST_NULLS = 50_000
 """Fewer source-epochs of a family tell nothing of rates of one in 10⁶."""
 _EPOCHS = "epochs"
+_VERSION = "2"
+"""Of the search: with another, what an earlier one found is looked for again."""
 _SHAPE = (kernel.EVENTS, len(kernel.COLUMNS))
 
 
@@ -213,7 +215,9 @@ def write_scores(path: Path, outcome: Outcome) -> None:
     made = pa.table(columns)
     flat = pa.array(found.reshape(len(series), -1).tolist(), pa.list_(pa.float64()))
     prior = {"log_prior": outcome.prior.log_prior.tolist(), "quiet_a2": outcome.prior.quiet_a2}
-    made = made.append_column("found", flat).replace_schema_metadata({"prior": json.dumps(prior)})
+    made = made.append_column("found", flat).replace_schema_metadata(
+        {"prior": json.dumps(prior), "search": _VERSION}
+    )
     pq.write_table(made, path, compression="zstd")
 
 
@@ -223,7 +227,7 @@ def read_scores(path: Path) -> Scores | None:
         return None
     stored = pq.read_table(path)
     metadata = stored.schema.metadata or {}
-    if b"prior" not in metadata or not set(kernel.COLUMNS) <= set(stored.column_names):
+    if metadata.get(b"search") != _VERSION.encode() or not set(kernel.COLUMNS) <= set(stored.column_names):
         return None
     prior = json.loads(metadata[b"prior"])
     rows = {

@@ -28,7 +28,7 @@ NOTICES = Path(_NOTICES)
 BACK = (Link("all products", "../../index.html"), Link("all sources", "../index.html"))
 _COLUMNS = (
     "source_id", "mjd", "ra_deg", "dec_deg", "flux_norm", "flux_norm_err", "used", "band_slope", "band_slope_err",
-    "pointing_dec_deg", "calibrator", "software", "catalog_digest",
+    "pointing_dec_deg", "calibrator", "software", "catalog_digest", "caltable",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class EseOptions(Options):
         unit="σ",
     )
     max_far: Annotated[float, Field(gt=0), NUMBER] = key(
-        0.1,
+        0.3,
         "A source is a candidate if the shape of an event is so significant that chance makes at most so many.",
         unit="per 10⁶ source-epochs",
     )

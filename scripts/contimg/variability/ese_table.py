@@ -14,7 +14,7 @@ from contimg.core.errors import InputError
 
 REQUIRED = ("source_id", "mjd", "flux_jy", "flux_err_jy")
 OPTIONAL = (
-    "ra_deg", "dec_deg", "pointing_dec_deg", "calibrator", "software", "catalog_digest", "band_slope",
+    "ra_deg", "dec_deg", "pointing_dec_deg", "calibrator", "caltable", "software", "catalog_digest", "band_slope",
     "band_slope_err",
 )  # fmt: skip
 _UNITS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}

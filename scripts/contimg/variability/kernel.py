@@ -23,6 +23,9 @@ CONFIRMED = 0.6
 """A deviation is confirmed by an epoch beside it that deviates the same way, by this part of it at least."""
 EVENTS = 8
 """Most events of one source."""
+DOUBT = 2.0
+"""What an event gains over its best rival counts so often: noise is told from an event by all of the gain, a step or a
+flare by the difference alone."""
 COLUMNS = (
     "statistic", "gain", "middle", "width", "shape", "amplitude", "rival_step", "rival_trend", "rival_flare",
     "rival_spike", "step_epoch", "sigma", "sigma_epoch", "pair", "jitter2", "a2", "rate", "first", "last",
@@ -338,7 +341,8 @@ def search_one(
                 continue
             _leave_out(t, masked, bank, row, v)  # for its first and last time
             row[STEP_EPOCH] = rivals(of, row[MIDDLE], row[WIDTH], row[RIVAL : RIVAL + N_RIVALS])
-            row[STATISTIC] = row[GAIN] - max(0.0, np.max(row[RIVAL : RIVAL + N_RIVALS]))
+            over_rival = row[GAIN] - max(0.0, np.max(row[RIVAL : RIVAL + N_RIVALS]))
+            row[STATISTIC] = min(row[GAIN], DOUBT * over_rival)
             if row[STATISTIC] > out[number, STATISTIC]:
                 out[number, :] = row
             if row[GAIN] > loud[GAIN]:

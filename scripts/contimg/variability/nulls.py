@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contimg.variability import kernel
-from contimg.variability.search import Prior, search
+from contimg.variability.search import Prior, believed, search
 from contimg.variability.series import Floats, Ints, Series
 
 FAMILIES = ("flipped", "blocks", "constants", "rotated")
@@ -221,9 +221,9 @@ def measure(
                 null = constants(real, best[some][:, [kernel.JITTER2, kernel.A2, kernel.RATE]], rng)
             else:
                 null = {"flipped": flipped, "blocks": blocks, "rotated": rotated}[family](real, rng)
-            rows = search(null, prior, threads=threads)[:, 0]
-            statistic.append(rows[:, kernel.STATISTIC])
-            pair.append(rows[:, kernel.PAIR])
+            rows = search(null, prior, threads=threads)
+            statistic.append(rows[:, 0, kernel.STATISTIC])
+            pair.append(believed(rows))
             n, rounds = n + len(null.mjd), rounds + 1
             if family == "flipped" and len(some) == len(quiet):
                 break  # there is only one

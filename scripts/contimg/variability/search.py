@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contimg.variability import kernel
 from contimg.variability.lens import REACH, bank
-from contimg.variability.match import CORE
+from contimg.variability.match import CORE, N_RIVALS
 from contimg.variability.red_noise import AMPLITUDE, JITTER, N_NODES, TIMESCALE_D, learn_prior
 from contimg.variability.series import Floats, Series
 
 SHORTEST_D, LONGEST_D, RATIO = 2.0, 365.0, 1.5
 NEAR_D = 7.0
-AGAIN = 12.0
+AGAIN = 16.0
 """A further event of a source is looked for where the last has this statistic."""
+LOUD = -2.0
+"""In the column of the statistic: no event, but what gained most (`kernel.search_one`)."""
+MARGIN = 4.0
+"""A deviation is believed where the best event is likelier than its best rival by this, in ln L."""
 _BATCH = 64
 _LEARN_FROM = 3000
 
@@ -127,3 +132,19 @@ def search(series: Series, prior: Prior, *, since_mjd: float | Floats = -np.inf,
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, range(0, n, _BATCH)))
     return out
+
+
+def unrivalled(rows: Floats) -> NDArray[np.bool_]:
+    """Whether the best event of rows (…, columns) is likelier than step, trend, flare and bad epoch by `MARGIN`."""
+    rivals = rows[..., kernel.RIVAL : kernel.RIVAL + N_RIVALS].max(axis=-1)
+    return np.asarray(rows[..., kernel.GAIN] - rivals >= MARGIN)
+
+
+def believed(found: Floats) -> Floats:
+    """Give the confirmed deviation of each curve, (S,), of `search`'s (S, events, columns); 0 where a rival says it.
+
+    What gained most tells: it stands behind the first row where there is no event.
+    """
+    behind = found[:, 1, kernel.STATISTIC] == LOUD
+    loudest = np.where(behind[:, None], found[:, 1], found[:, 0])
+    return np.where(unrivalled(loudest), found[:, 0, kernel.PAIR], 0.0)

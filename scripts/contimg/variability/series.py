@@ -14,7 +14,7 @@ from contimg.core.errors import InputError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-CHANGES = ("pointing_dec_deg", "calibrator", "software", "catalog_digest")
+CHANGES = ("pointing_dec_deg", "calibrator", "software", "catalog_digest", "caltable")
 """What may change from epoch to epoch and make a flux step."""
 MIN_EPOCHS = 4
 

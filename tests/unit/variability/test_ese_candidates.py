@@ -104,6 +104,17 @@ def test_a_step_at_a_change_of_calibrator_is_named_and_no_candidate():
     assert kind in ("step at a change of calibrator", "offset of one calibrator")  # the same, of two
 
 
+@pytest.mark.parametrize(("nightly", "named"), [(False, "caltable"), (True, None)])
+def test_a_caltable_is_named_only_where_it_serves_several_nights(nightly, named):
+    frame = sky().assign(calibrator="3C48")
+    half = np.where(frame["mjd"] > FIRST_MJD + 30, "late", "early")
+    series = from_frame(frame.assign(caltable=frame["mjd"].astype(str) if nightly else half))
+    s = series.source_ids.index("S000009")
+    after = int(np.searchsorted(series.mjd[series.of(s)], FIRST_MJD + 30))
+    assert candidates.change_at(series, s, after) == named
+    assert candidates.change_at(series, s, 3) is None
+
+
 def test_a_search_that_goes_on_finds_what_a_whole_one_finds(tmp_path, monkeypatch):
     frame = sky()
     early = tree_at(tmp_path, frame[frame["mjd"] < FIRST_MJD + 62])

@@ -162,7 +162,7 @@ def test_a_simulated_event_is_chromatic_as_its_wavelength_squared():
 def test_a_dip_of_30_percent_is_found_where_it_is(kind):
     events = [Event(TYPES[kind], 0.3, FIRST_MJD + day, 25.0) for day in (90.0, 180.0, 270.0)]
     best = found_in(events, red_rms=0.01)[:, 0]
-    assert (best[:, kernel.STATISTIC] > 12.0).all()
+    assert (best[:, kernel.STATISTIC] > search.AGAIN).all()
     # the middle of a dip of 25 d, some 8 sigma deep each day, is known to days; 5 d allow for gaps
     assert np.abs(best[:, kernel.MIDDLE] - [event.middle_mjd for event in events]).max() < 5.0
     assert (np.abs(np.log(best[:, kernel.WIDTH] / 25.0)) < np.log(2.0)).all()
@@ -174,7 +174,7 @@ def test_two_events_of_one_source_are_found_apart():
     series = series_of(survey)
     factor = both[0].factor(series.mjd) * both[1].factor(series.mjd)
     rows = search.search(series.with_flux((series.flux + 1.0) * factor - 1.0), prior())[0]
-    strong = rows[rows[:, kernel.STATISTIC] > 12.0]
+    strong = rows[rows[:, kernel.STATISTIC] > search.AGAIN]
     middles = np.sort(strong[:, kernel.MIDDLE]) - FIRST_MJD
     assert len(middles) == 2
     assert np.abs(middles - [90, 260]).max() < 5.0
@@ -191,11 +191,27 @@ def test_steps_flares_and_bad_epochs_are_no_events():
     flux[series.starts[2] + 100] -= 0.5
     found = search.search(series.with_flux(flux), prior())
     rows, loudest = found[:, 0], found[:, 1]
-    assert (rows[:, kernel.STATISTIC] < 8.0).all()
+    assert (rows[:, kernel.STATISTIC] < search.AGAIN).all()  # no more than 8 over a rival
     assert loudest[0, kernel.RIVAL + match.STEP] > 100.0
     assert loudest[1, kernel.RIVAL + match.FLARE] > 100.0
     assert abs(rows[2, kernel.SIGMA]) > 6.0  # the deviation is reported, but no other epoch confirms it
     assert rows[2, kernel.PAIR] < 5.0
+
+
+def test_the_statistic_is_the_gain_unless_a_rival_comes_near():
+    rows = np.zeros((3, 2, len(kernel.COLUMNS)))
+    rows[:, 0, kernel.PAIR] = 6.0
+    rows[0, 0, kernel.GAIN], rows[0, 0, kernel.RIVAL + match.STEP] = 30.0, 27.0
+    rows[1, 0, kernel.GAIN], rows[1, 0, kernel.RIVAL + match.FLARE] = 30.0, 20.0
+    # behind a first row that is no event stands what gained most, and it decides
+    rows[2, 0] = rows[1, 0]
+    rows[2, 1, kernel.STATISTIC] = search.LOUD
+    rows[2, 1, kernel.GAIN], rows[2, 1, kernel.RIVAL + match.TREND] = 80.0, 79.0
+    assert search.believed(rows).tolist() == [0.0, 6.0, 0.0]
+    best = found_in([Event(TYPES["dip"], 0.3, FIRST_MJD + day, 25.0) for day in (90.0, 180.0)])[:, 0]
+    rival = best[:, kernel.RIVAL : kernel.RIVAL + match.N_RIVALS].max(axis=1)
+    expected = np.minimum(best[:, kernel.GAIN], kernel.DOUBT * (best[:, kernel.GAIN] - rival))
+    np.testing.assert_allclose(best[:, kernel.STATISTIC], expected)
 
 
 def test_a_season_is_taken_out_and_a_source_has_no_part_in_its_own():
@@ -224,5 +240,5 @@ def test_a_night_looks_only_at_what_reaches_it():
     tonight = search.search(series, prior(), since_mjd=FIRST_MJD + 300.0)[0, 0]
     then = search.search(series.until([0], [FIRST_MJD + 104.0]), prior(), since_mjd=FIRST_MJD + 103.0)[0, 0]
     assert whole[kernel.STATISTIC] > 50.0
-    assert tonight[kernel.STATISTIC] < 12.0
-    assert then[kernel.STATISTIC] > 12.0
+    assert tonight[kernel.STATISTIC] < search.AGAIN
+    assert then[kernel.STATISTIC] > search.AGAIN
