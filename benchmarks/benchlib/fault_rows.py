@@ -156,11 +156,9 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _named(note: str) -> str:
     """What a note names, without its numbers."""
-    return (
-        note.split(":", maxsplit=1)[0]
-        if note.startswith("antenna")
-        else " ".join(note.split()[:2]).rstrip(",;")
-    )
+    if note.startswith("antenna"):
+        return note.split(":", maxsplit=1)[0]
+    return "a shift of all places" if "were taken out" in note else "places that are stretched"
 
 
 def _words(row: Mapping[str, Any], healthy: Mapping[str, Any] | None) -> str:
