@@ -2,7 +2,7 @@
 
 Input: `ms/science/{date}/{tile}.ms` with its .json, the caltables it may use, and its image directory, whose
 `{tile}.sources.parquet` says what was fitted. Output: `beam/{date}/{tile}/` with `{tile}.cells.parquet`, apparent
-fluxes (Jy) of each source in parts of the tile and of the band, for each hand, and status.json.
+fluxes (Jy) of each source in parts of the tile and of the band, for each polarisation, and status.json.
 Settings: `beam`, `imaging` (averaging), `scratch`.
 """
 

@@ -138,7 +138,7 @@ def make_calibrator_ms(
 
 
 def full_gain(truth: Truth, i: int) -> np.ndarray:
-    """Gain of each antenna, channel and hand at integration `i`, with delay and drift; (nant, nchan, 2)."""
+    """Gain of each antenna, channel and polarisation at integration `i`, with delay and drift; (nant, nchan, 2)."""
     cycles = truth.delay_ns[:, None, :] * 1e-9 * (truth.meta.freq_hz - truth.meta.freq_hz[0])[None, :, None]
     return truth.gain * np.exp(2j * np.pi * cycles) * np.exp(1j * truth.drift_rad[i])[:, None, None]
 
@@ -155,7 +155,7 @@ def _write(truth: Truth, dead: tuple[int, ...], rng: np.random.Generator) -> Non
         geometry.antenna_uvw(positions, a, d, meta.times_jd, LOCATION)[..., 2]
         for a, d in zip(ra, dec, strict=True)
     ]
-    hands = {9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1), 5: (0, 0), 8: (1, 1)}
+    pols = {9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1), 5: (0, 0), 8: (1, 1)}
     a, b = meta.ant1, meta.ant2
     bad_rows = (a == b) | np.isin(a, dead) | np.isin(b, dead)
     weight = np.full((meta.n_baselines, len(meta.correlations)), 1 / truth.sigma**2, np.float32)
@@ -170,7 +170,7 @@ def _write(truth: Truth, dead: tuple[int, ...], rng: np.random.Generator) -> Non
             gain = full_gain(truth, i)
             data = np.empty((meta.n_baselines, len(meta.freq_hz), len(meta.correlations)), np.complex64)
             for k, correlation in enumerate(meta.correlations):
-                p, q = hands[correlation]
+                p, q = pols[correlation]
                 signal = coherency if p == q else 0 * coherency
                 noise = rng.normal(0, truth.sigma, (2, *coherency.shape))
                 data[..., k] = gain[a, :, p] * gain[b, :, q].conj() * signal + noise[0] + 1j * noise[1]

@@ -41,12 +41,12 @@ TIME_PARTS = 6
 PASSES = 3
 CLIP_SIGMA, CLIP_ROW_SIGMA, EASE = 6.0, 8.0, 50.0
 """Bad data, as in `contimg.drift.fit`; a wrong beam leaves much of a bright source, which is not bad data."""
-HANDS = {9: "XX", 12: "YY", 5: "RR", 8: "LL"}
+CORRELATIONS = {9: "XX", 12: "YY", 5: "RR", 8: "LL"}
 
 
 @dataclass
 class _Cells:
-    """Sums over the cells of one hand, (nsrc, nparts, nblocks)."""
+    """Sums over the cells of one polarisation, (nsrc, nparts, nblocks)."""
 
     along: Array
     norm: Array
@@ -93,10 +93,10 @@ def apparent(
     array = DriftArray(meta, beam=beam, freq_average=freq_average)
     view = array.view(PointSources.from_table(chosen))
     found = []
-    for hand in parallel_hands(meta):
-        with StokesI(ms, hand=int(hand)) as data:
+    for k in parallel_hands(meta):
+        with StokesI(ms, hand=int(k)) as data:
             ratio, norm = _ratios(data, array, view)
-        found.append(_table(meta, array, view, ratio, norm).assign(hand=HANDS[meta.correlations[hand]]))
+        found.append(_table(meta, array, view, ratio, norm).assign(hand=CORRELATIONS[meta.correlations[k]]))
     return pd.concat(found, ignore_index=True)
 
 

@@ -59,9 +59,9 @@ class BeamFit:
     mean_m, mean_err_m : float
         Over the band.
     offset_deg, offset_err_deg : ndarray, (2,)
-        Where the mean of both hands points, west and north.
+        Where the mean of both polarisations points, west and north.
     squint_deg, squint_err_deg : ndarray, (2,)
-        X points this much farther west and north, Y as much less; NaN with one hand.
+        X points this much farther west and north, Y as much less; NaN with one polarisation.
     chi2 : float
         Reduced.
     n_sources, n_known, n_tiles : int
@@ -93,7 +93,7 @@ class BeamFit:
         return np.asarray(line(np.asarray(freq_hz)))
 
     def sampled(self, low_hz: float, high_hz: float) -> SampledBeam:
-        """The mean of both hands, sampled for a beam file over a band; what is not significant is left at 0."""
+        """The mean of both polarisations, sampled for a beam file over a band; what is not significant is left at 0."""
         steps = round(FILE_REACH_DEG / FILE_STEP_DEG)
         axis = np.radians(np.arange(-steps, steps + 1) * FILE_STEP_DEG)
         north, west = np.meshgrid(axis, axis, indexing="ij")
@@ -239,7 +239,7 @@ class _Problem:
         self.prior = np.concatenate(
             [np.full(n_band, start_m), np.zeros(4), *(mean for *_, mean, _ in columns)]
         )
-        # a width of the prior on beam parameters only where the data say nothing: both squints of a single hand
+        # a width of the prior on beam parameters only where the data say nothing: both squints of a single polarisation
         widths = [np.full(n_band, 10.0), np.full(2, 2.0), np.full(2, 2.0 if both else 1e-6)]
         self.width = np.concatenate([*widths, *(width for *_, width in columns)])
         self.both = both

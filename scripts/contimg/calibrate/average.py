@@ -25,7 +25,13 @@ from contimg.calibrate.model import DriftModel
 from contimg.core.casa import NAME_PREFIX
 from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
-from contimg.ms.noise import NOISE_KEYWORD, SUBBANDS_KEYWORD, hands_of, read_noise_shape, read_subbands
+from contimg.ms.noise import (
+    NOISE_KEYWORD,
+    SUBBANDS_KEYWORD,
+    polarisations_of,
+    read_noise_shape,
+    read_subbands,
+)
 from contimg.ms.sets import MsWriter, read_meta
 from contimg.telescope.geometry import antenna_uvw, location
 
@@ -121,15 +127,15 @@ def average(
     meta = read_meta(ms)
     keep = np.flatnonzero(meta.ant1 != meta.ant2)
     long = long_baselines(meta, uvmin_klambda)[keep]
-    hands = np.array([k for k, c in enumerate(meta.correlations) if c in PARALLEL_HANDS])
+    pols = np.array([k for k, c in enumerate(meta.correlations) if c in PARALLEL_HANDS])
     bins = time_bins(meta.integration_s, time_average_s)
-    small = _small_meta(meta, keep, hands, bins)
+    small = _small_meta(meta, keep, pols, bins)
     n_bl, n_chan, n_pol = small.shape[1:]
     count = np.zeros(n_bl, dtype=np.int64)
     statistics = np.zeros((n_bl, 4))
     noise = read_noise_shape(ms, meta)
-    hand = hands_of(meta)[0][hands]
-    quiet = (1.0 / (noise[meta.ant1] * noise[meta.ant2]))[..., hand]
+    pol = polarisations_of(meta)[0][pols]
+    quiet = (1.0 / (noise[meta.ant1] * noise[meta.ant2]))[..., pol]
     place = location(meta.longitude_deg, meta.latitude_deg, meta.height_m)
     uvw = antenna_uvw(meta.antenna_positions_m, meta.phase_ra_rad, meta.phase_dec_rad, small.times_jd, place)
     shape = meta.shape[1:]
@@ -142,7 +148,7 @@ def average(
             for i in range(span.start, span.stop):
                 for column, array in (("DATA", data), ("FLAG", flag), ("WEIGHT", weight)):
                     table.getcolnp(column, array, i * meta.n_baselines, meta.n_baselines)
-                _accumulate(keep, hands, data, flag, weight, quiet, model.predict(i), total, norm, count)
+                _accumulate(keep, pols, data, flag, weight, quiet, model.predict(i), total, norm, count)
             if least > 0:
                 norm[norm < least * norm.mean(axis=1, keepdims=True)] = 0
             bad = _finish(total, norm, statistics)
@@ -171,7 +177,7 @@ def collapse(
     data
         The averaged data; their set is not changed.
     phases : (nt, nant, 2)
-        Gain of unit modulus of each bin, antenna and hand.
+        Gain of unit modulus of each bin, antenna and polarisation.
     good : (nant, 2)
         Where there is one.
     out_ms
@@ -220,7 +226,7 @@ def _row_weight(norm: NDArray[np.float32], bad: NDArray[np.bool_]) -> NDArray[np
     return (norm.sum(axis=1, dtype=np.float64) / np.maximum((~bad).sum(axis=1), 1)).astype(np.float32)
 
 
-def _small_meta(meta: MsMeta, keep: NDArray[np.int64], hands: NDArray[np.int64], bins: list[slice]) -> MsMeta:
+def _small_meta(meta: MsMeta, keep: NDArray[np.int64], pols: NDArray[np.int64], bins: list[slice]) -> MsMeta:
     return replace(
         meta,
         times_jd=np.array([meta.times_jd[span].mean() for span in bins]),
@@ -228,14 +234,14 @@ def _small_meta(meta: MsMeta, keep: NDArray[np.int64], hands: NDArray[np.int64],
         antenna_names=[NAME_PREFIX + name for name in meta.antenna_names],
         ant1=meta.ant1[keep],
         ant2=meta.ant2[keep],
-        correlations=tuple(meta.correlations[k] for k in hands),
+        correlations=tuple(meta.correlations[k] for k in pols),
     )
 
 
 @numba.njit(parallel=True, cache=True, nogil=True)
 def _accumulate(
     keep: Array,
-    hands: Array,
+    pols: Array,
     data: Array,
     flag: Array,
     weight: Array,
@@ -252,8 +258,8 @@ def _accumulate(
         for c in range(data.shape[1]):
             m = model[b, c]
             power = m.real * m.real + m.imag * m.imag
-            for p in range(hands.size):
-                q = hands[p]
+            for p in range(pols.size):
+                q = pols[p]
                 w = weight[b, q] * quiet[b, c, p]
                 if not flag[b, c, q] and w > 0:
                     total[k, c, p] += w * np.conj(m) * data[b, c, q]

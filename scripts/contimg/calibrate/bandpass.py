@@ -23,7 +23,7 @@ from contimg.core.errors import SystemFault
 from contimg.core.processes import start_module
 
 WORTH_VISIBILITIES = 2_000_000
-"""A second process first imports CASA: of fewer visibilities (all hands) the solutions would be there before."""
+"""A second process first imports CASA: of fewer visibilities the solutions would be there before."""
 OTHER_SHARE = 0.42
 """Part of the channels that the other process gets, for the same reason."""
 COLUMNS = ("CPARAM", "PARAMERR", "FLAG", "SNR")
@@ -58,8 +58,8 @@ def solve(
     """
     parameters = {**settings, "fillgaps": fillgaps}
     with tables.table(str(ms), ack=False) as main:
-        n_rows, (n_chan, n_hands) = main.nrows(), main.getcell("FLAG", 0).shape
-    if threads < 2 or n_rows * n_chan * n_hands < WORTH_VISIBILITIES:
+        n_rows, (n_chan, n_pol) = main.nrows(), main.getcell("FLAG", 0).shape
+    if threads < 2 or n_rows * n_chan * n_pol < WORTH_VISIBILITIES:
         casa.bandpass(vis=str(ms), caltable=str(table), **parameters)
         return
     cut = round(n_chan * (1 - OTHER_SHARE))

@@ -26,10 +26,10 @@ MAX_FLUX_BIAS = 0.01
 
 
 def antenna_snr(data: CalibratorData) -> float:
-    """Expected S/N ratio of one antenna's complex gain in one channel and hand over the transit.
+    """Expected S/N ratio of one antenna's complex gain in one channel and polarisation over the transit.
 
-    A baseline's over both hands and all channels is measured, of the real part: its complex noise is twice that in
-    power, and an antenna has as many baselines as the median one.
+    A baseline's over both polarisations and all channels is measured, of the real part: its complex noise is twice
+    that in power, and an antenna has as many baselines as the median one.
     """
     meta = data.meta
     number = np.bincount(np.r_[meta.ant1[data.long], meta.ant2[data.long]], minlength=1)
@@ -41,7 +41,7 @@ def antenna_snr(data: CalibratorData) -> float:
 def sefd_jy(data: CalibratorData, meta: MsMeta, apparent_jy: float) -> float:
     """SEFD that the calibrator's flux gives a typical antenna: S √(2 B t n) / (S/N) of a baseline; NaN without signal.
 
-    B and t are those of the transit, n the hands, less what is flagged. A flux in the list that is too high
+    B and t are those of the transit, n the polarisations, less what is flagged. A flux in the list that is too high
     makes it too high by the same factor, whatever the gains are: between two transits it tells a wrong flux from gains
     that changed.
 
@@ -106,11 +106,11 @@ def interpolate(
         coarse = slice(span.start // width, span.stop // width)
         centre = (np.arange(coarse.start, coarse.stop) + 0.5) * width - 0.5
         place = np.arange(span.start, span.stop)
-        for k, hand in np.argwhere(good[:, coarse].any(axis=1)):
-            use = good[k, coarse, hand]
-            x, y = centre[use], values[k, coarse, hand][use]
-            fine[k, span, hand] = _lines(place, x, y)
-            fine_good[k, span, hand] = True
+        for k, pol in np.argwhere(good[:, coarse].any(axis=1)):
+            use = good[k, coarse, pol]
+            x, y = centre[use], values[k, coarse, pol][use]
+            fine[k, span, pol] = _lines(place, x, y)
+            fine_good[k, span, pol] = True
     return fine, fine_good
 
 
@@ -169,14 +169,14 @@ def expand(
 
 
 def flag_weak(table: Path, least: float) -> int:
-    """Flag antennas and hands whose median S/N ratio over a bandpass is below `least`; returns how many."""
+    """Flag antennas and polarisations whose median S/N ratio over a bandpass is below `least`; returns how many."""
     with tables.table(str(table), readonly=False, ack=False) as main:
         flags, snr = main.getcol("FLAG"), main.getcol("SNR")
         known = np.where(flags, np.nan, snr)
         some = ~flags.all(axis=1)
         median = np.zeros(some.shape)
-        for row, hand in np.argwhere(some):
-            median[row, hand] = np.nanmedian(known[row, :, hand])
+        for row, pol in np.argwhere(some):
+            median[row, pol] = np.nanmedian(known[row, :, pol])
         weak = some & (median < least)
         if weak.any():
             main.putcol("FLAG", flags | weak[:, np.newaxis, :])

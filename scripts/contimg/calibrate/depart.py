@@ -1,7 +1,7 @@
 """Solutions that depart from their neighbours: channels of a bandpass, antennas of an array, one transit from another.
 
 A signal-to-noise ratio says how well a number is known, not that it is a gain. Three things are held against what lies
-beside them, hand by hand:
+beside them, each polarisation by itself:
 
 - a channel of B against those beside it, in units of the antenna's own robust scatter;
 - an antenna's amplitude against the median antenna, and how its phases scatter within the transit against how the
@@ -52,7 +52,7 @@ class Departed:
     Attributes
     ----------
     bad : (nant, 2), bool
-        By hand.
+        By polarisation.
     reasons : dict
         Antenna's own name: why, with the numbers.
     """
@@ -125,7 +125,7 @@ def phase_scatter_deg(mean: NDArray[np.complex128], meta: MsMeta) -> NDArray[np.
 
 
 def flag_antennas(data: CalibratorData, bad: Flags) -> CalibratorData:
-    """Flag the hands of antennas in the averaged set, in place: it is private to its transit."""
+    """Flag the polarisations of antennas in the averaged set, in place: it is private to its transit."""
     PrivateSet(data.path).flag_hands(bad)
     return replace(data, unflagged=data.unflagged * (1 - bad.mean(axis=1)))
 
@@ -142,7 +142,7 @@ def flag_channels(table: Path, max_sigma: float) -> int:
 
 
 def channels(bandpass: Solutions, max_sigma: float) -> Flags:
-    """Channels that depart from their neighbours, of each antenna and hand, (nant, nchan, 2).
+    """Channels that depart from their neighbours, of each antenna and polarisation, (nant, nchan, 2).
 
     Held against the median of the 8 channels below, of the 8 above and of the 17 round it (fewer where the band has
     few), real and imaginary part apart. From all three it must be off by more than `max_sigma` times the robust scatter

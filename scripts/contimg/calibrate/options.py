@@ -138,8 +138,8 @@ class CalibrationOptions(Options):
     )
     max_antenna_departure: Annotated[float, Field(gt=1), NUMBER] = key(
         3.0,
-        "An antenna stronger or weaker than the median one by more than this factor is left out, hand by hand: the "
-        "limit for a reference antenna.",
+        "An antenna stronger or weaker than the median one by more than this factor is left out, each polarisation "
+        "by itself: the limit for a reference antenna.",
     )
     max_unsteady_deg: Annotated[float, Field(gt=0, le=180), NUMBER] = key(
         15.0,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HANDS = (("X", BLUE, "o"), ("Y", VERMILION, "x"))
+POLARISATIONS = (("X", BLUE, "o"), ("Y", VERMILION, "x"))
 _MOST_NAMES = 48
 _LEAST_PHASE_DEG = 1.0
 """Phases are never drawn on a finer scale than this."""
@@ -83,12 +83,12 @@ def plot_solutions(
     amplitude = np.where(gain.flags, np.nan, np.abs(gain.values))[0, present, 0]
     _per_antenna(axes[0, 1], names, amplitude, "gain amplitude")
     values = np.where(bandpass.flags, np.nan, bandpass.values)[0][present]
-    for hand, (label, *_) in enumerate(HANDS):
-        strength, phase = np.abs(values[..., hand]), np.degrees(np.angle(values[..., hand]))
+    for pol, (label, *_) in enumerate(POLARISATIONS):
+        strength, phase = np.abs(values[..., pol]), np.degrees(np.angle(values[..., pol]))
         limits, reach = _limits(strength), phase_reach(phase)
         _image(
             figure,
-            axes[1, hand],
+            axes[1, pol],
             bandpass,
             names,
             strength,
@@ -99,7 +99,7 @@ def plot_solutions(
         colours = "twilight" if reach == 180.0 else "PuOr"
         _image(
             figure,
-            axes[2, hand],
+            axes[2, pol],
             bandpass,
             names,
             phase,
@@ -129,13 +129,13 @@ def _ticks(names: Sequence[str]) -> tuple[NDArray[np.int_], list[str]]:
 
 
 def _per_antenna(axes: Axes, names: list[str], values: NDArray[np.float64], label: str) -> None:
-    """One point an antenna and hand, the median where there are channels; hatched where a hand has none."""
+    """One point an antenna and polarisation, the median where there are channels; hatched where one has none."""
     if values.ndim == 3:
         good = np.asarray(np.isfinite(values).any(axis=1))
         filled = np.where(good[:, np.newaxis, :], values, 0.0)
         values = np.where(good, np.nanmedian(filled, axis=1), np.nan)
-    for hand, (name, colour, marker) in enumerate(HANDS):
-        axes.plot(np.arange(len(names)), values[:, hand], marker, ms=4, color=colour, label=name)
+    for pol, (name, colour, marker) in enumerate(POLARISATIONS):
+        axes.plot(np.arange(len(names)), values[:, pol], marker, ms=4, color=colour, label=name)
     for place in np.flatnonzero(~np.isfinite(values).all(axis=1)):
         axes.axvspan(place - 0.5, place + 0.5, facecolor="none", edgecolor="0.6", hatch="////", lw=0)
     axes.set_xticks(*_ticks(names), rotation=90, fontsize=7)
@@ -182,8 +182,8 @@ def _image(
 def _phase_tracks(axes: Axes, phases: Solutions) -> None:
     """Phase of each antenna against time, relative to its mean."""
     seconds = phases.times_mjd_s - phases.times_mjd_s[0]
-    for hand, (_, colour, _) in enumerate(HANDS):
-        gains = np.where(phases.flags, np.nan, phases.values)[:, :, 0, hand]
+    for pol, (_, colour, _) in enumerate(POLARISATIONS):
+        gains = np.where(phases.flags, np.nan, phases.values)[:, :, 0, pol]
         for antenna in range(gains.shape[1]):
             track = gains[:, antenna]
             if np.isfinite(track).any():
@@ -197,8 +197,8 @@ def _phase_tracks(axes: Axes, phases: Solutions) -> None:
 def _corrected(axes: NDArray[np.object_], corrected: Corrected) -> None:
     """Amplitude (left) and phase (right) of the corrected calibrator, against time (above) and channel (below)."""
     mhz = corrected.freq_hz / 1e6
-    for hand, (name, colour, marker) in enumerate(HANDS):
-        in_time, in_frequency = corrected.in_time[..., hand], corrected.in_frequency[:, hand]
+    for pol, (name, colour, marker) in enumerate(POLARISATIONS):
+        in_time, in_frequency = corrected.in_time[..., pol], corrected.in_frequency[:, pol]
         look = {"color": colour, "lw": 0.6, "ms": 3.0, "alpha": 0.5}
         axes[0, 0].plot(corrected.seconds, np.abs(in_time), f"{marker}-", **look)
         axes[0, 1].plot(corrected.seconds, np.degrees(np.angle(in_time)), f"{marker}-", **look)

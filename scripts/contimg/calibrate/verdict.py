@@ -18,13 +18,13 @@ from contimg.ms.meta import MsMeta
 
 @dataclass(frozen=True)
 class Residuals:
-    """What is left of a unit point source after calibration, band-averaged per long baseline, bin and hand.
+    """What is left of a unit point source after calibration, band-averaged per long baseline, bin and polarisation.
 
     Attributes
     ----------
     amplitude_scatter, phase_scatter_deg : float
         Standard deviation of the amplitude (fraction) and rms of the phase over all baselines, bins and
-        hands.
+        polarisations.
     by_antenna : (nant, 2)
         The same for an antenna's baselines; NaN without data.
     amplitude

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return 128 + ended.number
     if status or args.dry_run:
         return status
-    return _told(product, prepared.into / path)
+    return _conclude(product, prepared.into / path)
 
 
 def _values(args: argparse.Namespace, product: Path, tree: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _values(args: argparse.Namespace, product: Path, tree: Path) -> dict[str, An
     return values
 
 
-def _told(before: Path, after: Path) -> int:
+def _conclude(before: Path, after: Path) -> int:
     """Say what came of it; 1 if it is rejected."""
     states = [read_json(sidecar_of(path)) for path in (before, after)]
     print(after)

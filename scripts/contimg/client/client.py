@@ -97,8 +97,8 @@ class Client:
         response = self.request(
             "POST", f"/api/batch/{kind}", json=dict(body), headers=headers, params={"dry_run": dry_run}
         )
-        told = answers.DryRun if dry_run else answers.Batch
-        return told.model_validate_json(response.content)
+        kept = answers.DryRun if dry_run else answers.Batch
+        return kept.model_validate_json(response.content)
 
     def convert(self, windows: Sequence[tuple[str, str]], **parameters: Any) -> answers.Batch:
         """Measurement Sets of the tiles that start in windows of UTC time."""
@@ -251,9 +251,9 @@ class Client:
         given = {key: value for key, value in where.items() if value is not None}
         rows: list[dict[str, Any]] = []
         while True:
-            told = self.request("GET", path, params={**given, "limit": 1000, "offset": len(rows)}).json()
-            rows += told[field]
-            if not told[field] or len(rows) >= told["total"]:
+            page = self.request("GET", path, params={**given, "limit": 1000, "offset": len(rows)}).json()
+            rows += page[field]
+            if not page[field] or len(rows) >= page["total"]:
                 return pd.DataFrame(rows)
 
     def lightcurve(self, source: str) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from contimg.convert.flag_process import FlagProcess
 from contimg.core.errors import ConfigError
 from contimg.core.robust import mad_sigma
 from contimg.ms.meta import PARALLEL_HANDS, MsMeta
-from contimg.ms.noise import hands_of
+from contimg.ms.noise import polarisations_of
 from contimg.ms.sets import tile_rows
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Flagger:
             np.zeros((n_times, n_bl, n_corr)),
         )
         amplitude = None if noise_shape is None else np.sqrt(noise_shape).astype(np.float32)
-        hands = hands_of(meta)
+        pols = polarisations_of(meta)
         reading = threading.Lock()
         blocks = iter(range(0, n_bl, self._block))
 
@@ -231,7 +231,7 @@ class Flagger:
                     for i in range(n_times):
                         read_block(i, first, data[i])
                 if amplitude is not None:
-                    flag_shape.flatten(data, meta.ant1[rows], meta.ant2[rows], *hands, amplitude)
+                    flag_shape.flatten(data, meta.ant1[rows], meta.ant2[rows], *pols, amplitude)
                 flags = self.flags[:, rows]
                 flag_stats.flag_wild(data, flags, flag_stats.usual_power(data, flags))
                 if worker is not None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from contimg.core.constants import MAD_TO_SIGMA
 from contimg.core.robust import nanmedian
 from contimg.ms.meta import MsMeta
-from contimg.ms.noise import hands_of
+from contimg.ms.noise import polarisations_of
 
 MAX_INTEGRATIONS = 12
 """Of a tile's that are looked at: their logarithms are what this costs."""
@@ -46,9 +46,9 @@ class NoiseShape:
     def __init__(self, meta: MsMeta, subbands: Sequence[slice]) -> None:
         self._meta = meta
         self._edges = np.array([[span.start, span.stop] for span in subbands], dtype=np.int64)
-        first, second = hands_of(meta)
+        first, second = polarisations_of(meta)
         self._parallel = np.array(
-            [next((k for k in np.flatnonzero(first == hand) if second[k] == hand), -1) for hand in (0, 1)]
+            [next((k for k in np.flatnonzero(first == pol) if second[k] == pol), -1) for pol in (0, 1)]
         )
         self._used, places = np.unique([meta.ant1, meta.ant2], return_inverse=True)
         self._one, self._two = places.reshape(2, -1)
@@ -99,8 +99,8 @@ def _add_logs(
         one, two = ant1[b], ant2[b]
         if one == two:
             continue
-        for hand in range(2):
-            corr = parallel[hand]
+        for pol in range(2):
+            corr = parallel[pol]
             if corr < 0:
                 continue
             for s in range(edges.shape[0]):
@@ -111,10 +111,10 @@ def _add_logs(
                     square = bend.real * bend.real + bend.imag * bend.imag
                     if square > LEAST:
                         value = np.log(square)
-                        total[one, chan, hand] += value
-                        total[two, chan, hand] += value
-                        count[one, chan, hand] += 1
-                        count[two, chan, hand] += 1
+                        total[one, chan, pol] += value
+                        total[two, chan, pol] += value
+                        count[one, chan, pol] += 1
+                        count[two, chan, pol] += 1
 
 
 def _own(logs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,8 +171,8 @@ def flatten(
     data: NDArray[np.complex64],
     ant1: NDArray[np.int64],
     ant2: NDArray[np.int64],
-    hand1: NDArray[np.int64],
-    hand2: NDArray[np.int64],
+    pol1: NDArray[np.int64],
+    pol2: NDArray[np.int64],
     amplitude: NDArray[np.float32],
 ) -> None:
     """Divide a block (nt, n, nchan, ncorr) by the amplitudes (nant, nchan, 2) of its antennas' noise, in place."""
@@ -180,7 +180,7 @@ def flatten(
         for corr in range(data.shape[3]):
             for chan in range(data.shape[2]):
                 factor = np.float32(1.0) / (
-                    amplitude[ant1[b], chan, hand1[corr]] * amplitude[ant2[b], chan, hand2[corr]]
+                    amplitude[ant1[b], chan, pol1[corr]] * amplitude[ant2[b], chan, pol2[corr]]
                 )
                 for t in range(data.shape[0]):
                     data[t, b, chan, corr] *= factor

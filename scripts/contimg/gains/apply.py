@@ -24,10 +24,10 @@ from casacore import tables
 from numpy.typing import NDArray
 
 from contimg.core.errors import InputError, Rejected
-from contimg.gains.noise import HandDifferences, sefd_jy, uniformity
+from contimg.gains.noise import PolarisationDifferences, sefd_jy, uniformity
 from contimg.gains.tables import Gains, read_gains
 from contimg.ms.meta import MsMeta
-from contimg.ms.noise import hands_of, read_noise_shape
+from contimg.ms.noise import polarisations_of, read_noise_shape
 from contimg.ms.sets import MsWriter, read_meta
 
 Array = NDArray[Any]
@@ -107,9 +107,9 @@ def apply_gains(
         raise InputError(f"{ms}: freq_average must divide the {n_chan} channels, found {freq_average}")
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
     averaged = averaged_meta(meta, freq_average)
-    hand1, hand2 = hands_of(meta)
+    pol1, pol2 = polarisations_of(meta)
     quiet = 1.0 / read_noise_shape(ms, meta)
-    parallel = np.flatnonzero(hand1 == hand2)
+    parallel = np.flatnonzero(pol1 == pol2)
     cross = meta.ant1 != meta.ant2
     data, flag = np.empty((n_bl, n_chan, n_corr), np.complex64), np.empty((n_bl, n_chan, n_corr), bool)
     weight = np.empty((n_bl, n_corr), np.float32)
@@ -120,7 +120,7 @@ def apply_gains(
         np.empty(shape, bool),
     )
     sum_weight = np.zeros((n_times, shape[1]))
-    hands = HandDifferences(np.flatnonzero(cross), parallel)
+    pols = PolarisationDifferences(np.flatnonzero(cross), parallel)
     flagged_before = flagged = 0
     with (
         tables.table(str(ms), ack=False) as table,
@@ -131,7 +131,7 @@ def apply_gains(
                 table.getcolnp(column, array, i * n_bl, n_bl)
             flagged_before += int(flag[cross][..., parallel].sum())
             _calibrate(
-                data, flag, weight, quiet, meta.ant1, meta.ant2, gains.at(i), gains.good, hand1, hand2, freq_average,
+                data, flag, weight, quiet, meta.ant1, meta.ant2, gains.at(i), gains.good, pol1, pol2, freq_average,
                 out, out_weight, out_flag,
             )  # fmt: skip
             uvw = table.getcol("UVW", i * n_bl, n_bl)
@@ -140,7 +140,7 @@ def apply_gains(
             writer.write_time(i, uvw, out, out_flag, row_weight, out_weight)
             sum_weight[i] = out_weight[cross][..., parallel].sum(axis=(0, 2), dtype=np.float64)
             flagged += int(out_flag[cross][..., parallel].sum())
-            hands.add(out, out_weight, out_flag)
+            pols.add(out, out_weight, out_flag)
     total = n_times * int(cross.sum()) * len(parallel)
     if not sum_weight.any():
         raise Rejected(
@@ -156,7 +156,7 @@ def apply_gains(
         ],
         "freq_average": freq_average,
         "n_channels": shape[1],
-        "noise_over_weights": hands.ratio(),
+        "noise_over_weights": pols.ratio(),
         "sefd_jy": sefd_jy(
             float(sum_weight.sum()),
             total * shape[1] - flagged,
@@ -187,8 +187,8 @@ def _calibrate(
     ant2: Array,
     gain: Array,
     good: Array,
-    hand1: Array,
-    hand2: Array,
+    pol1: Array,
+    pol2: Array,
     step: int,
     out: Array,
     out_weight: Array,
@@ -198,7 +198,7 @@ def _calibrate(
     for b in numba.prange(data.shape[0]):
         one, two = ant1[b], ant2[b]
         for p in range(data.shape[2]):
-            h1, h2, usual = hand1[p], hand2[p], weight[b, p]
+            h1, h2, usual = pol1[p], pol2[p], weight[b, p]
             for c in range(out.shape[1]):
                 total = np.complex64(0)
                 norm = np.float32(0)

@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-class HandDifferences:
+class PolarisationDifferences:
     """Gathers |difference|² over variance, integration by integration.
 
     Parameters
     ----------
     rows : ndarray of int
         Cross-correlations among the rows of an integration.
-    hands : ndarray of int
+    polarisations : ndarray of int
         The two parallel hands among the correlations; with another number nothing is gathered.
     """
 
-    def __init__(self, rows: Array, hands: Array) -> None:
-        self._rows, self._hands = rows, hands
+    def __init__(self, rows: Array, pols: Array) -> None:
+        self._rows, self._pols = rows, pols
         self._sums = np.zeros(len(rows))
         self._counts = np.zeros(len(rows))
         self._before: tuple[Array, Array] | None = None
 
     def add(self, data: Array, weight: Array, flag: Array) -> None:
         """Add an integration: (nbl, nchan, ncorr) complex64, float32 (1 / variance of the real part), bool."""
-        if len(self._hands) != 2:
+        if len(self._pols) != 2:
             return
-        one, two = self._hands
+        one, two = self._pols
         rows = self._rows
         bad = flag[rows, :, one] | flag[rows, :, two]
         with np.errstate(divide="ignore"):
@@ -52,7 +52,7 @@ class HandDifferences:
         self._before = difference, variance
 
     def ratio(self) -> float | None:
-        """Scatter over expected scatter, median over baselines; None without two integrations of two hands."""
+        """Scatter over expected scatter, median over baselines; None without two integrations of two polarisations."""
         used = self._counts > 0
         if not used.any():
             return None

@@ -1,4 +1,4 @@
-"""Caltables read back: the gain of every antenna, channel and hand at any time, as CASA's applycal has it.
+"""Caltables read back: the gain of every antenna, channel and polarisation at any time, as CASA's applycal has it.
 
     g(ν, t) = exp(2πi τ (ν − ν_K)) · B(ν) · G(t)
 
@@ -37,7 +37,7 @@ class Gains:
     Attributes
     ----------
     steady : (nant, nchan, 2), complex128
-        Delay and bandpass of both hands; 1 where bad.
+        Delay and bandpass of both polarisations; 1 where bad.
     good : (nant, nchan, 2), bool
     times_mjd_s : (nt,)
         For which `varying` is.
@@ -236,12 +236,12 @@ def _in_time(gain: Solutions, times: NDArray[np.float64]) -> tuple[NDArray[np.co
     varying = np.ones((len(times), n_ant, 2), np.complex128)
     good = ~gain.flags[:, :, 0]
     for antenna in range(n_ant):
-        for hand in range(2):
-            use = good[:, antenna, hand]
+        for pol in range(2):
+            use = good[:, antenna, pol]
             if use.any():
-                value = gain.values[use, antenna, 0, hand]
+                value = gain.values[use, antenna, 0, pol]
                 at = gain.times_mjd_s[use]
-                varying[:, antenna, hand] = np.interp(times, at, value.real) + 1j * np.interp(
+                varying[:, antenna, pol] = np.interp(times, at, value.real) + 1j * np.interp(
                     times, at, value.imag
                 )
     return varying, np.asarray(good.any(axis=0))

@@ -1,12 +1,12 @@
 """The shape of each antenna's noise over the band, kept in a Measurement Set beside WEIGHT.
 
 Receiver noise passes through the same electronics as the sky: where the band falls by 6 dB, so does the noise of a raw
-visibility. Its variance on the baseline of antennas a and b, hands p and q, is
+visibility. Its variance on the baseline of antennas a and b, polarisations p and q, is
 
     σ²(t, ν) = T_a,p(ν) T_b,q(ν) / WEIGHT(t)
 
 with T of median 1 over the band, hence WEIGHT is 1/σ² of a channel of usual noise. T is a table keyword: antennas of
-the ANTENNA table x channels x hands, 0.7 MB, where a WEIGHT_SPECTRUM would take half as much again as DATA.
+the ANTENNA table x channels x polarisations, 0.7 MB, where a WEIGHT_SPECTRUM would take half as much again as DATA.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ NOISE_KEYWORD = "CONTIMG_NOISE"
 SUBBANDS_KEYWORD = "CONTIMG_SUBBANDS"
 """Of the main table: the first channel of each subband, ascending, and the number of channels. Gains may step there."""
 
-HANDS = {5: (0, 0), 6: (0, 1), 7: (1, 0), 8: (1, 1), 9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1)}
-"""CASA correlation type -> hand of antenna 1 and of antenna 2 (RR 5 … LL 8, XX 9 … YY 12)."""
+POLARISATIONS = {5: (0, 0), 6: (0, 1), 7: (1, 0), 8: (1, 1), 9: (0, 0), 10: (0, 1), 11: (1, 0), 12: (1, 1)}
+"""CASA correlation type -> polarisation of antenna 1 and of antenna 2 (RR 5 … LL 8, XX 9 … YY 12)."""
 
 
-def hands_of(meta: MsMeta) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def polarisations_of(meta: MsMeta) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Hand of antenna 1 and of antenna 2 of each correlation, (ncorr,) each."""
-    first, second = (np.array([HANDS[code][k] for code in meta.correlations]) for k in (0, 1))
+    first, second = (np.array([POLARISATIONS[code][k] for code in meta.correlations]) for k in (0, 1))
     return first, second
 
 

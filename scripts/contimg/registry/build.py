@@ -62,7 +62,7 @@ def build(
         for batch in _batches(sidecars):
             _insert(both, [_entry(sidecar, counts, metric_names) for sidecar in batch], counts)
         for some in _batches(records):
-            _insert(both, [_told(record, counts) for record in some], counts)
+            _insert(both, [_verdict_entry(record, counts) for record in some], counts)
         for listed in _batches(sources):
             counts["sources"] += len(listed)
             both[0].insert({"sky_source": listed} if listed else {})
@@ -117,7 +117,7 @@ def _entry(sidecar: Sidecar, counts: dict[str, int], metric_names: dict[str, int
     return _Entry(path, "products", of_products, of_caltables, fresh)
 
 
-def _told(record: Record, counts: dict[str, int]) -> _Entry:
+def _verdict_entry(record: Record, counts: dict[str, int]) -> _Entry:
     rows = Rows()
     try:
         record_rows(record, counts["verdicts"] + 1, rows)

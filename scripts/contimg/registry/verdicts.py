@@ -62,15 +62,15 @@ def record_rows(record: Record, number: int, rows: Rows) -> None:
         add_row(rows, "unreadable", (record.path, record.problem))
     for version in record.versions:
         path = f"{record.path}/v{version['version']}"
-        told = (version[key] for key in ("version", "state", "published", "reason"))
-        add_row(rows, "publication", (path, version["product"], None, record.date, *told))
+        values = (version[key] for key in ("version", "state", "published", "reason"))
+        add_row(rows, "publication", (path, version["product"], None, record.date, *values))
     if record.verdict is not None:
         found = record.verdict
-        told = (found[key] for key in ("kind", "verdict", "reason"))
-        add_row(rows, "verdict", (number, record.path, found["product"], None, record.date, *told))
+        values = (found[key] for key in ("kind", "verdict", "reason"))
+        add_row(rows, "verdict", (number, record.path, found["product"], None, record.date, *values))
         for name, gate in found["gates"].items():
-            told = (gate[key] for key in ("value", "low", "high", "unit", "verdict", "reason", "advisory"))
-            add_row(rows, "gate", (number, name, *told))
+            values = (gate[key] for key in ("value", "low", "high", "unit", "verdict", "reason", "advisory"))
+            add_row(rows, "gate", (number, name, *values))
 
 
 def _published(name: str, folder: Path) -> Record:

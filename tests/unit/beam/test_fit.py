@@ -24,18 +24,18 @@ def made_up(
     flux, index = rng.uniform(0.5, 3.0, n_sources), rng.normal(-0.7, 0.2, n_sources)
     rows = []
     for tile in range(5):
-        scale = {hand: 1 + gains * rng.normal(0, 0.01) for hand in ("XX", "YY")}
+        scale = {pol: 1 + gains * rng.normal(0, 0.01) for pol in ("XX", "YY")}
         for s in range(n_sources):
             for part in range(6):
                 west = (128.5 + 0.7 * tile + 0.12 * part - ra[s]) * np.cos(np.radians(55.0))
                 if np.hypot(west, north[s]) > 1.9:
                     continue
-                for hand, sign in (("XX", 1), ("YY", -1)):
+                for pol, sign in (("XX", 1), ("YY", -1)):
                     x, y = (offset[k] + sign * squint[k] for k in (0, 1))
                     for band, freq in enumerate(BANDS_HZ):
                         model = airy_power(np.radians(np.hypot(west, north[s])), freq, 4.65)
                         angle = np.radians(np.hypot(west - x, north[s] - y))
-                        true = airy_power(angle, freq, diameter_m) * scale[hand] * (1 + 0.03 * gains * band)
+                        true = airy_power(angle, freq, diameter_m) * scale[pol] * (1 + 0.03 * gains * band)
                         error = noise / model
                         rows.append(
                             {
@@ -46,7 +46,7 @@ def made_up(
                                 "spectral_index": -0.7,
                                 "mjd": 61000.0 + tile,
                                 "freq_hz": freq,
-                                "hand": hand,
+                                "hand": pol,
                                 "west_deg": west,
                                 "north_deg": north[s],
                                 "power": float(model),

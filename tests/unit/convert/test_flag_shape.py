@@ -7,7 +7,7 @@ from contimg.convert.flag import Flagger
 from contimg.convert.flag_shape import NoiseShape, flatten
 from contimg.convert.options import FlaggingOptions
 from contimg.ms.meta import MsMeta
-from contimg.ms.noise import hands_of
+from contimg.ms.noise import polarisations_of
 
 NOISE_JY = 2.6
 N_SUBBANDS = 16
@@ -177,7 +177,7 @@ def test_flatten_divides_by_both_antennas():
     meta = make_meta(n_ant=3, n_times=2, n_chan=4)
     amplitude = np.random.default_rng(1).uniform(0.5, 2, (3, 4, 2)).astype(np.float32)
     data = np.ones(meta.shape, np.complex64)
-    flatten(data, meta.ant1, meta.ant2, *hands_of(meta), amplitude)
+    flatten(data, meta.ant1, meta.ant2, *polarisations_of(meta), amplitude)
     np.testing.assert_allclose(data[1], 1 / (amplitude[meta.ant1] * amplitude[meta.ant2]), rtol=1e-6)
 
 

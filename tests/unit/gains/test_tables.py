@@ -46,11 +46,11 @@ def copied(solved, tmp_path):
     return solved[0], tmp_path / "cal"
 
 
-def flag(table, antenna, channels, hand):
+def flag(table, antenna, channels, pol):
     """Set flags of a caltable."""
     with tables.table(str(table), readonly=False, ack=False) as solutions:
         flags = solutions.getcol("FLAG")
-        flags[solutions.getcol("ANTENNA1") == antenna, channels, hand] = True
+        flags[solutions.getcol("ANTENNA1") == antenna, channels, pol] = True
         solutions.putcol("FLAG", flags)
 
 
@@ -60,11 +60,11 @@ def test_gain_is_delay_times_bandpass_times_gain(solved):
     gains = read_gains(cal, truth.meta)
     # The delay turns about the middle of the band, where CASA puts the one channel of a K table.
     middle = truth.meta.freq_hz.mean()
-    for antenna, channel, hand in ((0, 0, 0), (3, 7, 1), (5, 15, 0)):
-        turns = delay.values[0, antenna, 0, hand] * 1e-9 * (truth.meta.freq_hz[channel] - middle)
+    for antenna, channel, pol in ((0, 0, 0), (3, 7, 1), (5, 15, 0)):
+        turns = delay.values[0, antenna, 0, pol] * 1e-9 * (truth.meta.freq_hz[channel] - middle)
         expected = np.exp(2j * np.pi * turns)
-        expected *= bandpass.values[0, antenna, channel, hand] * gain.values[0, antenna, 0, hand]
-        assert gains.at(2)[antenna, channel, hand] == pytest.approx(expected, rel=1e-6)
+        expected *= bandpass.values[0, antenna, channel, pol] * gain.values[0, antenna, 0, pol]
+        assert gains.at(2)[antenna, channel, pol] == pytest.approx(expected, rel=1e-6)
     assert gains.good.all()
 
 

@@ -105,15 +105,15 @@ def test_the_settings_a_product_was_made_with_are_those_that_a_trial_starts_from
 
 @pytest.mark.parametrize("key", ["rms_jy", "rms_median_jy"])
 def test_the_noise_of_both_is_said_and_a_rejected_one_has_its_reason(tmp_path, capsys, key):
-    from contimg.cli.trial import _told
+    from contimg.cli.trial import _conclude
 
     before, after = tmp_path / "before", tmp_path / "after"
     for folder, rms in ((before, 2e-3), (after, 1.5e-3)):
         write_json(folder / "status.json", {"status": "ok", "reason": None, "metrics": {key: rms}})
-    assert _told(before, after) == 0
+    assert _conclude(before, after) == 0
     said = capsys.readouterr()
     assert said.out.strip() == str(after)
     assert "rms 1.5 mJy/beam, the night's 2" in said.err
     write_json(after / "status.json", {"status": "rejected", "reason": "no solution", "metrics": {}})
-    assert _told(before, after) == 1
+    assert _conclude(before, after) == 1
     assert "rejected: no solution" in capsys.readouterr().err
