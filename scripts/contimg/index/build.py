@@ -206,6 +206,13 @@ def _files(
         if name.incomplete:
             found.append(RawFile(path, name, None))
             continue
+        if "{" in path or "}" in path:
+            found.append(
+                RawFile(
+                    path, name, None, "its path has braces, which Snakemake takes for a wildcard: rename it"
+                )
+            )
+            continue
         try:
             state = states[path] = state_of(entry.stat())
         except FileNotFoundError:  # moved away since the directory was listed, unless it is a link to nothing

@@ -809,3 +809,14 @@ def test_antennas_without_data_need_no_position_and_those_with_data_do(raw):
     for path in sorted(raw.iterdir()):
         alter_antennas(path, lambda header: {"antenna_positions": np.nan})
     assert "0 of 3 antennas have a finite position, 2 have data" in only(index_of(raw).left_out).reason
+
+
+def test_a_path_with_braces_is_left_out_and_stops_nothing(raw):
+    """Snakemake takes them for wildcards, and its whole plan fails."""
+    write_tile(raw / "night {1}", START)
+    write_tile(raw, START + STEP)
+    found = index_of(raw)
+    assert only(found.tiles).name == tile_name(START + STEP)
+    assert (
+        "its path has braces, which Snakemake takes for a wildcard: rename it" in only(found.left_out).reason
+    )
