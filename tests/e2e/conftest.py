@@ -29,6 +29,9 @@ QUICK = (
 # Additions in threads come in any order, and WSClean's pixels are float32: rounding of some 100 operations, no more.
 SINGLE_PRECISION = 1e-5
 
+ODD = "we ird é#%&,=(x)~!@ -y"
+"""A directory whose name has all that is accepted in paths: some nights lie in one."""
+
 
 @dataclass(frozen=True)
 class Made:

@@ -1,6 +1,7 @@
 """A tile whose raw files are repaired with their old times, or whose clock is ahead, through the workflow."""
 
 import os
+import shlex
 import shutil
 import time
 from dataclasses import replace
@@ -10,14 +11,16 @@ from contimg.core.names import science_sidecar
 from contimg.core.products import read_json
 from contimg.simulate import simulate
 
-from .conftest import snakemake
+from .conftest import ODD, snakemake
 
 AHEAD_S = 7200.0
 
 
 def test_an_error_is_told_every_time_until_its_file_is_repaired_with_its_old_time(tiny_options, tmp_path):
-    night = {"incoming": tmp_path / "incoming", "products": tmp_path / "products"}
-    truth = simulate(replace(tiny_options, n_tiles=1, transit_tile=0), night["incoming"])
+    night = {"incoming": tmp_path / ODD / "incoming", "products": tmp_path / ODD / "products"}
+    # Below `incoming` directories may be called anything but for braces.
+    below = night["incoming"] / "night [a]*? 'q' \"$HOME\" ;|<>"
+    truth = simulate(replace(tiny_options, n_tiles=1, transit_tile=0), below)
     files = truth.files(0)
     whole = shutil.copy2(files[5], tmp_path / "whole")
     damage_chunk(files[5])
@@ -37,7 +40,7 @@ def test_an_error_is_told_every_time_until_its_file_is_repaired_with_its_old_tim
 
     again = convert("--cores", "1")
     assert "Nothing to be done" in again.stdout
-    assert f"contimg retry --products {night['products']}" in again.stdout
+    assert f"contimg retry --products {shlex.quote(str(night['products']))}" in again.stdout
     assert again.returncode == 1
 
     shutil.copy2(whole, files[5])  # into the same file, with its old size and time
