@@ -33,9 +33,9 @@ sys.path.insert(0, str(CLONE / "scripts"))
 
 from contimg.core.names import utc  # noqa: E402
 from contimg.index.build import build_index  # noqa: E402
-from contimg.index.cache import HeaderCache, state_of  # noqa: E402
+from contimg.index.cache import HeaderCache  # noqa: E402
 from contimg.index.memory import note  # noqa: E402
-from contimg.index.subband import parse_name  # noqa: E402
+from contimg.index.subband import parse_name, state_of  # noqa: E402
 from contimg.index.uvh5 import read_header  # noqa: E402
 
 SIDECAR_BYTES = 12_000

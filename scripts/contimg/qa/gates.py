@@ -31,7 +31,7 @@ class Near:
     n_bright : int
         Sources bright enough to look round.
     dynamic_range : float
-        Brightest source over the robust rms near it; NaN if there is no source.
+        Brightest source over what is left round it: the robust rms near it beyond the image's; NaN without a source.
     worst_hole : float
         Deepest hole near a bright source, over that source's peak; NaN without one.
     """
@@ -187,7 +187,7 @@ class ImageFacts:
 
     @property
     def dynamic_range(self) -> float | str:
-        """Brightest source over the rms near it."""
+        """Brightest source over the rms near it beyond the image's."""
         return self.near.dynamic_range if self.near.n_bright else "no source is bright enough"
 
     @property

@@ -58,8 +58,8 @@ class QaOptions(Options):
     )
     min_dynamic_range: Positive = key(
         300.0,
-        "Gate dynamic_range: brightest source over the noise within 10 beams of it. Phases wrong by 10 degrees in "
-        "each of N = 96 antennas give N / (√2 φ) = 400 (Perley 1999, ASP 180, 275).",
+        "Gate dynamic_range: brightest source over the rms within 10 beams of it, less the image's noise. Phases wrong "
+        "by 10 degrees in each of N = 96 antennas give N / (√2 φ) = 400 (Perley 1999, ASP 180, 275).",
     )
     max_artefact: Fraction = key(
         0.05,

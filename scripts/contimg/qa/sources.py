@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from contimg.sky.noise import robust_rms
 Plane = NDArray[np.float32]
 BRIGHT_SNR = 200.0
 """The noise's own deepest hole in an annulus is 4 to 5 σ: 2.5 % of such a source, half of the limit."""
+LEAST_EXCESS = 0.3
+"""Of the noise, near a bright source: the annulus has some 300 beams, its rms is good to 4 %, and 8 % of a variance are
+the square of this."""
 MOST_BRIGHT = 10
 FALSE_PART = 0.3
 """Where there are more holes than this part of the peaks, only what stands above the deepest hole is measured:
@@ -134,7 +138,9 @@ def look_near(image: Plane, header: Header, sources: pd.DataFrame) -> Near:
             continue
         holes.append(max(0.0, -float(values.min())) / peak)
         if number == 0:
-            first = peak / robust_rms(values)
+            noise = robust_rms(image)
+            excess = robust_rms(values) ** 2 - noise**2
+            first = peak / max(math.sqrt(max(excess, 0.0)), LEAST_EXCESS * noise)
     return Near(len(holes), first, max(holes, default=float("nan")))
 
 

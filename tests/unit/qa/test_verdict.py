@@ -9,7 +9,7 @@ from builders.qa_images import NIGHT, RMS_JY, judged, sky, tile, write_catalogue
 from builders.tile_images import Beam, airy, gaussian, separation_deg, tile_wcs
 from contimg.core import tables
 from contimg.core.products import read_json, write_json
-from contimg.gains.noise import HandDifferences, sefd_jy, uniformity
+from contimg.gains.noise import PolarisationDifferences, sefd_jy, uniformity
 from contimg.qa import verdict as qa
 from contimg.qa.conditions import Pointing, notes, sun
 from contimg.qa.gates import confusion_jy, excess_scatter, expected_rms_jy, reliability
@@ -188,6 +188,15 @@ def test_holes_round_a_bright_source_fail_artefacts_and_dynamic_range(tmp_path):
     assert (
         record["gates"]["artefacts"]["value"] > 0.1
     )  # of the peak at the beam's centre; more round fainter sources
+
+
+def test_noise_alone_does_not_limit_the_dynamic_range(tmp_path):
+    # some 210 σ: over the rms round it that is below the limit of 300, and noise is all that is there
+    name, ra, dec, _ = SKY[0]
+    faint = [(other, *place, min(jy, 0.1)) for other, *place, jy in SKY[1:]]
+    record = judged(tile(tmp_path, [(name, ra, dec, 0.3), *faint]))
+    assert verdicts(record)["dynamic_range"] == qa.PASS
+    assert record["gates"]["dynamic_range"]["value"] > 500
 
 
 def test_faint_fields_have_no_dynamic_range(tmp_path):
@@ -437,7 +446,7 @@ def test_the_noise_is_measured_under_any_sky(scale):
     # square is known to 1.25 / sqrt(50 x 64 x 19 / 2) = 0.7 % (neighbours share a time), its root to half of that
     rng = np.random.default_rng(4)
     shape, rows = (60, 64, 2), np.arange(50)
-    check = HandDifferences(rows, np.array([0, 1]))
+    check = PolarisationDifferences(rows, np.array([0, 1]))
     weight = rng.uniform(0.5, 2.0, shape).astype(np.float32)
     sky = 30 * np.exp(2j * np.pi * rng.uniform(size=shape[:2]))[..., None]
     for time in range(20):
@@ -455,8 +464,8 @@ def test_one_hand_or_one_integration_says_nothing():
         np.ones((3, 4, 2), np.float32),
         np.zeros((3, 4, 2), bool),
     )
-    single = HandDifferences(np.arange(3), np.array([0]))
-    once = HandDifferences(np.arange(3), np.array([0, 1]))
+    single = PolarisationDifferences(np.arange(3), np.array([0]))
+    once = PolarisationDifferences(np.arange(3), np.array([0, 1]))
     for check in (single, once):
         check.add(data, weight, flag)
     assert single.ratio() is None
