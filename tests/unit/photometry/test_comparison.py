@@ -111,7 +111,7 @@ def test_what_cannot_be_compared_is_refused_with_the_way_out(sky, pair, tmp_path
         ([pair[0]], "found 1 images"),
         ([*pair, "--truth", "truth.json"], "found 2 images with --truth"),
         (["--truth", "truth.json"], "--products DIR"),
-        ([tmp_path / "nowhere", pair[0]], "expected the directory of a mosaic"),
+        ([tmp_path / "nowhere", pair[0]], "no such file or directory; `contimg query"),
     ]
     for arguments, said in cases:
         assert main(["compare", *map(str, arguments), "--output", str(tmp_path / "out")]) == 2
