@@ -25,6 +25,8 @@ say "3/5 Raw files to judged mosaics: demo/products"
 
 say "4/5 The mosaics and the truth"
 .venv/bin/contimg compare --truth "$demo/incoming/truth.json" --products "$demo/products"
+# what `contimg query` asks
+.venv/bin/contimg registry build --products "$demo/products"
 say "5/5 Pages to open"
 for page in index.html 'qa/*.html' 'plan/*.report.html'; do
     for path in "$demo/products"/$page; do
