@@ -25,7 +25,7 @@ from contimg.core.constants import MJD_EPOCH_JD
 from contimg.core.errors import Rejected
 from contimg.drift import kernels
 from contimg.drift.data import StokesI
-from contimg.drift.normal import Limits, Problem
+from contimg.drift.normal import Limits, Problem, block_edges
 from contimg.drift.predict import DriftArray, DriftView, PointSources
 from contimg.ms.meta import MsMeta, parallel_hands
 from contimg.ms.sets import read_meta
@@ -128,9 +128,7 @@ def _predict(array: DriftArray, view: DriftView, i: int, ratio: Array) -> Array:
     """Visibilities of integration `i` with the sources' fluxes times `ratio` (nsrc, nblocks)."""
     part = view.integration(i)
     n_chan = part.shape.shape[1]
-    blocks = kernels.CHANNEL_BLOCKS
-    edges = [k * n_chan // blocks for k in range(blocks + 1)]
-    factor = np.repeat(ratio, np.diff(edges), axis=1) * view.sources.flux_jy[:, np.newaxis]
+    factor = np.repeat(ratio, np.diff(block_edges(n_chan)), axis=1) * view.sources.flux_jy[:, np.newaxis]
     out = np.empty((len(array.ant1), n_chan), np.complex64)
     kernels.predict_rows(
         array.ant1,

@@ -130,7 +130,13 @@ def _products(
     return count
 
 
-def by_antenna(per_baseline: Array, meta: MsMeta) -> Array:
-    """Sum over the baselines of each antenna, (nant,)."""
-    n_ant = len(meta.antenna_names)
-    return np.bincount(meta.ant1, per_baseline, n_ant) + np.bincount(meta.ant2, per_baseline, n_ant)
+def by_antenna(per_baseline: Array, meta: MsMeta, *, cross: bool = False) -> Array:
+    """Sum over the baselines of each antenna as its own gain enters them, (nant, …), of (nbl, …).
+
+    `cross`: of the cross-correlations alone, which are all that is given.
+    """
+    chosen = meta.ant1 != meta.ant2 if cross else slice(None)
+    out = np.zeros((len(meta.antenna_names), *per_baseline.shape[1:]), np.result_type(per_baseline, float))
+    np.add.at(out, meta.ant1[chosen], per_baseline)
+    np.add.at(out, meta.ant2[chosen], per_baseline.conj())
+    return out

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg.image.selfcal_data import SIGNIFICANT, Divided, by_antenna
-from contimg.ms.meta import MsMeta
 
 Array = NDArray[Any]
 LEAST_COHERENT = 0.6
@@ -24,8 +23,8 @@ MOST_DEPARTED = 0.25
 
 def coherence(divided: Divided) -> Array:
     """How much of the sources each antenna shows in each hand, (nant, nhands): Σ W Re D / Σ W; NaN without data."""
-    total = _by_antenna_and_hand(divided.weight, divided.meta)
-    seen = _by_antenna_and_hand(divided.weight * divided.ratio.real, divided.meta)
+    total = by_antenna(divided.weight.sum(axis=0), divided.meta)
+    seen = by_antenna((divided.weight * divided.ratio.real).sum(axis=0), divided.meta)
     return np.divide(seen, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
@@ -35,12 +34,7 @@ def departs(divided: Divided, coherent: Array) -> Array:
     if not known.any(axis=0).all():
         return np.zeros(coherent.shape, bool)
     usual = np.nanmedian(coherent, axis=0)
-    error = 1.0 / np.sqrt(np.maximum(_by_antenna_and_hand(divided.weight, divided.meta), 1e-300))
+    error = 1.0 / np.sqrt(np.maximum(by_antenna(divided.weight.sum(axis=0), divided.meta), 1e-300))
     lack = usual - np.where(known, coherent, np.inf)
     bad = (lack > (1.0 - LEAST_COHERENT) * usual) & (lack > SIGNIFICANT * error) & (usual > 0)
     return bad if bad.sum() <= MOST_DEPARTED * known.sum() else np.zeros(bad.shape, bool)
-
-
-def _by_antenna_and_hand(values: Array, meta: MsMeta) -> Array:
-    """Sums over time and the baselines of each antenna, (nant, nhands), of (nt, nbl, nhands)."""
-    return np.stack([by_antenna(one, meta) for one in values.sum(axis=0).T], axis=-1)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contimg.core.robust import nanmedian
-from contimg.image.selfcal_data import Divided
+from contimg.image.selfcal_data import Divided, by_antenna
 from contimg.ms.meta import MsMeta
 
 Array = NDArray[Any]
@@ -86,8 +86,10 @@ def left(divided: Divided, bad: Array) -> Left | None:
         return None
     mean, weight = divided.binned(count)
     one, two = (ants[meta.ant1 != meta.ant2] for ants in (meta.ant1, meta.ant2))
-    total = _by_antenna(weight, one, two, meta)
-    shown = _by_antenna(weight * mean, one, two, meta)
+    total, shown = (
+        np.stack([by_antenna(part, meta, cross=True) for part in values])
+        for values in (weight, weight * mean)
+    )
     known = total > 0
     gain = np.divide(shown, total, out=np.full(shown.shape, np.nan, complex), where=known)
     gain /= nanmedian(gain.real, axis=1)[:, np.newaxis]
@@ -108,18 +110,8 @@ def left(divided: Divided, bad: Array) -> Left | None:
 
 def _usual_power(divided: Divided) -> float:
     """S/N² of the median antenna and hand that have data, over the tile; 0 without any."""
-    meta = divided.meta
-    total = _by_antenna(divided.weight.sum(axis=0)[np.newaxis], meta.ant1, meta.ant2, meta)
+    total = by_antenna(divided.weight.sum(axis=0), divided.meta)
     return float(np.median(total[total > 0])) if (total > 0).any() else 0.0
-
-
-def _by_antenna(values: Array, one: Array, two: Array, meta: MsMeta) -> Array:
-    """Sums over the baselines of each antenna, as its own gain enters them, (count, nant, nhands)."""
-    out = np.zeros((len(values), len(meta.antenna_names), values.shape[2]), values.dtype)
-    for k in range(len(values)):
-        np.add.at(out[k], one, values[k])
-        np.add.at(out[k], two, values[k].conj())
-    return out
 
 
 def _noise(mean: Array, weight: Array, gain: Array, one: Array, two: Array) -> Array:
