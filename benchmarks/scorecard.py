@@ -3,16 +3,21 @@
     make scorecard                             docs/scorecard.md
     make scorecard SIZE=quick                  smaller tiles, to try it
     python benchmarks/scorecard.py --nights south sick
+    python benchmarks/scorecard.py --size quick --before /path/of/an/older/clone
 
-Two of the five nights are observed on two days, which tell how well fluxes repeat. The pipeline is given a calibrator
+Two of the six nights are observed on two days, which tell how well fluxes repeat. The pipeline is given a calibrator
 catalogue with an error in the calibrator's flux and a reference catalogue whose fluxes scatter by 3 %. Nights and
-products are kept in bench/scorecard, and a second run makes only what is missing.
+products are kept in bench/scorecard, and a second run makes only what is missing. --before takes the same raw nights
+through another clone's workflow (its own .venv) and keeps what came out in benchmarks/results/scorecard/before.json,
+which the page shows beside the last run of the same size.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +29,11 @@ from contimg.simulate.night import simulate
 from contimg.simulate.truth import read_truth
 
 PAGE = tile.CLONE / "docs" / "scorecard.md"
+BEFORE = tile.CLONE / "benchmarks" / "results" / "scorecard" / "before.json"
 
 
-def make(night: skies.Night, epoch: int, folder: Path, threads: int) -> Cost:
-    """Simulate a day, unless it is there already, and take it to its mosaic."""
+def make(night: skies.Night, epoch: int, folder: Path, threads: int, clone: Path | None) -> Cost:
+    """Simulate a day, unless it is there already, and take it to its mosaic, by this pipeline or another clone's."""
     incoming = folder / "incoming"
     options = night.epoch(epoch)
     if not (incoming / "truth.json").is_file() or read_truth(incoming).options != options:
@@ -36,10 +42,16 @@ def make(night: skies.Night, epoch: int, folder: Path, threads: int) -> Cost:
         sources = read_truth(incoming).sources
         (folder / "calibrators.csv").write_text(skies.calibrator_table(options, night.calibrator_error))
         (folder / "catalog.csv").write_text(skies.reference_table(sources, options.seed))
-    command = [sys.executable, "-m", "snakemake", "--cores", str(threads), "mosaic", "--config"]
-    command += [f"incoming={incoming}", f"products={folder / 'products'}", "mosaic_name=all"]
+    python = sys.executable if clone is None else str(clone / ".venv" / "bin" / "python")
+    command = [python, "-m", "snakemake", "--cores", str(threads), "mosaic", "--config"]
+    command += [f"incoming={incoming}", f"products={products(folder, clone)}", "mosaic_name=all"]
     command += [f"calibrators={folder / 'calibrators.csv'}", f"catalog={folder / 'catalog.csv'}"]
-    return measure(command, cwd=tile.CLONE, threads=threads, timeout_s=4 * 3600.0)
+    return measure(command, cwd=clone or tile.CLONE, threads=threads, timeout_s=4 * 3600.0)
+
+
+def products(folder: Path, clone: Path | None) -> Path:
+    """The tree that a day's products are made in."""
+    return folder / ("products" if clone is None else "before")
 
 
 def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: str, notes: list[str]) -> str:
@@ -63,6 +75,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         "",
         *scorecard.table(scorecard.together(list(parts.values()))),
         "",
+        *_before_and_after(parts, size),
         *lightcurve_year.section(),
         "",
         "## Night by night",
@@ -92,9 +105,85 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
     return "\n".join([*lines, *(["", "## What failed", ""] + notes if notes else [])]) + "\n"
 
 
+def _before_and_after(parts: dict[str, scorecard.Measured], size: str) -> list[str]:
+    """What an older pipeline made of the same raw files, where it was measured on all of these nights."""
+    kept = json.loads(BEFORE.read_text()) if BEFORE.is_file() else {"size": None}
+    if kept["size"] != size or set(kept["nights"]) != set(parts):
+        return []
+    lines = [
+        "## Before and after",
+        f"The same raw files through the pipeline of {kept['commit_date']} (commit {kept['commit'][:7]}; WSClean, "
+        f"measured {kept['date']}) and through",
+        "this one, all nights together, by the same measurement:",
+        "",
+        *scorecard.compared(kept["all"], scorecard.together(list(parts.values()))),
+        "",
+        "Night by night: flux with the calibrator's catalogue error taken out, its scatter, noise over the ideal, "
+        "tiles with an image:",
+        "",
+        "| | flux before | after | scatter before | after | noise before | after | images before | after |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    chosen = ("the same", "scatter", "rms of a tile over the ideal", "tiles with")
+    for name, measured in parts.items():
+        pairs = [
+            (kept["nights"][name].get(number.what, "not measured"), number.shown())
+            for what in chosen
+            for number in scorecard.numbers(measured)
+            if number.what.startswith(what)
+        ]
+        lines.append(f"| {name} | " + " | ".join(cell for pair in pairs for cell in pair) + " |")
+    return [*lines, ""]
+
+
+def keep_before(parts: dict[str, scorecard.Measured], size: str, clone: Path) -> None:
+    """Keep what another clone's pipeline made of the nights."""
+    said = ["git", "-C", str(clone), "log", "-1", "--format=%H %cs"]
+    commit, commit_date = subprocess.run(said, capture_output=True, text=True, check=True).stdout.split()
+
+    def shown(measured: scorecard.Measured) -> dict[str, str]:
+        return {number.what: number.shown() for number in scorecard.numbers(measured)}
+
+    BEFORE.parent.mkdir(parents=True, exist_ok=True)
+    kept = {
+        "what": "the nights of the scorecard through an older pipeline, measured as the page's are",
+        "commit": commit,
+        "commit_date": commit_date,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "size": size,
+        "all": shown(scorecard.together(list(parts.values()))),
+        "nights": {name: shown(measured) for name, measured in parts.items()},
+    }
+    BEFORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
 def _days(parts: dict[str, scorecard.Measured]) -> int:
     """How many days have tiles."""
     return sum(part.tiles["epoch"].nunique() for part in parts.values() if len(part.tiles))
+
+
+def measure_all(
+    nights: list[skies.Night], folder: Path, threads: int, clone: Path | None
+) -> tuple[dict[str, scorecard.Measured], list[str]]:
+    """Make every day of the nights and measure it; and what failed."""
+    parts, notes = {}, []
+    for night in nights:
+        days = []
+        for epoch in range(night.days):
+            day = folder / f"{night.name}{epoch}"
+            cost = make(night, epoch, day, threads, clone)
+            print(
+                f"{night.name} {epoch}: {cost.seconds:.0f} s, {cost.cpu_s:.0f} s CPU {cost.error}",
+                file=sys.stderr,
+                flush=True,
+            )
+            if cost.error:
+                notes.append(f"- {night.name}, day {epoch + 1}: {cost.error}")
+            days.append(
+                scorecard.measure_night(read_truth(day / "incoming"), products(day, clone), night, epoch)
+            )
+        parts[night.name] = scorecard.together(days)
+    return parts, notes
 
 
 def main() -> None:
@@ -107,29 +196,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=tile.CLONE / "bench" / "scorecard")
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--before", type=Path, metavar="CLONE", help="measure this clone's pipeline instead")
     arguments = parser.parse_args()
     nights = [
         night
         for night in skies.nights(arguments.size)
         if not arguments.nights or night.name in arguments.nights
     ]
-    parts, notes = {}, []
-    for night in nights:
-        days = []
-        for epoch in range(night.days):
-            folder = arguments.folder.resolve() / arguments.size / f"{night.name}{epoch}"
-            cost = make(night, epoch, folder, arguments.threads)
-            print(
-                f"{night.name} {epoch}: {cost.seconds:.0f} s, {cost.cpu_s:.0f} s CPU {cost.error}",
-                file=sys.stderr,
-                flush=True,
-            )
-            if cost.error:
-                notes.append(f"- {night.name}, day {epoch + 1}: {cost.error}")
-            days.append(
-                scorecard.measure_night(read_truth(folder / "incoming"), folder / "products", night, epoch)
-            )
-        parts[night.name] = scorecard.together(days)
+    folder = arguments.folder.resolve() / arguments.size
+    parts, notes = measure_all(nights, folder, arguments.threads, arguments.before)
+    if arguments.before is not None:
+        keep_before(parts, arguments.size, arguments.before)
+        print("\n".join([*scorecard.table(scorecard.together(list(parts.values()))), *notes]))
+        return
     arguments.page.write_text(page(nights, parts, arguments.size, notes))
     print(arguments.page.read_text())
 

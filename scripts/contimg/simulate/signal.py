@@ -13,6 +13,7 @@ point). Gains are constant in a channel.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -140,14 +141,18 @@ def _seen(
     return np.flatnonzero(seen)
 
 
+def receiver_noise(options: SimOptions, names: Sequence[str]) -> np.ndarray:
+    """Return (nant, 2): noise of receivers over that of `sefd_jy`; a visibility has the product of two."""
+    draws = [generator(options.seed, Stream.RECEIVER, int(name)).standard_normal(2) for name in names]
+    return np.exp(0.5 * options.sefd_scatter * np.array(draws))
+
+
 def _receivers(
     options: SimOptions, names: list[str], sources: list[Source], separation_rad: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what receivers and digitisers do to amplitudes and to noise, both (nt, nant, 2)."""
     noise = np.empty((separation_rad.shape[1], len(names), 2))
-    for a, name in enumerate(names):
-        draw = generator(options.seed, Stream.RECEIVER, int(name)).standard_normal(2)
-        noise[:, a] = np.exp(0.5 * options.sefd_scatter * draw)
+    noise[:] = receiver_noise(options, names)
     gain = np.ones_like(noise)
     clipped = np.isin(names, options.clipped_antennas)
     if clipped.any():

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from benchlib import scorecard, skies
+from benchlib import ideal, scorecard, skies
 
 from contimg.core.products import status, write_json
 from contimg.simulate.gains import draw
-from contimg.simulate.options import Source, preset
-from contimg.simulate.truth import Truth
+from contimg.simulate.options import Source, mjd, preset
+from contimg.simulate.rfi import Burst
+from contimg.simulate.signal import receiver_noise
+from contimg.simulate.truth import TileTruth, Truth
 from contimg.sky.measure import PixelBeam
 
 NIGHTS = skies.nights("quick")
@@ -38,7 +40,14 @@ def measured(n=400, gain=0.99, scatter=0.01):
         {"snr": [6.0] * 100 + [20.0] * 100, "real": [True] * 90 + [False] * 10 + [True] * 100}
     )
     expected = pd.DataFrame({"found": [True] * 97 + [False] * 3})
-    tiles = pd.DataFrame({"rms_jy": [1.2, 9.0], "thermal_jy": [1.0, 1.0], "reason": [None, "all flagged"]})
+    tiles = pd.DataFrame(
+        {
+            "rms_jy": [1.2, 9.0],
+            "thermal_jy": [1.0, 1.0],
+            "ideal_jy": [1.1, 1.0],
+            "reason": [None, "all flagged"],
+        }
+    )
     return scorecard.Measured(fluxes, found, expected, tiles)
 
 
@@ -58,7 +67,8 @@ def test_statistics_are_those_the_tables_were_made_with():
     # 200 pairs of two errors of 1 % each: rms of one to 1 / sqrt(2 * 200), three times that
     assert number(table, "from day to day").value == pytest.approx(0.01, rel=0.15)
     assert number(table, "offset").value == pytest.approx(0.05)
-    assert number(table, "rms of a tile").value == 1.2
+    assert number(table, "rms of a tile over thermal").value == 1.2
+    assert number(table, "rms of a tile over the ideal").value == pytest.approx(1.2 / 1.1)
 
 
 def test_shares_have_binomial_errors():
@@ -128,13 +138,51 @@ def test_what_is_found_in_an_image_is_told_apart(tmp_path):
 
 
 def test_days_of_a_night_share_all_but_the_date_and_no_condition_is_missing():
-    assert {night.name for night in NIGHTS} == {"north", "south", "crowded", "sick", "outside"}
+    assert {night.name for night in NIGHTS} == {"north", "south", "weak", "crowded", "sick", "outside"}
     for night in NIGHTS:
         first, second = night.epoch(0), night.epoch(1)
         assert first == night.options
         assert replace(second, start=first.start) == first
         assert second.start > first.start
         assert len(first.antennas) == 28
+        assert not first.noise_after_electronics
+        assert all(
+            (first.sefd_scatter, first.band_slope_db, first.digitiser_scatter, first.screen_deg, first.a_team)
+        )
+    [weak] = [night for night in NIGHTS if night.name == "weak"]
+    assert weak.options.channel_width_hz == pytest.approx(244.14e3, rel=1e-4)
+
+
+def test_the_ideal_noise_is_that_of_clean_data_with_true_weights():
+    options = replace(NIGHTS[0].options, sefd_scatter=0.0, dead_antennas=("36",), sick_antennas=("15",))
+    options = replace(options, rfi_lines_mhz=(1400.5,))
+    antennas = tuple(draw(options, name, 60000.0) for name in options.antennas)
+    burst = Burst(0, 3, options.band_low_hz, options.band_centre_hz - 1e3, 100.0, 0)
+    tile = TileTruth(
+        0, "2025-10-30T13:00:00", mjd("2025-10-30T13:00:00"), 0.0, (), 0.0, 55.2, {}, {}, (), (), (burst,)
+    )
+    truth = Truth(options, 60000.0, (), antennas, (tile,))
+    # 26 of 28 antennas, 8 integrations of 16 * 6 channels: one channel has the line, of one integration half the burst
+    samples = 26 * 25 / 2 * 2 * (8 * 95 - 47)
+    one = options.sefd_jy / np.sqrt(2 * 187.5e6 / 96 * options.integration_s)
+    assert ideal.natural_jy(truth, "2025-10-30T13:00:02") == pytest.approx(one / np.sqrt(samples))
+    # antennas of noise of their own: the sum over pairs, one by one
+    scattered = replace(truth, options=replace(options, sefd_scatter=0.1))
+    noise = receiver_noise(scattered.options, [n for n in options.antennas if n not in ("36", "15")])
+    power = np.array(
+        [[noise[i, p] ** 2 * noise[j, p] ** 2 for p in (0, 1)] for i in range(26) for j in range(i)]
+    )
+    assert ideal.natural_jy(scattered, tile.name) == pytest.approx(
+        one / np.sqrt((1 / power).sum() * (8 * 95 - 47))
+    )
+
+
+def test_before_and_after_stand_beside_each_other_by_their_names():
+    table = measured()
+    lines = scorecard.compared({"scatter of that": "**0.0500 ± 0.0010** (90)"}, table)
+    [scatter] = [line for line in lines if line.startswith("| scatter of that")]
+    assert scatter.split(" | ")[1:3] == ["**0.0500 ± 0.0010** (90)", number(table, "scatter").shown()]
+    assert sum("not measured" in line for line in lines) == len(scorecard.numbers(table)) - 1
 
 
 def test_the_catalogues_given_to_the_pipeline_carry_their_errors():
