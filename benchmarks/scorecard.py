@@ -24,6 +24,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchlib import chain, lightcurve_year, report, rivals, scorecard, skies, tile
 from benchlib.cost import Cost, measure
@@ -42,6 +43,8 @@ COUNTED = (
     "binomial one. The ideal noise is what clean data of the antennas that work would give with true weights and every",
     "gain known, in an image of the same weighting (`benchlib.ideal`); thermal is what the pipeline's own weights say.",
 )
+CHOSEN = "the same", "scatter", "rms of a tile over the ideal", "tiles with"
+"""Lines that are shown night by night beside those of an older pipeline, by how they begin."""
 BEFORE = tile.CLONE / "benchmarks" / "results" / "scorecard" / "before.json"
 
 
@@ -98,8 +101,8 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         f"{asked.n_channels} channels of {1e-3 * asked.channel_width_hz:.0f} kHz.",
         *ALL_NIGHTS,
         "Default settings, one mosaic a day. The pipeline knows the calibrator's flux with the error stated, and a",
-        f"reference catalogue that is off by {100 * skies.CATALOGUE_SCATTER:.0f} % rms. Sources count where a mosaic's "
-        * COUNTED,
+        f"reference catalogue that is off by {100 * skies.CATALOGUE_SCATTER:.0f} % rms. Sources count where a mosaic's",
+        *COUNTED,
         "",
         *scorecard.table(scorecard.together(list(parts.values()))),
         "",
@@ -135,7 +138,9 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
 
 def _before_and_after(parts: dict[str, scorecard.Measured], size: str) -> list[str]:
     """What an older pipeline made of the same raw files, where it was measured on all of these nights."""
-    kept = json.loads(BEFORE.read_text()) if BEFORE.is_file() else {"size": None}
+    if not BEFORE.is_file():
+        return []
+    kept: dict[str, Any] = json.loads(BEFORE.read_text())
     if kept["size"] != size or not set(kept["nights"]) <= set(parts):
         return []
     both = {name: parts[name] for name in kept["nights"]}
@@ -153,22 +158,24 @@ def _before_and_after(parts: dict[str, scorecard.Measured], size: str) -> list[s
         "| | flux before | after | scatter before | after | noise before | after | images before | after |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    chosen = ("the same", "scatter", "rms of a tile over the ideal", "tiles with")
     for name, measured in both.items():
-        pairs = [
-            (kept["nights"][name].get(number.what, "not measured"), number.shown())
-            for what in chosen
-            for number in scorecard.numbers(measured)
-            if number.what.startswith(what)
-        ]
+        after = {number.what: number.shown() for number in scorecard.numbers(measured)}
+        chosen = [what for start in CHOSEN for what in after if what.startswith(start)]
+        pairs = [(kept["nights"][name].get(what, "not measured"), after[what]) for what in chosen]
         lines.append(f"| {name} | " + " | ".join(cell for pair in pairs for cell in pair) + " |")
     return [*lines, ""]
 
 
+def _commit(clone: Path) -> tuple[str, str]:
+    """Hash and date of what a clone has checked out."""
+    said = ["git", "-C", str(clone), "log", "-1", "--format=%H %cs"]
+    commit, date = subprocess.run(said, capture_output=True, text=True, check=True).stdout.split()
+    return commit, date
+
+
 def keep_before(parts: dict[str, scorecard.Measured], size: str, clone: Path) -> None:
     """Keep what another clone's pipeline made of the nights."""
-    said = ["git", "-C", str(clone), "log", "-1", "--format=%H %cs"]
-    commit, commit_date = subprocess.run(said, capture_output=True, text=True, check=True).stdout.split()
+    commit, commit_date = _commit(clone)
 
     def shown(measured: scorecard.Measured) -> dict[str, str]:
         return {number.what: number.shown() for number in scorecard.numbers(measured)}
