@@ -18,6 +18,9 @@ SETTINGS: dict[str, Any] = {
 }
 """What of the configuration differs: a row costs a CPU minute."""
 
+CALIBRATOR = Source("0834+555", 128.7287, 55.5725, 8.8, -0.4)
+BESIDE_CYG_A = Source("1959+456", 299.868, 45.57, 8.8, -0.4)
+
 
 @dataclass(frozen=True)
 class NightFault:
@@ -33,6 +36,8 @@ class NightFault:
         The reference catalogue has the calibrator so far north of its place.
     blend : bool
         The calibrator is two sources (`changes` has them); the lists have one point of their flux.
+    calibrator : Source
+        What the lists have.
     """
 
     name: str
@@ -40,6 +45,7 @@ class NightFault:
     changes: Mapping[str, Any] = field(default_factory=dict)
     shift_arcsec: float = 0.0
     blend: bool = False
+    calibrator: Source = CALIBRATOR
 
     def options(self) -> SimOptions:
         """What to simulate."""
@@ -47,12 +53,14 @@ class NightFault:
 
     def calibrators(self) -> str:
         """The calibrator catalogue."""
-        return f"name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n{_row(CALIBRATOR)},simulated\n"
+        return f"name,ra_deg,dec_deg,flux_jy,spectral_index,origin\n{_row(self.calibrator)},simulated\n"
 
     def catalogue(self, sources: tuple[Source, ...]) -> str:
         """The reference catalogue of what was simulated."""
-        known = tuple(source for source in sources if not source.name.startswith(CALIBRATOR.name))
-        listed = replace(CALIBRATOR, dec_deg=CALIBRATOR.dec_deg + self.shift_arcsec / 3600.0)
+        known = tuple(
+            source for source in sources if not source.name.startswith((self.calibrator.name, "CygA"))
+        )
+        listed = replace(self.calibrator, dec_deg=self.calibrator.dec_deg + self.shift_arcsec / 3600.0)
         return reference_table((listed, *known), self.options().seed)
 
 
@@ -70,9 +78,6 @@ class StripFault:
     name: str
     says: str
     changes: Mapping[str, Any]
-
-
-CALIBRATOR = Source("0834+555", 128.7287, 55.5725, 8.8, -0.4)
 
 
 def _row(source: Source) -> str:
@@ -136,9 +141,9 @@ NIGHTS = (
                {"rfi_bursts": 3, "rfi_line_jy": 900.0, "rfi_burst_jy": 300.0}),
     NightFault("refraction", "5″, and 2″ a degree", {"refraction_arcsec": 5.0, "refraction_stretch": 2.0}),
     NightFault("squint", "X and Y 0.3° apart", {"beam_squint_ha_deg": 0.15}),
-    NightFault("Cyg A 4.2° from the pointing", "1500 Jy, a double of 2′", {"sources": (
-        CALIBRATOR,
-        Source("east", 136.0, 55.9, 800.0, -0.8), Source("west", 135.94, 55.9, 700.0, -0.8))}),
+    NightFault("Cyg A 4.2° from the pointing", "1590 Jy, 27 through the first sidelobe",
+               {"sources": (BESIDE_CYG_A,), "transit_of": BESIDE_CYG_A.name, "dec_deg": 45.0, "a_team": True},
+               calibrator=BESIDE_CYG_A),
 )  # fmt: skip
 
 STRIPS = (

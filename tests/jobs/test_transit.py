@@ -6,61 +6,17 @@ import numpy as np
 import pytest
 from casacore import tables
 
+from builders.transits import convert, solve
 from contimg.calibrate.model import DriftModel
 from contimg.calibrate.options import CalibrationOptions
-from contimg.calibrate.transit import solve_transit
-from contimg.convert.options import FlaggingOptions
-from contimg.convert.tile import PhaseCentre, convert_tile
 from contimg.gains.apply import apply_tile
 from contimg.gains.tables import read_gains
-from contimg.index.build import build_index
 from contimg.ms.sets import read_meta
 from contimg.simulate import SimOptions, Source, simulate
 from contimg.sky.calibrators import Calibrator, read_calibrators
 from contimg.telescope.beam import AiryBeam
-from contimg.telescope.options import BeamOptions
 
 REALSKY = Path(__file__).parents[1] / "data" / "realsky"
-
-
-def convert(incoming: Path, calibrator: Calibrator, folder: Path, number: int) -> Path:
-    """Convert a tile of a directory of raw files, phased to the calibrator; no search for interference."""
-    index = build_index(incoming, start_mjd=None, end_mjd=None, min_subbands=1, exclude=(), cache=None)
-    tile = index.tiles[number]
-    centre = PhaseCentre(calibrator.name, calibrator.ra_deg, calibrator.dec_deg)
-    ms = folder / f"{number}.ms"
-    convert_tile(
-        tile.slots,
-        tile.name,
-        ms,
-        phase_centre=centre,
-        flagging=FlaggingOptions(aoflagger=False),
-        threads=2,
-    )
-    return ms
-
-
-def solve(
-    ms: Path,
-    calibrator: Calibrator,
-    folder: Path,
-    options: CalibrationOptions,
-    others: list[Calibrator] | None,
-) -> dict:
-    """Solve into `folder`/cal."""
-    (folder / "cal").mkdir(parents=True)
-    (folder / "scratch").mkdir()
-    return solve_transit(
-        ms,
-        folder / "cal",
-        calibrator=calibrator,
-        others=others,
-        options=options,
-        beam=BeamOptions(),
-        scratch=folder / "scratch",
-        threads=2,
-        log=folder / "casa.log",
-    )
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ class DriftModel:
     ----------
     apparent_jy : ndarray, (1 + nneighbours, nt, nchan), float64
         Flux times beam of the calibrator (first) and of each neighbour that is kept.
+    calibrator : Calibrator
     neighbours : list of Calibrator
         Those kept, in the order of `apparent_jy`.
     """
@@ -73,6 +74,7 @@ class DriftModel:
         mean = apparent.mean(axis=(1, 2))
         kept = [s for s in np.argsort(-mean[1:]) + 1 if mean[s] >= MIN_NEIGHBOUR * mean[0]][:MAX_NEIGHBOURS]
         self.apparent_jy = apparent[[0, *kept]]
+        self.calibrator = calibrator
         self.neighbours = [sources[s] for s in kept]
         self._view = array.view(PointSources.from_table(source_table([calibrator, *self.neighbours])))
 

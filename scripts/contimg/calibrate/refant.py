@@ -89,6 +89,20 @@ def choose_refant(data: CalibratorData, wanted: str, min_baselines: int) -> Refa
     return Refant(index, names[index], f"{replaced}healthiest of the outer antennas; {_state(data, index)}")
 
 
+def most_isolated(data: CalibratorData, min_baselines: int) -> str | None:
+    """Name of the healthy antenna whose median distance from the others is largest; None if none is healthy.
+
+    Its baselines resolve best what is wide.
+    """
+    healthy = [k for k, fault in enumerate(_faults(data, min_baselines)) if fault is None]
+    if not healthy:
+        return None
+    positions = data.meta.antenna_positions_m
+    others = positions[data.unflagged > 0]
+    far = [float(np.median(np.linalg.norm(others - positions[k], axis=1))) for k in healthy]
+    return data.meta.antenna_names[healthy[int(np.argmax(far))]].removeprefix(NAME_PREFIX)
+
+
 def _faults(data: CalibratorData, min_baselines: int) -> list[str | None]:
     """What is wrong with each antenna as a reference; None if nothing."""
     meta = data.meta

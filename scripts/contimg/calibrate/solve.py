@@ -115,7 +115,7 @@ class Solver:
         collapsed = self.scratch / "coarse_collapsed.ms"
         collapse(data, *phases_in_time(phases, data.meta), collapsed, self.threads)
         self.bandpass(data, collapsed, coarse, delay=None)
-        return evaluate(_named_for_casa(meta), bandpass=coarse, gain=phases)
+        return evaluate(named_for_casa(meta), bandpass=coarse, gain=phases)
 
     def finish(self, data: CalibratorData, folder: Path) -> Path:
         """Make BP and G in `folder`, where K is, and return the table of the phases that were taken out for BP."""
@@ -213,7 +213,7 @@ def without_delays(ms: Path, delay: Path, out_ms: Path, *, threads: int) -> int:
     """Write a coarse copy of a calibrator's set with its delays taken out; returns how many channels are one."""
     meta = read_meta(ms)
     step = averaging(len(meta.freq_hz), COARSE_CHANNELS)
-    gains = evaluate(_named_for_casa(meta), delay=delay)
+    gains = evaluate(named_for_casa(meta), delay=delay)
     apply_gains(ms, gains, out_ms, freq_average=step, threads=threads, origin=delay.name)
     return step
 
@@ -234,7 +234,7 @@ def restore_names(table: Path, ms: Path) -> None:
         main.putkeyword("MSName", ms.name)
 
 
-def _named_for_casa(meta: MsMeta) -> MsMeta:
+def named_for_casa(meta: MsMeta) -> MsMeta:
     """The antennas under the names that unfinished tables have."""
     return replace(meta, antenna_names=[NAME_PREFIX + name for name in meta.antenna_names])
 

@@ -11,6 +11,7 @@ The steps, each with its data and settings, and why they are so: docs/calibrate.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 from contimg.calibrate import channels, depart, ensemble
 from contimg.calibrate.average import average
 from contimg.calibrate.field import Field, find_neighbours
-from contimg.calibrate.model import DriftModel
+from contimg.calibrate.model import DriftModel, source_table
 from contimg.calibrate.options import CalibrationOptions
+from contimg.calibrate.peel import MAX_ROUNDS, Peeled, first_options, peel
 from contimg.calibrate.plots import Corrected, plot_solutions
-from contimg.calibrate.refant import choose_refant
+from contimg.calibrate.refant import choose_refant, most_isolated
 from contimg.calibrate.solve import Solver, restore_names
 from contimg.calibrate.transits import disturbing_jy
 from contimg.calibrate.verdict import Verdict, by_antenna, calibrated, judge, own_gains
@@ -35,13 +37,16 @@ from contimg.core.casa import casatasks
 from contimg.core.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from contimg.core.errors import Rejected
 from contimg.core.products import status
+from contimg.drift.horizon import near_sidelobes
 from contimg.gains.tables import TABLES
+from contimg.jobs.scratch import working_folder
 from contimg.ms.meta import MsMeta
 from contimg.ms.sets import read_meta
 from contimg.sky.calibrators import Calibrator, others_in_field, same_source
 from contimg.telescope.beam import describe_beam, load_beam
 from contimg.telescope.options import BeamOptions
 
+logger = logging.getLogger(__name__)
 FIELD_RADIUS_DEG = 4.0
 """Neighbours are looked for so far from the calibrator: the first null at 1.3 GHz plus half a tile's
 drift."""
@@ -134,6 +139,8 @@ def solve_transit(
     transit.divide(others or ())
     transit.choose_reference()
     try:
+        if transit.is_disturbed and near_sidelobes(transit.meta):
+            transit.peel(others or ())
         transit.solve_delays()
         if others is None:
             transit.divide_by_what_is_found()
@@ -182,6 +189,10 @@ class _Transit:
     solver : Solver
     phases : Path
         Table of the phases that the bandpass was solved with.
+    cal_ms : Path
+        The data: as they were given, `raw_ms`, or without the A-team.
+    peeled : Peeled or None
+        What of the A-team was looked for and taken out, where it matters.
     corrected : Calibrated
         The averaged data with the finished solutions applied.
     """
@@ -197,10 +208,12 @@ class _Transit:
         threads: int,
         log: Path,
     ) -> None:
-        self.cal_ms, self.out_dir, self.scratch = cal_ms, out_dir, scratch
+        self.raw_ms = self.cal_ms = cal_ms
+        self.out_dir, self.scratch = out_dir, scratch
         self.calibrator, self.options, self.beam = calibrator, options, beam
         self.threads, self.log = threads, log
         self.meta = read_meta(cal_ms)
+        self.peeled: Peeled | None = None
         self.resolution_arcsec = resolution_arcsec(self.meta)
 
     def divide(self, neighbours: Sequence[Calibrator]) -> None:
@@ -242,13 +255,19 @@ class _Transit:
             self.calibrator, float(np.degrees(self.meta.pointing_dec_rad)), load_beam(self.beam)
         )
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether so much of the A-team is expected that it has to be looked for."""
+        return self.a_team_jy >= DISTURBED * self.apparent_jy
+
     def disturbed(self) -> list[str]:
         """What is to be said of a transit that failed with the A-team in its sidelobes."""
-        if self.a_team_jy < DISTURBED * self.apparent_jy:
+        if not self.is_disturbed:
             return []
+        seen = "" if self.peeled is None else self.peeled.says
         return [
             f"{self.a_team_jy:.1f} Jy of Cas A, Cyg A, Tau A and Vir A come through beam and sidelobes, of the "
-            f"calibrator {self.apparent_jy:.1f} Jy: take another transit"
+            f"calibrator {self.apparent_jy:.1f} Jy{seen}: take another transit"
         ]
 
     def choose_reference(self) -> None:
@@ -264,6 +283,50 @@ class _Transit:
         casa = casatasks(self.threads, self.log)
         self.solver = Solver(casa, self.refant.name, options, self.scratch, self.threads)
 
+    def peel(self, neighbours: Sequence[Calibrator]) -> None:
+        """Take the A-team out of the data, round by round, each with gains that have less of it."""
+        wanted = self.options
+        (self.scratch / "peeled").mkdir()
+        self.options = first_options(self.meta, wanted)
+        self.divide_again(neighbours)
+        refant = most_isolated(self.data, wanted.min_baselines_per_antenna)
+        try:
+            self.peel_once(refant or self.refant.name)
+        except Rejected as reason:
+            logger.info("first round: %s", reason)
+        self.options = wanted
+        for _ in range(1, MAX_ROUNDS):
+            before = self.peeled
+            self.divide_again(neighbours)
+            self.peel_once(self.refant.name)
+            if self.peeled is not None and self.peeled.settled(before):
+                break
+        self.divide_again(neighbours)
+        self.choose_reference()
+
+    def peel_once(self, refant: str) -> None:
+        """Solve for gains, and take out of the raw data what they show of the A-team."""
+        with working_folder(self.scratch) as work:
+            solver = replace(self.solver, refant=refant, options=self.options, scratch=work)
+            solver.delay(self.data, work / "K")
+            phases = solver.finish(self.data, work)
+            self.peeled = peel(
+                self.raw_ms,
+                (work / "K", work / "BP", phases),
+                source_table([self.model.calibrator, *self.model.neighbours]),
+                self.scratch / "peeled" / self.raw_ms.name,
+                beam=load_beam(self.beam),
+                scratch=work,
+                threads=self.threads,
+            )
+        self.cal_ms = self.peeled.ms
+        logger.info("taken out, Jy: %s", self.peeled.removed_jy or "nothing")
+
+    def divide_again(self, neighbours: Sequence[Calibrator]) -> None:
+        """Divide data that have changed, or by another model."""
+        shutil.rmtree(self.data.path)
+        self.divide(neighbours)
+
     def solve_delays(self) -> None:
         """Solve for K."""
         self.solver.delay(self.data, self.out_dir / "K")
@@ -274,8 +337,7 @@ class _Transit:
             Field(self.cal_ms, self.calibrator, self.beam), self.solver, self.out_dir / "K"
         )
         if found:
-            shutil.rmtree(self.data.path)
-            self.divide(found)
+            self.divide_again(found)
 
     def solve(self) -> None:
         """Solve for the phases, BP and G."""
@@ -347,6 +409,7 @@ class _Transit:
             "refant": {"name": self.refant.name, "reason": self.refant.reason},
             "apparent_flux_jy": round(self.apparent_jy, 4),
             "a_team_jy": round(self.a_team_jy, 4),
+            "peeled": None if self.peeled is None else self.peeled.report,
             "field": None if self.field is None else self.field.to_json(),
             "neighbours": {
                 source.name: round(float(jy), 4)

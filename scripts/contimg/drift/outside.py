@@ -15,7 +15,9 @@ Butler (2017).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -27,33 +29,15 @@ from scipy.special import diric
 
 from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.drift import kernels
+from contimg.drift.horizon import Sky, visible
 from contimg.drift.predict import DriftArray, DriftView, PointSources
 from contimg.ms.meta import MsMeta, parallel_hands
 from contimg.ms.private import PrivateSet
+from contimg.ms.sets import read_meta
 from contimg.telescope import geometry
 from contimg.telescope.beam import PowerBeam
-from contimg.telescope.geometry import pointing_separation
 
 Array = NDArray[Any]
-SUN = "Sun"
-PLACES: dict[str, tuple[float, float, float]] = {
-    "Cas A": (350.866, 58.812, 4.0),
-    "Cyg A": (299.868, 40.734, 1.5),
-    "Tau A": (83.633, 22.015, 5.0),
-    "Vir A": (187.706, 12.391, 1.0),
-}
-"""ICRS right ascension and declination (deg), and the width at half power (arcmin) of a Gaussian like its core."""
-LOBES: dict[str, dict[str, tuple[float, float, float]]] = {
-    "Cyg A": {"Cyg A west": (299.8484, 40.7391, 0.3), "Cyg A east": (299.8880, 40.7287, 0.32)},
-}
-"""In near sidelobes these take the place of the one Gaussian, which long baselines do not see: places and widths of the
-lobes (Carilli & Barthel 1996, A&AR 7, 1)."""
-SUN_ARCMIN = 30.0
-FIELD_DEG = 2.6
-"""What is nearer to the pointing belongs to the field, which is searched as far out; the beam is 0.01 there."""
-NEAR_DEG = 12.0
-"""Within, near sidelobes let through what a search of the field would take for many sources."""
-LOWEST_DEG = 1.0  # altitude
 LEAST_LEFT = 0.2
 """Baselines on which size and smearing leave less of a source do not enter its solution."""
 FAINT = 20.0
@@ -64,20 +48,6 @@ LEVELS = ((1, 1), (2, 2), (4, 2), (8, 4))
 CELL_SNR = 10.0
 DETECT_SIGMA, CONTRAST = 6.0, 20.0
 """What gain errors leave of the field varies slowly: few cells are independent, and ratios of 4 not rare."""
-
-
-@dataclass(frozen=True)
-class _Sky:
-    """Sources above the horizon and outside the field."""
-
-    names: list[str]
-    ra_rad: Array
-    dec_rad: Array
-    fwhm_rad: Array
-
-    def take(self, chosen: Array) -> _Sky:
-        names = [name for name, keep in zip(self.names, chosen, strict=True) if keep]
-        return _Sky(names, self.ra_rad[chosen], self.dec_rad[chosen], self.fwhm_rad[chosen])
 
 
 @dataclass
@@ -121,6 +91,44 @@ class _Sums:
         return gain, np.where(some, variance, np.inf)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was looked for in a set, and the gains of what was found.
+
+    Attributes
+    ----------
+    report : dict
+        As `remove_outside` returns it.
+    sky : Sky
+        The significant ones.
+    gain : (nhand, nt, nchan, nsrc), complex64
+        Jy, on the channels of the set.
+    """
+
+    report: dict[str, Any]
+    sky: Sky
+    gain: Array
+
+    @property
+    def names(self) -> list[str]:
+        """Of the sources that are significant."""
+        return self.sky.names
+
+    def model(self, array: DriftArray) -> Callable[[int], Array]:
+        """Visibilities of an integration, (nbl, nchan, nhand), on as many channels as the set had, or a multiple."""
+        model = _Model(array, self.sky)
+        gain = np.repeat(self.gain, len(array.freq_hz) // self.gain.shape[2], axis=2)
+        n_bl, n_chan = array.meta.shape[1:3]
+
+        def sources(i: int) -> Array:
+            total = np.zeros((n_bl, n_chan, len(gain)), np.complex64)
+            for s in range(len(model.sky.names)):
+                total[model.cross] += model.unit(s, i, model.cross)[..., np.newaxis] * gain[:, i, :, s].T
+            return total
+
+        return sources
+
+
 def remove_outside(
     ms: PrivateSet,
     field: pd.DataFrame | None,
@@ -135,14 +143,8 @@ def remove_outside(
     ----------
     ms : PrivateSet
         DATA is changed only if a source is significant.
-    field : DataFrame or None
-        The field's bright sources, as `contimg.drift.fit.fit` found them: their sidelobes are taken out of the solution
-        (and not out of the data).
-    beam : PowerBeam or None
-        Of the field's sources.
-    freq_average : int
-        Raw channels in each channel of the set.
-    threads : int
+    field, beam, freq_average, threads
+        As for `find_outside`.
 
     Returns
     -------
@@ -152,72 +154,51 @@ def remove_outside(
         mirrored place), ``cell_s`` and ``cell_mhz`` (solution interval), ``baselines`` on which its size and smearing
         leave it visible, of ``baselines_all``.
     """
+    found = find_outside(ms.path, field, beam=beam, freq_average=freq_average, threads=threads)
+    if found.names:
+        ms.subtract(found.model(DriftArray(ms.meta, beam=None, freq_average=freq_average)))
+    return found.report
+
+
+def find_outside(
+    ms: Path,
+    field: pd.DataFrame | None,
+    *,
+    beam: PowerBeam | None,
+    freq_average: int = 1,
+    threads: int = 1,
+) -> Found:
+    """Look for far sources in calibrated data, and solve for the gains of those that are significant.
+
+    Parameters
+    ----------
+    ms : Path
+    field : DataFrame or None
+        The field's bright sources, as `contimg.drift.fit.fit` found them: their sidelobes are taken out of the solution
+        (and not out of the data).
+    beam : PowerBeam or None
+        Of the field's sources.
+    freq_average : int
+        Raw channels in each channel of the set.
+    threads : int
+    """
     numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
-    meta = ms.meta
+    meta = read_meta(ms)
     array = DriftArray(meta, beam=None, freq_average=freq_average)
-    sky, report = _visible(meta, array)
-    if not sky.names:
-        return report
-    model, seen = _Model(array, sky), None
-    if field is not None and len(field):
-        known = DriftArray(meta, beam=beam, freq_average=freq_average)
-        seen = known.view(PointSources.from_table(field))
-    with tables.table(str(ms.path), readonly=True, ack=False) as table:
-        sums = _accumulate(table, meta, model, seen)
-    significant = _judge(sums, sky, model, report)
-    if significant.any():
-        chosen = sky.take(significant)
+    sky, report = visible(meta, array)
+    significant, gain = np.zeros(len(sky.names), bool), np.zeros((0, 0, 0, 0), np.complex64)
+    if sky.names:
+        model, seen = _Model(array, sky), None
+        if field is not None and len(field):
+            known = DriftArray(meta, beam=beam, freq_average=freq_average)
+            seen = known.view(PointSources.from_table(field))
+        with tables.table(str(ms), readonly=True, ack=False) as table:
+            sums = _accumulate(table, meta, model, seen)
+        significant = _judge(sums, sky, model, report)
+    chosen = sky.take(significant)
+    if chosen.names:
         gain = _gains(sums.take(significant), meta, chosen, report)
-        _subtract(ms, _Model(array, chosen), gain)
-    return report
-
-
-def _visible(meta: MsMeta, array: DriftArray) -> tuple[_Sky, dict[str, Any]]:
-    """Sources above the horizon and outside the field, and the beginning of the report on them."""
-    middle = np.array([0.5 * (meta.times_jd[0] + meta.times_jd[-1])])
-    sun = _sun(float(middle[0]))
-    places = {SUN: (*sun, SUN_ARCMIN), **PLACES}
-    for name, lobes in LOBES.items():
-        ra, dec = (np.radians([value]) for value in places[name][:2])
-        ha, dec_app = (values[:, 0] for values in geometry.hour_angle_dec(ra, dec, middle, array.place))
-        if pointing_separation(ha, dec_app, meta.pointing_dec_rad)[0] < np.radians(NEAR_DEG):
-            del places[name]
-            places |= lobes
-    ra, dec, size = (np.array(column) for column in zip(*places.values(), strict=True))
-    ra, dec, fwhm = np.radians(ra), np.radians(dec), np.radians(size / 60.0)
-    ha, dec_app = (values[:, 0] for values in geometry.hour_angle_dec(ra, dec, middle, array.place))
-    latitude = array.place.lat.rad
-    altitude = np.arcsin(np.sin(latitude) * np.sin(dec_app) + np.cos(latitude) * np.cos(dec_app) * np.cos(ha))
-    distance = pointing_separation(ha, dec_app, meta.pointing_dec_rad)
-    chosen = (altitude > np.radians(LOWEST_DEG)) & (distance > np.radians(FIELD_DEG))
-    names = list(places)
-    report = {
-        names[s]: {
-            "distance_deg": round(float(np.degrees(distance[s])), 2),
-            "altitude_deg": round(float(np.degrees(altitude[s])), 2),
-            "removed": False,
-        }
-        for s in np.flatnonzero(chosen)
-    }
-    return _Sky(names, ra, dec, fwhm).take(chosen), report
-
-
-def near_sidelobes(meta: MsMeta) -> list[str]:
-    """Names of the sources above the horizon that near sidelobes may let through (`NEAR_DEG`), the Sun left out."""
-    array = DriftArray(meta, beam=None)
-    _, report = _visible(meta, array)
-    return [name for name, seen in report.items() if name != SUN and seen["distance_deg"] < NEAR_DEG]
-
-
-def _sun(time_jd: float) -> tuple[float, float]:
-    """ICRS direction (deg) in which a star would be seen where the Sun is (its parallax, 9 arcsec, left out)."""
-    from astropy.coordinates import GCRS, ICRS, SkyCoord, get_sun
-    from astropy.time import Time
-
-    time = Time(time_jd, format="jd", scale="utc")
-    sun = get_sun(time)
-    star = SkyCoord(sun.ra, sun.dec, frame=GCRS(obstime=time)).transform_to(ICRS())
-    return float(star.ra.deg), float(star.dec.deg)
+    return Found(report, chosen, gain)
 
 
 class _Model:
@@ -231,7 +212,7 @@ class _Model:
         Baselines where that holds for any.
     """
 
-    def __init__(self, array: DriftArray, sky: _Sky) -> None:
+    def __init__(self, array: DriftArray, sky: Sky) -> None:
         self.array, self.sky = array, sky
         meta = array.meta
         ha, dec = geometry.hour_angle_dec(sky.ra_rad, sky.dec_rad, meta.times_jd, array.place)
@@ -331,7 +312,7 @@ def _accumulate(table: tables.table, meta: MsMeta, model: _Model, field: DriftVi
     return sums
 
 
-def _judge(sums: _Sums, sky: _Sky, model: _Model, report: dict[str, Any]) -> Array:
+def _judge(sums: _Sums, sky: Sky, model: _Model, report: dict[str, Any]) -> Array:
     """Which sources are significant, (nsrc,) bool; the report says how much."""
     cells = sums.grouped(*LEVELS[-1])
     gain, variance = cells.solve()
@@ -360,7 +341,7 @@ def _judge(sums: _Sums, sky: _Sky, model: _Model, report: dict[str, Any]) -> Arr
     return significant
 
 
-def _gains(sums: _Sums, meta: MsMeta, sky: _Sky, report: dict[str, Any]) -> Array:
+def _gains(sums: _Sums, meta: MsMeta, sky: Sky, report: dict[str, Any]) -> Array:
     """Gains of every hand, integration, channel and source, from the finest cells that carry them."""
     n_hands, n_times, n_blocks, n_src = sums.rhs.shape
     out = np.zeros((n_hands, n_times, len(meta.freq_hz), n_src), np.complex64)
@@ -408,16 +389,3 @@ def _interpolated(
             for i in range(n_times):
                 out[hand, i] = np.interp(channel, at_band[filled], over_time[i, filled])
     return out
-
-
-def _subtract(ms: PrivateSet, model: _Model, gain: Array) -> None:
-    """Subtract the sources, 1 Jy of each times its gain (nhand, nt, nchan, nsrc)."""
-    n_bl, n_chan = ms.meta.shape[1:3]
-
-    def sources(i: int) -> Array:
-        total = np.zeros((n_bl, n_chan, len(gain)), np.complex64)
-        for s in range(len(model.sky.names)):
-            total[model.cross] += model.unit(s, i, model.cross)[..., np.newaxis] * gain[:, i, :, s].T
-        return total
-
-    ms.subtract(sources)

@@ -19,7 +19,8 @@ from contimg.drift.data import StokesI
 from contimg.drift.find import Search, find_sources
 from contimg.drift.fit import Fit
 from contimg.drift.gridder import Visibilities
-from contimg.drift.outside import near_sidelobes, remove_outside
+from contimg.drift.horizon import near_sidelobes
+from contimg.drift.outside import remove_outside
 from contimg.drift.predict import DriftArray
 from contimg.drift.residual import POLARISATION, plan_groups, write_residuals
 from contimg.drift.sources import brightest

@@ -17,7 +17,8 @@ from builders.drift_tiles import average, simulated_ms, table_of
 from contimg.beam.apparent import apparent
 from contimg.beam.job import without_far
 from contimg.drift.fit import fit
-from contimg.drift.outside import PLACES, _sun, remove_outside
+from contimg.drift.horizon import PLACES, sun_icrs
+from contimg.drift.outside import remove_outside
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import resolve
 from contimg.image.tile import image_tile
@@ -159,7 +160,7 @@ def test_only_what_is_above_the_horizon_and_outside_the_field_is_reported(pair):
 def test_the_sun_is_where_it_is_seen():
     jd = 2460979.3
     place = geometry.location(-118.283, 37.234, 1188.0)
-    ra, dec = np.radians(_sun(jd))
+    ra, dec = np.radians(sun_icrs(jd))
     ha, dec_app = (float(v[0, 0]) for v in geometry.hour_angle_dec([ra], [dec], [jd], place))
     time = Time(jd, format="jd", scale="utc")
     seen = get_body("sun", time, place).transform_to(HADec(obstime=time, location=place))

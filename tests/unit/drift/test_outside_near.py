@@ -5,7 +5,8 @@ import pytest
 from casacore import tables
 
 from builders.drift_tiles import average, simulated_ms
-from contimg.drift.outside import near_sidelobes, remove_outside
+from contimg.drift.horizon import near_sidelobes
+from contimg.drift.outside import remove_outside
 from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.simulate import a_team
