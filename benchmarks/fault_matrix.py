@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", metavar="FAULT", help="only these; with none, only the page")
+    parser.add_argument("--only", nargs="*", metavar="FAULT", help="only these; with none, only the page")
     parser.add_argument("--folder", type=Path, help="keep the nights here")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
