@@ -14,7 +14,13 @@ def test_an_image_with_another_weighting_is_made_and_the_night_stays(night, tmp_
     product = night.directories("images")[0]
     before = contents(night.products)
     setting = "imaging={quality_tier: development, imsize: 768, robust: 2, niter: 500, keep: [psf]}"
-    assert main(["try", str(product), "--set", setting, "--into", str(tmp_path / "try"), "--cores", "2"]) == 0
+    command = ["try", str(product), "--set", setting, "--into", str(tmp_path / "try"), "--cores", "2"]
+    raw = contents(night.incoming)
+    assert main([*command, "-n"]) == 0
+    assert "image_tile" in capfd.readouterr().out
+    assert contents(night.incoming) == raw
+    assert not (tmp_path / "try").exists()
+    assert main(command) == 0
     said = capfd.readouterr()
     made = tmp_path / "try" / product.relative_to(night.products)
     assert said.out.strip() == str(made)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from contimg.core.errors import InputError
 from contimg.core.products import read_json
-from contimg.qa.truth import compare_product, judge
 
 DESCRIPTION = """\
 Two images, FIRST and SECOND, are compared with each other: difference, noise, beams, fluxes of the same sources.
@@ -59,10 +59,12 @@ def two_images(first: Path, second: Path, output: Path) -> int:
     from contimg.photometry.measured import Mosaic
     from contimg.photometry.options import PhotometryOptions
 
-    found = comparison.compare(Mosaic.of(first), Mosaic.of(second), PhotometryOptions())
-    comparison_files.write(found, output)
+    images = Mosaic.of(first), Mosaic.of(second)
+    found = comparison.compare(*images, PhotometryOptions(), say=_say)
     for line in comparison_files.table(found):
-        print(line)
+        print(line, flush=True)
+    _say("difference, table and picture are written")
+    comparison_files.write(found, output)
     files = (
         comparison_files.PICTURE,
         comparison_files.DIFFERENCE,
@@ -73,8 +75,13 @@ def two_images(first: Path, second: Path, output: Path) -> int:
     return 0
 
 
+def _say(line: str) -> None:
+    print(f"contimg compare: {line}", file=sys.stderr, flush=True)
+
+
 def with_truth(args: argparse.Namespace) -> int:
     """Compare every mosaic of a products tree with the truth; 1 if one of them is not right."""
+    from contimg.qa.truth import compare_product, judge
     from contimg.simulate.truth import read_truth
 
     truth = read_truth(args.truth)

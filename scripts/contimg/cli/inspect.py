@@ -11,7 +11,7 @@ from typing import Any
 
 from contimg.core.errors import InputError
 from contimg.core.names import tile_name
-from contimg.index.subband import SubbandHeader, parse_name
+from contimg.index.subband import SubbandHeader, parse_name, polarization_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def lines(entry: dict[str, Any]) -> list[str]:
             f"{header.integration_s:.6g} s",
             f"  band       {(low_hz - width_hz / 2) / 1e6:.3f} to {(high_hz + width_hz / 2) / 1e6:.3f} MHz: "
             f"{header.n_channels} channels of {width_hz / 1e3:.6g} kHz, polarisations "
-            f"{','.join(str(code) for code in header.polarizations)}",
+            f"{polarization_words(header.polarizations)}",
             f"  array      {header.n_antennas_data} antennas with data, {header.n_baselines} baselines, at longitude "
             f"{header.longitude_deg:.4f}, latitude {header.latitude_deg:.4f} deg, {header.height_m:.0f} m",
             f"  pointing   declination {math.degrees(header.dec_rad):.4f} deg",

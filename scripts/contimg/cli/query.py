@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 from contimg.cli.numbers import day, number
+from contimg.core import names
 from contimg.core.errors import InputError
 from contimg.core.products import read_json
+from contimg.qa.verdict import NOISIER
 from contimg.registry.build import CALTABLES, PRODUCTS
 from contimg.registry.questions import (
     Row,
@@ -54,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rms-above",
         type=number(0, 1e12),
         metavar="MJY",
-        help="those above so many mJy/beam, noisiest first",
+        help="those whose rms is above so many mJy/beam, highest first",
     )
     products = asked.add_parser("products", help="what was made of a calibrator and with its caltables")
     products.add_argument("--calibrator", required=True, metavar="NAME")
@@ -106,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
             if not answer[1]:
                 notes.append(_strips(strips(connection), args.dec, hours))
         elif args.question == "tiles":
-            answer = tiles(connection, date=args.date, rms_above_mjy=args.rms_above)
+            heading, rows = tiles(connection, date=args.date, rms_above_mjy=args.rms_above)
+            answer = heading, [_explained(row, tree) for row in rows]
             if args.rms_above is None:
                 answer[1].extend(_left_out(tree, args.date))
                 answer[1].sort(key=lambda row: str(row[0]))
@@ -168,8 +171,17 @@ def _left_out(tree: Path, date: str | None) -> list[Row]:
             continue
         for tile, reason in entries:
             if date is None or tile.startswith(date):
-                found[tile] = (tile, None, None, None, None, "left out", reason)
+                found[tile] = (tile, None, None, None, None, None, "left out", reason)
     return list(found.values())
+
+
+def _explained(row: Row, tree: Path) -> Row:
+    """A tile's row, with why it is noisier than expected, which its verdict says, where no other reason stands."""
+    *before, reason = row
+    verdict = tree / names.tile_verdict(str(row[0]))
+    if reason is not None or row[2] is None or row[2] <= NOISIER or not verdict.is_file():
+        return row
+    return (*before, read_json(verdict)["metrics"].get("why_noisy"))
 
 
 def _mjd(text: str) -> float:

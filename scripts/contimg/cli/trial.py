@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +45,29 @@ def run(args: argparse.Namespace) -> int:
     product = args.product.absolute()
     tree = tree_of(product)
     path = product.relative_to(tree).as_posix()
-    prepared = trial.prepare(path, tree, _values(args, product, tree), args.set, args.into)
-    settings = prepared.into / "state" / "trial_config.json"
+    values = _values(args, product, tree)
+    if not args.dry_run:
+        return _make(args, trial.prepare(path, tree, values, args.set, args.into))
+    with tempfile.TemporaryDirectory(prefix="contimg-try-") as scratch:
+        return _make(args, trial.prepare(path, tree, values, args.set, args.into, scratch=Path(scratch)))
+
+
+def _make(args: argparse.Namespace, prepared: trial.Trial) -> int:
+    """Run the workflow in the branch."""
+    settings = prepared.made / "state" / "trial_config.json"
     write_json(settings, prepared.config.model_dump(mode="json"))
-    _say(f"{prepared.into}: {prepared.linked} products of {tree} are shared")
+    _say(f"{prepared.into}: {prepared.linked} products of {prepared.tree} are shared")
     words = ["--cores", str(args.cores), "--quiet", "rules", "--configfile", str(settings)]
     words += ["--dry-run"] if args.dry_run else []
     try:
         with child.signals_raise():
-            status = child.workflow([*words, "--", path])
+            status = child.workflow([*words, "--", prepared.product])
     except child.Ended as ended:
         _say(f"ended by {ended}; the same command goes on from here")
         return 128 + ended.number
     if status or args.dry_run:
         return status
-    return _conclude(product, prepared.into / path)
+    return _conclude(prepared.tree / prepared.product, prepared.into / prepared.product)
 
 
 def _values(args: argparse.Namespace, product: Path, tree: Path) -> dict[str, Any]:

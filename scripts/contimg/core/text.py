@@ -17,6 +17,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
+def count_of(number: int, what: str) -> str:
+    """`1 tile`, `2 tiles`, `0 tiles`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def some(words: Iterable[str], most: int = 4) -> str:
     """The first of some words: `a, b, c, d and 3 more`."""
     every = list(words)

@@ -19,7 +19,7 @@ from typing import Literal
 from contimg.core.constants import SECONDS_PER_DAY
 from contimg.core.names import tile_mjd, tile_name
 from contimg.index.band import Band, find_bands
-from contimg.index.subband import RawName, SubbandHeader
+from contimg.index.subband import RawName, SubbandHeader, polarization_words
 from contimg.index.tile import Slot
 
 Reader = Literal["auto", "own", "pyuvdata"]
@@ -273,7 +273,7 @@ def _shape_text(header: SubbandHeader) -> str:
     return (
         f"{header.n_times} integrations of {header.integration_s:.6g} s, {header.n_baselines} baselines, "
         f"{header.n_channels} channels of {header.channel_width_hz / 1e3:.6g} kHz, polarisations "
-        f"{','.join(str(code) for code in header.polarizations)}"
+        f"{polarization_words(header.polarizations)}"
     )
 
 

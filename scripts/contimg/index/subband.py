@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -17,8 +18,14 @@ _LIKE = re.compile(
     re.IGNORECASE,
 )
 _HDF5 = (".hdf5", ".h5", ".uvh5")
+_POLARIZATIONS = dict(zip(range(-8, 0), ("YX", "XY", "YY", "XX", "LR", "RL", "LL", "RR"), strict=True))
 State = tuple[int, int, int, int]
 """Size (bytes), time of modification, time of change (ns) and inode of a file."""
+
+
+def polarization_words(codes: Iterable[int]) -> str:
+    """AIPS codes of polarisations as they are called: `XX, YY` for -5 and -6."""
+    return ", ".join(_POLARIZATIONS.get(code, str(code)) for code in codes)
 
 
 def state_of(info: os.stat_result) -> State:

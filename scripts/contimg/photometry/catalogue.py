@@ -15,6 +15,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
 from contimg.core import tables
+from contimg.core.fits import read_plane
 from contimg.photometry import table as layout
 from contimg.photometry.measured import Mosaic, of_mosaic
 from contimg.photometry.options import PhotometryOptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 FOUND_SIGMA = 5.0
+PEAK_BEAMS = 0.5
 
 _OWN = {
     "ra_err_arcsec": ("arcsec", "error of the right ascension on the sky, from noise (Condon 1997)"),
@@ -69,12 +71,22 @@ def found_in(
         Of the image.
     """
     if places is None:
-        with fits.open(mosaic.image) as image, fits.open(mosaic.rms) as rms:
-            planes = [np.squeeze(hdus[0].data).astype(np.float32) for hdus in (image, rms)]
-            places = find(planes[0], image[0].header, planes[1], FOUND_SIGMA)
-    at = places[np.isfinite(places["ra_deg"])] if len(places) else pd.DataFrame(columns=["ra_deg", "dec_deg"])
-    rows, header = _measured(mosaic, at["ra_deg"].to_numpy(float), at["dec_deg"].to_numpy(float), options)
+        at = places_in(read_plane(mosaic.image), mosaic.header(), read_plane(mosaic.rms))
+    else:
+        at = _as_places(places)
+    rows, header = at_places(mosaic, at, options)
     return rows.sort_values("flux_jy", ascending=False, kind="stable", ignore_index=True), header
+
+
+def places_in(image: np.ndarray, header: fits.Header, rms: np.ndarray) -> SkyCoord:
+    """Fitted places of the sources above `FOUND_SIGMA` of an image and its rms (ny, nx), Jy/beam."""
+    return _as_places(find(image, header, rms, FOUND_SIGMA))
+
+
+def _as_places(rows: pd.DataFrame) -> SkyCoord:
+    ra, dec = (rows[name].to_numpy(float) if len(rows) else np.empty(0) for name in ("ra_deg", "dec_deg"))
+    there = np.isfinite(ra)
+    return SkyCoord(ra[there], dec[there], unit="deg")
 
 
 def at_places(
@@ -83,6 +95,23 @@ def at_places(
     """What an image has at places: one row for each that it covers, its index the number of the place."""
     icrs = places.icrs
     return _measured(mosaic, np.atleast_1d(icrs.ra.deg), np.atleast_1d(icrs.dec.deg), options)
+
+
+def peaks_near(mosaic: Mosaic, places: SkyCoord, options: PhotometryOptions) -> pd.DataFrame:
+    """The source that peaks nearest to each place, as `found_in` has it.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS` and ``apart_arcsec``, how far from the place it peaks; its index is the number of the place.
+        Places that no source peaks within `PEAK_BEAMS` of have no row.
+    """
+    rows, header = found_in(mosaic, options)
+    if rows.empty:
+        return rows.assign(apart_arcsec=[])
+    at, apart, _ = places.match_to_catalog_sky(SkyCoord(rows["ra_deg"], rows["dec_deg"], unit="deg"))
+    near = np.flatnonzero(apart.deg < PEAK_BEAMS * header["BMAJ"])
+    return rows.iloc[at[near]].assign(apart_arcsec=apart.arcsec[near]).set_axis(near)
 
 
 def _measured(

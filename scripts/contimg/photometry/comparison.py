@@ -6,6 +6,7 @@ An image on another grid is interpolated onto the first one's; fluxes are measur
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from contimg.core.errors import InputError
 from contimg.core.fits import read_plane
 from contimg.core.robust import mad_sigma
-from contimg.photometry import catalogue
+from contimg.photometry import catalogue, regrid
 from contimg.photometry.measured import Mosaic
 from contimg.photometry.options import PhotometryOptions
+from contimg.photometry.positions import iau_names
 from contimg.photometry.table import Flag
 from contimg.sky.noise import robust_rms
 
@@ -67,8 +69,21 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(first: Mosaic, second: Mosaic, options: PhotometryOptions) -> Comparison:
+def compare(
+    first: Mosaic,
+    second: Mosaic,
+    options: PhotometryOptions,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Comparison:
     """Compare two images.
+
+    Parameters
+    ----------
+    first, second : Mosaic
+    options : PhotometryOptions
+    say : callable
+        Takes a line on what is done next.
 
     Raises
     ------
@@ -83,15 +98,22 @@ def compare(first: Mosaic, second: Mosaic, options: PhotometryOptions) -> Compar
             "compare images of one kind"
         )
     one, rms_one = read_plane(first.image), read_plane(first.rms)
+    own, rms_own = read_plane(second.image), read_plane(second.rms)
     same = same_grid(*headers)
-    two, rms_two = (on_grid(path, headers[1], headers[0], same=same) for path in (second.image, second.rms))
+    if same:
+        two, rms_two = own, rms_own
+    else:
+        say("the second image is put onto the first one's grid")
+        two, rms_two = regrid.onto((own, rms_own), headers[1], headers[0])
     both = np.isfinite(one) & np.isfinite(two)
     if not both.any():
         raise InputError(
             f"{second.image} and {first.image} have no pixel in common; compare images of one field"
         )
-    difference = np.where(both, two - one, np.nan).astype(np.float32)
-    sources = matched(first, second, options, headers[0])
+    difference = np.where(both, two - one, np.nan)
+    say("sources are searched and measured in both")
+    planes = (one, rms_one), (own, rms_own)
+    sources = matched((first, second), planes, headers, options)
     numbers: dict[str, Any] = {
         "images": [str(first.image), str(second.image)],
         "same_grid": same,
@@ -121,44 +143,47 @@ def same_grid(one: Header, two: Header) -> bool:
     return bool(np.nanmax(apart) < SAME_GRID_PX) if np.isfinite(apart).any() else False
 
 
-def on_grid(path: Path, own: Header, wanted: Header, *, same: bool) -> Plane:
-    """A plane on another image's grid, interpolated with cubic splines; NaN where it does not reach."""
-    plane = read_plane(path)
-    if same:
-        return plane
-    from reproject import reproject_interp
+def matched(
+    images: tuple[Mosaic, Mosaic],
+    planes: tuple[tuple[Plane, Plane], tuple[Plane, Plane]],
+    headers: tuple[Header, Header],
+    options: PhotometryOptions,
+) -> pd.DataFrame:
+    """The sources of both images, each measured in both at one place.
 
-    # a spline knows no blank pixel: what they touch is blanked afterwards
-    blank = ~np.isfinite(plane)
-    shape = (int(wanted["NAXIS2"]), int(wanted["NAXIS1"]))
-    target = WCS(wanted).celestial
-    moved, _ = reproject_interp(
-        (np.where(blank, 0, plane), WCS(own).celestial), target, shape, order="bicubic"
-    )
-    touched, _ = reproject_interp((blank.astype(float), WCS(own).celestial), target, shape, order="bilinear")
-    return np.where(touched > 0, np.nan, moved).astype(np.float32)
-
-
-def matched(first: Mosaic, second: Mosaic, options: PhotometryOptions, header: Header) -> pd.DataFrame:
-    """The sources of both images, each measured in both at one place."""
-    lists = [catalogue.found_in(image, options)[0] for image in (first, second)]
-    beam_deg = float(header["BMAJ"])
-    found_in = pd.Series("both", index=lists[0].index)
-    places = lists[0][["source_id", "ra_deg", "dec_deg"]]
-    if len(lists[0]) and len(lists[1]):
-        own, other = (
-            SkyCoord(rows["ra_deg"].to_numpy(), rows["dec_deg"].to_numpy(), unit="deg") for rows in lists
-        )
+    Parameters
+    ----------
+    images : tuple of Mosaic
+    planes : tuple of ((ny, nx), (ny, nx)) float32
+        Image and rms of each, Jy/beam, on its own grid.
+    headers : tuple of Header
+    options : PhotometryOptions
+    """
+    found = [
+        catalogue.places_in(image, header, rms) for (image, rms), header in zip(planes, headers, strict=True)
+    ]
+    beam_deg = float(headers[0]["BMAJ"])
+    own, other = found
+    found_in = np.full(len(own), "both", dtype=object)
+    new = np.ones(len(other), bool)
+    if len(own) and len(other):
         found_in[own.match_to_catalog_sky(other)[1].deg > beam_deg] = "first"
         new = other.match_to_catalog_sky(own)[1].deg > beam_deg
     else:
         found_in[:] = "first"
-        new = np.ones(len(lists[1]), bool)
-    more = lists[1].loc[new, ["source_id", "ra_deg", "dec_deg"]]
-    places = pd.concat([places.assign(found_in=found_in), more.assign(found_in="second")], ignore_index=True)
-    sky = SkyCoord(places["ra_deg"].to_numpy(float), places["dec_deg"].to_numpy(float), unit="deg")
-    for number, image in enumerate((first, second), start=1):
-        rows, _ = catalogue.at_places(image, sky, options)
+    ra, dec = (
+        np.concatenate([getattr(own, axis).deg, getattr(other, axis).deg[new]]) for axis in ("ra", "dec")
+    )
+    places = pd.DataFrame(
+        {
+            "source_id": iau_names(ra, dec),
+            "ra_deg": ra,
+            "dec_deg": dec,
+            "found_in": [*found_in, *["second"] * int(new.sum())],
+        }
+    )
+    for number, image in enumerate(images, start=1):
+        rows, _ = catalogue.at_places(image, SkyCoord(ra, dec, unit="deg"), options)
         for name in ("flux", "stat_err"):
             places[f"{name}_{number}_jy"] = rows[f"{name}_jy"].reindex(places.index)
         places[f"flags_{number}"] = rows["flags"].reindex(places.index, fill_value=int(Flag.NOT_SEEN))
@@ -168,7 +193,7 @@ def matched(first: Mosaic, second: Mosaic, options: PhotometryOptions, header: H
     part = np.hypot(places["stat_err_1_jy"] / one, places["stat_err_2_jy"] / two)
     places["ratio_err"] = (places["ratio"] * part).abs()
     places["sigma"] = (two - one) / np.hypot(places["stat_err_1_jy"], places["stat_err_2_jy"])
-    return places
+    return places.sort_values("flux_1_jy", ascending=False, kind="stable", ignore_index=True)
 
 
 def ratios(sources: pd.DataFrame) -> dict[str, Any]:

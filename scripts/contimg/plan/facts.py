@@ -24,7 +24,7 @@ from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json, write_json
 from contimg.core.provenance import REPOSITORY, versions
-from contimg.core.text import duration
+from contimg.core.text import count_of, duration
 from contimg.image import programs
 from contimg.image.options import load_tiers, resolve_imaging
 from contimg.jobs.disk import free_bytes
@@ -343,8 +343,8 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     stages, disk = facts["cost"]["stages"], facts["disk"]
     chosen = [row for row in facts["tiles"] if row["in_range"]]
     lines = [
-        f"{facts['name']}: {len(chosen)} tiles, {len(facts['left_out'])} groups left out, "
-        f"{len(facts['transits'])} transits, {len(facts['mosaics'])} mosaics",
+        f"{facts['name']}: {count_of(len(chosen), 'tile')}, {count_of(len(facts['left_out']), 'group')} left out, "
+        f"{count_of(len(facts['transits']), 'transit')}, {count_of(len(facts['mosaics']), 'mosaic')}",
         f"jobs: {sum(s['to_run'] for s in stages.values())} to run, {sum(s['done'] for s in stages.values())} done; "
         f"{facts['cost']['core_hours']:.1f} core-hours",
     ]

@@ -14,7 +14,7 @@ from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, write_json
 from contimg.gains.noise import uniformity
-from contimg.qa import gates
+from contimg.qa import excess, gates
 from contimg.qa import verdict as qa
 from contimg.qa.options import NOT_JUDGED_BY, QaOptions
 from contimg.qa.response import Response, at_beam, fitted_gradient, gradient, of_tables, of_verdicts
@@ -170,6 +170,10 @@ class QaTile(_Judged):
             transits=metrics["transits"],
             antennas=antennas,
         )
+        noisy = excess.why(facts, made["metrics"], brightest_jy=float(seen.sources["flux_jy"].max()))
+        metrics["why_noisy"] = noisy
+        if noisy is not None:
+            told.append(f"rms {metrics['rms_over_expected']:.2f} × expected: {noisy}")
         against, sources = self._against_catalogue(seen, header, rms)
         sources = at_beam(folder / f"{tile}.pb.fits", header, sources)
         response = self._response(tile, sources, against, header, measured.get("shift"))

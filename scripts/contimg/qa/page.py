@@ -225,7 +225,7 @@ def _most_flagged(tiles: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, s
 
 
 def _noisiest(tiles: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str] | None:
-    """How the image came to be whose noise is most above what is expected: its name and a picture, if it has one."""
+    """The tile whose rms is most above what is expected: its numbers, why, and how its image came to be, if it says."""
     known = [tile for tile in tiles if "rms_over_expected" in tile["metrics"]]
     if not known:
         return None
@@ -233,8 +233,18 @@ def _noisiest(tiles: Sequence[Mapping[str, Any]], tree: Path) -> dict[str, str] 
     path = tree / names.image_dir(worst["name"]) / f"{worst['name']}.steps.png"
     if not path.is_file():
         return None
-    over = f"{worst['metrics']['rms_over_expected']:.2f}"
-    return {"name": worst["name"], "over": over, "png": _encoded(qa_plots.smaller(path))}
+    highest = max(known, key=lambda tile: tile["metrics"]["rms_jy"])
+    return {
+        "name": worst["name"],
+        "said": _noise_of(worst["metrics"]),
+        "why": worst["metrics"].get("why_noisy") or f"no tile is above {verdict.NOISIER:g} × expected",
+        "highest": "" if highest is worst else f"{highest['name']}: {_noise_of(highest['metrics'])}",
+        "png": _encoded(qa_plots.smaller(path)),
+    }
+
+
+def _noise_of(metrics: Mapping[str, Any]) -> str:
+    return f"rms {_mjy(metrics['rms_jy'])}/beam at its middle, {metrics['rms_over_expected']:.2f} × expected"
 
 
 def _calibrations(calibrations: Sequence[Mapping[str, Any]]) -> Table:

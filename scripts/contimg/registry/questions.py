@@ -28,10 +28,12 @@ def valid_tables(
 def tiles(
     connection: sqlite3.Connection, *, date: str | None, rms_above_mjy: float | None = None
 ) -> tuple[Sequence[str], list[Row]]:
-    """Tile images of a UTC date, or of all, in order of time; those with an rms above a limit alone, noisiest first."""
-    heading = ("tile", "rms_mjy", "flagged", "caltable", "verdict", "status", "reason")
+    """Tile images of a UTC date, or of all, in order of time; those with an rms above a limit alone, highest first."""
+    heading = ("tile", "rms_mjy", "rms_over_expected", "flagged", "caltable", "verdict", "status", "reason")
     rows = connection.execute(
-        "SELECT image.tile, round(1e3 * image.rms_jy, 3), round(coalesce(image.flag_fraction, ms.flag_fraction), 3), "
+        "SELECT image.tile, round(1e3 * image.rms_jy, 3), "
+        "(SELECT round(value, 2) FROM gate WHERE verdict_id = verdict.id AND name = 'rms'), "
+        "round(coalesce(image.flag_fraction, ms.flag_fraction), 3), "
         "CASE WHEN image.status = 'ok' THEN (SELECT replace(path, 'cal/' || image.date || '/', '') FROM source "
         "  WHERE product_id = image.id AND path LIKE 'cal/%' ORDER BY path LIMIT 1) END, "
         "verdict.verdict, image.status, coalesce(image.reason, verdict.reason) "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contimg.core.text import count_of
 from contimg.plan.facts import NOT_MADE
 from contimg.qa.verdict import FAIL
 
@@ -26,7 +27,7 @@ def verdict(facts: Mapping[str, Any]) -> tuple[str, str]:
     counts, tiles, mosaics = facts["counts"], facts["tiles"], facts["mosaics"]
     missing = counts["images"][NOT_MADE]
     if counts["errors"] or missing:
-        return "no", f"{_number(counts['errors'], 'error')}, {_number(missing, 'image')} not made"
+        return "no", f"{count_of(counts['errors'], 'error')}, {count_of(missing, 'image')} not made"
     lacks = []
     for what, rows, rejected in (
         ("images", tiles, counts["images"]["rejected"]),
@@ -36,14 +37,10 @@ def verdict(facts: Mapping[str, Any]) -> tuple[str, str]:
         lacks += [f"{rejected} of {len(rows)} {what} rejected"] if rejected else []
         lacks += [f"{failed} of {len(rows)} {what} failed a gate"] if failed else []
     if facts["left_out"]:
-        lacks.append(f"{_number(len(facts['left_out']), 'group')} of files left out")
+        lacks.append(f"{count_of(len(facts['left_out']), 'group')} of files left out")
     if not tiles:
         lacks.append("no tile in this range")
     return ("part", f"Finished: {', '.join(lacks)}") if lacks else ("yes", "Complete")
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def left_out_by_cause(entries: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:

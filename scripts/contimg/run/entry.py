@@ -19,6 +19,7 @@ from contimg.config.load import load
 from contimg.config.model import Config
 from contimg.core import products, provenance, room
 from contimg.core.errors import ContimgError, SystemFault
+from contimg.core.text import count_of
 from contimg.image import programs
 from contimg.index import retired
 from contimg.jobs import disk, engine, frame, orphans, stop, treelock
@@ -26,7 +27,7 @@ from contimg.jobs.orphans import MANIFEST_VARIABLE
 from contimg.night import advice
 from contimg.night.manifest import freeze, thaw
 from contimg.night.night import Night, plan
-from contimg.plan import again
+from contimg.plan import again, publishing
 from contimg.plan.settings import Settings, settings
 from contimg.plan.share import Threads, memory_mb, share
 from contimg.run import slurm, trees
@@ -59,6 +60,7 @@ class Run:
             raise SystemFault(
                 "raw files or sets were retired since this run was planned; start the same command again"
             )
+        self._note_tree()
         runs = root / "state" / "runs"
         manifest = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
         freeze(manifest, self.config, self.night)
@@ -84,10 +86,18 @@ class Run:
 
     def idle(self) -> None:
         """End a run that has nothing to do: as failed if what it was asked for ended with an error before."""
+        self._note_tree()
         found = self._errors()
         if found:
             say(f"error: {self._ended_with(found)}")
             raise SystemExit(1)
+
+    def _note_tree(self) -> None:
+        """Note beside the raw files that products are made of them; a dry run makes none, and notes nothing."""
+        one_each = (files[0] for tile in self.night.tiles.values() if (files := tile.files))
+        unknown = trees.register(self.config.incoming, self.config.products, one_each)
+        if unknown is not None:
+            say(unknown)
 
     def _ended_with(self, found: list[str]) -> str:
         return (
@@ -136,6 +146,8 @@ class Run:
             settings = self.config.model_dump(mode="json")
             for line in again.lines(again.made_again(jobs, Path(self.config.products), settings)):
                 say(line)
+            for line in publishing.lines(jobs, Path(self.config.products)) if workflow.dryrun else []:
+                say(line)
             for line in slurm.table(jobs) if on_slurm and workflow.dryrun else []:
                 say(line)
             done = (path for job in jobs if not job.todo for path in job.output)
@@ -162,8 +174,8 @@ class Run:
         night = self.night
         used = {path for tile in night.selected for path in night.candidates[tile]}
         return (
-            f"{len(night.selected)} tiles, {len(night.left_out)} groups left out, {len(used)} transits to calibrate "
-            f"with, {len(night.windows)} mosaics"
+            f"{count_of(len(night.selected), 'tile')}, {count_of(len(night.left_out), 'group')} left out, "
+            f"{count_of(len(used), 'transit')} to calibrate with, {count_of(len(night.windows), 'mosaic')}"
         )
 
     def _tell(self, status: str) -> None:
@@ -245,8 +257,6 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
                 )
             before = retired.state(config.products)
             night = plan(config, cache=config.products / "state" / "index")
-            one_each = (files[0] for tile in night.tiles.values() if (files := tile.files))
-            unknown = trees.register(config.incoming, config.products, one_each)
         else:
             config, night = thaw(_manifest())
             if orphans.overtaken(Path(config.products)):
@@ -259,7 +269,7 @@ def begin(values: Mapping[str, Any], *, clone: Path, main: bool, cores: int | No
     run = Run(config, night, of_rules, threads)
     if main:
         run.retired_state = before
-        for line in [*([unknown] if unknown else []), *night.retired.said, *night.said]:
+        for line in [*night.retired.said, *night.said]:
             say(line)
         for entry in night.left_out:
             say(f"left out: {entry.tile}: {entry.reason}")

@@ -106,7 +106,9 @@ def _items(night: Night, config: Config, now_mjd: float, needed: Needed) -> Iter
 def _young(days: float | None, age_days: float, kind: str) -> str | None:
     if days is None:
         key = "calibrators" if kind == CALIBRATOR else kind
-        return f"retention.{key}_days is null: never"
+        return (
+            f"retention.{key}_days is not set: {'raw files' if kind == RAW else 'Measurement Sets'} are kept"
+        )
     return None if age_days >= days else f"{age_days:.1f} days old, kept for {days:g}"
 
 

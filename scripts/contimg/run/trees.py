@@ -1,7 +1,7 @@
 """Which products trees are made of a directory of raw files: none of them may delete what another one needs.
 
-`{incoming}/.contimg/{name}.json` names a tree, written when a run or a plan of it begins, and once more where links in
-`incoming` lead. It stays until `contimg retention --release TREE` takes it away. Directories above and below count:
+`{incoming}/.contimg/{name}.json` names a tree, written when a run of it begins (no dry run), and once more where links
+in `incoming` lead. It stays until `contimg retention --release TREE` takes it away. Directories above and below count:
 the one tree may be made of a night, the other of all nights.
 """
 

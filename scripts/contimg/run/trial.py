@@ -51,6 +51,8 @@ class Trial:
         The night's own.
     into : Path
         The branch, in which it gets the same path.
+    made : Path
+        Where the branch is: `into`, or the scratch directory of a dry run.
     config : Config
         Of the run that makes it.
     changed : dict
@@ -62,13 +64,20 @@ class Trial:
     product: str
     tree: Path
     into: Path
+    made: Path
     config: Config
     changed: Mapping[str, Any]
     linked: int
 
 
 def prepare(
-    product: str, tree: Path, values: Mapping[str, Any], settings: Sequence[str], into: Path | None = None
+    product: str,
+    tree: Path,
+    values: Mapping[str, Any],
+    settings: Sequence[str],
+    into: Path | None = None,
+    *,
+    scratch: Path | None = None,
 ) -> Trial:
     """Make a branch of a products tree ready in which one product is made with other settings.
 
@@ -84,6 +93,8 @@ def prepare(
         ``key=value`` pairs that differ, as on a command line.
     into : Path, optional
         Directory of the branch; by default beside the tree, named after the settings.
+    scratch : Path, optional
+        Directory, removed afterwards, in which a dry run gets a branch like it: `into` stays as it is.
 
     Raises
     ------
@@ -106,13 +117,19 @@ def prepare(
     changed = changes(base, settings)
     _touches(product, found.kind, changed)
     where = tree.with_name(f"{tree.name}.try") / words(changed) if into is None else into.absolute()
-    _claim(where, tree, changed)
-    _take_along(tree, where)
-    asked = merge_pairs({**base, "products": str(where)}, settings, option="--set", example=_EXAMPLE)
+    record = _claim(where, tree, changed)
+    made = where if scratch is None else scratch
+    if not (made / RECORD).is_file():
+        write_json(made / RECORD, record)
+    _take_along(tree, made)
+    asked = merge_pairs({**base, "products": str(made)}, settings, option="--set", example=_EXAMPLE)
     config = load(asked).resolved(Path.cwd())
-    night = plan(config, cache=where / "state" / "index")
+    night = plan(config, cache=made / "state" / "index")
     _is_there(product, found.tile, night)
-    return Trial(product, tree, where, config, changed, branches.link(tree, where, night, changed))
+    linked = branches.link(tree, made, night, changed)
+    if made != where:
+        branches.link(where, made, night, {})  # what an earlier try has made
+    return Trial(product, tree, where, made, config, changed, linked)
 
 
 _EXAMPLE = "imaging='{robust: 0}'"
@@ -170,8 +187,8 @@ def _touches(product: str, kind: str, changed: Mapping[str, Any]) -> None:
         )
 
 
-def _claim(where: Path, tree: Path, changed: Mapping[str, Any]) -> None:
-    """Take a directory for a trial: a new or empty one, or that of the same settings before."""
+def _claim(where: Path, tree: Path, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that a directory may hold a trial: a new or empty one, or that of the same settings; its record."""
     real, night = where.resolve(), tree.resolve()
     if real == night or night in real.parents or real in night.parents:
         raise ConfigError(
@@ -186,8 +203,7 @@ def _claim(where: Path, tree: Path, changed: Mapping[str, Any]) -> None:
             )
     elif where.is_dir() and any(where.iterdir()):
         raise ConfigError(f"--into: {where} is not empty, and no trial; give another directory")
-    else:
-        write_json(where / RECORD, record)
+    return record
 
 
 def _take_along(tree: Path, where: Path) -> None:

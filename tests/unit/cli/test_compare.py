@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from contimg.cli import compare
 from contimg.cli.main import main
 from contimg.core.products import status, write_json
 
@@ -22,8 +21,10 @@ def test_every_path_of_a_compared_mosaic_or_tile_is_there(tmp_path, monkeypatch,
     (folder / plane).touch()
     (folder / f"{folder.name}.png").touch()
     monkeypatch.setattr("contimg.simulate.truth.read_truth", lambda path: SimpleNamespace(sources=()))
-    monkeypatch.setattr(compare, "compare_product", lambda directory, sources: None)
-    monkeypatch.setattr(compare, "judge", lambda table: SimpleNamespace(good=True, line=lambda: "right"))
+    monkeypatch.setattr("contimg.qa.truth.compare_product", lambda directory, sources: None)
+    monkeypatch.setattr(
+        "contimg.qa.truth.judge", lambda table: SimpleNamespace(good=True, line=lambda: "right")
+    )
     assert main(["compare", "--truth", "t", "--products", str(tmp_path), "--tiles"]) == 0
     lines = (line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     said = {words[0]: words[1] for words in lines if len(words) == 2}

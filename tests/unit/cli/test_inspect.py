@@ -21,7 +21,7 @@ def test_a_file_of_the_instrument_is_told_in_words(raw, capsys):
     said = capsys.readouterr().out
     for words in (
         "tile       2025-10-30T13:00:00: 3 integrations of 12.8849 s",
-        "band       1311.250 to 1311.738 MHz: 2 channels of 244.141 kHz, polarisations -5,-6",
+        "band       1311.250 to 1311.738 MHz: 2 channels of 244.141 kHz, polarisations XX, YY",
         "3 antennas with data, 6 baselines",
         "declination 54.6000 deg",
         "phased to  hour angle 0 at the pointing",

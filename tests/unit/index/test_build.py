@@ -304,7 +304,7 @@ def test_a_copy_under_another_label_is_a_duplicate_by_its_frequency(raw):
         ({"n_times": 2}, "left out: 2 integrations of 12.8849 s, 6 baselines"),
         ({"n_antennas": 2}, "left out: 3 integrations of 12.8849 s, 3 baselines"),
         ({"channel_hz": CHANNEL_HZ / 2}, "channels of 122.07 kHz"),
-        ({"polarizations": (-5, -7, -8, -6)}, "polarisations -5,-7,-8,-6; the others hold"),
+        ({"polarizations": (-5, -7, -8, -6)}, "polarisations XX, XY, YX, YY; the others hold"),
         ({"freq_low_hz": 703e6}, "left out: another band than the others'"),
         ({"freq_low_hz": LOWEST_HZ + 6.4 * CHANNEL_HZ}, "left out: another band than the others'"),
         ({"freq_low_hz": LOWEST_HZ + 600 * CHANNEL_HZ}, "left out: another band than the others'"),

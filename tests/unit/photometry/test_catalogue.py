@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
 from astropy.io import fits
 from astropy.io.votable import parse_single_table
 from astropy.wcs import WCS
@@ -118,12 +118,29 @@ def test_measure_says_flux_or_limit_and_what_is_not_covered(where, sky, found, c
     arguments = ["measure", str(where), "--at", source["source_id"]]
     arguments += ["--at", f"{nothing.ra.deg} {nothing.dec.deg}", "--at", "12h00m +10d"]
     assert main(arguments) == 1
-    beam, flux, limit, outside = capsys.readouterr().out.splitlines()
+    beam, flux, peak, limit, outside = capsys.readouterr().out.splitlines()
+    assert beam.endswith("fluxes at the very places given")
+    assert f"{1e3 * source['flux_jy']:.3f} mJy there, as `contimg sources` lists it" in peak
     assert "1405.0 MHz, beam 30.0 × 21.6 arcsec, PA 30 deg" in beam
     # the name's middle is up to half of 1.5 arcsec and 1 arcsec off: 0.3 % of a beam of 30 by 21.6 arcsec
     assert float(flux.split(": ")[1].split(" ±")[0]) == pytest.approx(1e3 * source["flux_jy"], rel=0.01)
     assert "not seen: below" in limit
     assert outside == "12h00m +10d: not covered by this image"
+
+
+def test_a_place_beside_a_source_measures_less_than_its_peak_by_as_much_as_the_beam_falls(where, sky, found):
+    source = found.iloc[0]
+    fitted = SkyCoord(source["ra_deg"], source["dec_deg"], unit="deg")
+    # along the minor axis, 120 deg from north through east, 0.1 of 21.6 arcsec
+    beside = fitted.directional_offset_by(Angle(120, "deg"), Angle(2.16, "arcsec"))
+    rows, _ = catalogue.at_places(Mosaic.of(where), beside, OPTIONS)
+    # of two beams 0.1 FWHM apart one measures exp(-2 ln 2 0.1^2) of the other, all of the plane; the fit's window is a
+    # little smaller, and the noise at 1000 sigma 0.1 %
+    lost = 1 - rows["flux_jy"].iloc[0] / source["flux_jy"]
+    assert lost == pytest.approx(1 - 2 ** (-2 * 0.1**2), abs=0.004)
+    peaks = catalogue.peaks_near(Mosaic.of(where), SkyCoord([beside, fitted]), OPTIONS)
+    assert peaks["flux_jy"].to_numpy() == pytest.approx([source["flux_jy"]] * 2, rel=1e-12)
+    assert peaks["apart_arcsec"].to_numpy() == pytest.approx([2.16, 0.0], abs=0.05)
 
 
 def test_what_is_no_image_and_what_is_no_place_are_refused(where, tmp_path, capsys):

@@ -11,7 +11,8 @@ from astropy.wcs import WCS
 
 from builders.mosaic_fields import field, noise, points
 from contimg.cli.main import main
-from contimg.photometry.comparison import compare, on_grid, same_grid
+from contimg.photometry import regrid
+from contimg.photometry.comparison import compare, same_grid
 from contimg.photometry.measured import Mosaic
 from contimg.photometry.options import PhotometryOptions
 
@@ -74,7 +75,7 @@ def test_an_image_of_another_grid_is_put_onto_the_first_ones(sky, pair, tmp_path
     header["CRPIX2"] -= 7.7
     moved = put(tmp_path / "moved", points(SHAPE, sky.x + 12.4, sky.y - 7.7, sky.flux), sky.rms, header)
     assert not same_grid(sky.header, header)
-    plane = on_grid(moved / "moved.fits", header, sky.header, same=False)
+    (plane,) = regrid.onto([fits.getdata(moved / "moved.fits")], header, sky.header)
     covered = np.isfinite(plane)
     assert 0.9 < covered.mean() < 1
     expected = points(SHAPE, sky.x, sky.y, sky.flux)
@@ -86,9 +87,37 @@ def test_an_image_of_another_grid_is_put_onto_the_first_ones(sky, pair, tmp_path
     assert found.numbers["common_part"][0] == pytest.approx(covered.mean(), abs=1e-6)
 
 
+def test_places_between_the_exact_ones_are_right_to_a_ten_thousandth_of_a_pixel(sky):
+    """Two SIN projections three degrees apart, of pixels of another size, turned by the meridians' convergence."""
+    own, wanted = sky.header.copy(), sky.header.copy()
+    for header, ra in ((own, 128.0), (wanted, 131.0)):
+        header["CRVAL1"], header["CRVAL2"] = ra, 55.0
+        header["NAXIS1"] = header["NAXIS2"] = 3000
+        header["CRPIX1"] = header["CRPIX2"] = 1500.5
+        header["CDELT1"], header["CDELT2"] = -4.0 / 3600, 4.0 / 3600
+    own["CDELT1"] *= 1.3
+    there = regrid.overlap((3000, 3000), own, wanted)
+    assert there is not None
+    y1, y2, x1, x2 = there
+    assert x2 - x1 < 2900  # the overlap, not all
+    rows, columns = np.arange(y1, y2, 7.0), np.arange(x1, x2, 11.0)
+    grid = np.meshgrid(columns, rows)
+    exact = WCS(own).wcs_world2pix(*WCS(wanted).wcs_pix2world(*(axis.ravel() for axis in grid), 0), 0)
+    found = [spline(rows, columns).ravel() for spline in regrid._coordinates(there, own, wanted)]
+    assert np.abs(np.array(found) - np.array(exact)).max() < 1e-4
+
+
+def test_images_of_other_parts_of_the_sky_do_not_overlap(sky):
+    other = sky.header.copy()
+    for place in (sky.header["CRVAL1"] + 20.0, (sky.header["CRVAL1"] + 180.0) % 360.0):
+        other["CRVAL1"] = place
+        assert regrid.overlap(SHAPE, other, sky.header) is None
+
+
 def test_the_command_prints_the_numbers_and_writes_four_files(pair, compared, tmp_path, capsys):
     assert main(["compare", *map(str, pair), "--output", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
+    said, progress = capsys.readouterr()
+    assert "contimg compare: sources are searched" in progress
     assert f"second / first: {compared.numbers['fluxes']['median_ratio']:.4f} (median of 30 sources" in said
     assert "1405.0" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

@@ -9,6 +9,7 @@ from contimg.core.errors import SystemFault
 from contimg.core.products import write_json
 from contimg.index import retired
 from contimg.jobs import treelock
+from contimg.run import trees
 from contimg.run.entry import Run, begin
 
 TILE = "2025-10-30T13:52:12"
@@ -22,7 +23,11 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = [MS, MS.replace(".ms", ".json"), IMAGE, "qa/2025-10-30.html"]
     listener = SimpleNamespace(products=asked, look=lambda: None, has_work=False)
-    run = Run(SimpleNamespace(products=tmp_path), None, None, None, listener=listener)
+    files = [str(tmp_path / "incoming" / f"{TILE}_sb00.hdf5")]
+    night = SimpleNamespace(tiles={TILE: SimpleNamespace(files=files)})
+    config = SimpleNamespace(products=tmp_path, incoming=tmp_path / "incoming")
+    config.incoming.mkdir()
+    run = Run(config, night, None, None, listener=listener)
     for path in (MS.replace(".ms", ".json"), f"{IMAGE}/status.json"):
         write_json(tmp_path / path, {"status": "ok", "reason": None})
     return run
@@ -98,3 +103,31 @@ def test_what_was_retired_since_a_run_was_planned_stops_it_before_anything_is_fr
         treelock.release()
         gc.unfreeze()
     assert not (tmp_path / "state" / "runs").exists()
+
+
+class FrozenError(Exception):
+    """The plan is frozen now: what comes before has been done."""
+
+
+def frozen(*_):
+    raise FrozenError
+
+
+def test_the_raw_files_are_noted_as_needed_by_a_run_and_not_by_a_dry_one(tmp_path, monkeypatch, run):
+    """`snakemake -n` reads the Snakefile, which calls `begin`, and calls neither `started` nor `idle`."""
+    values = {"incoming": str(run.config.incoming), "products": str(tmp_path / "products")}
+    begin(values, clone=tmp_path, main=True, cores=1)
+    gc.enable()
+    assert list(run.config.incoming.iterdir()) == []
+    run.idle()
+    assert trees.others(run.config.incoming, tmp_path / "another") == [str(tmp_path)]
+    trees.release(run.config.incoming, tmp_path)
+    run.retired_state = retired.state(tmp_path)
+    monkeypatch.setattr("contimg.run.entry.freeze", frozen)
+    try:
+        with pytest.raises(FrozenError):
+            run.started()
+    finally:
+        treelock.release()
+        gc.unfreeze()
+    assert trees.others(run.config.incoming, tmp_path / "another") == [str(tmp_path)]

@@ -1,5 +1,7 @@
 """`contimg try`: a branch for other settings, ready to be made, while the night's tree stays as it is."""
 
+from pathlib import Path
+
 import pytest
 
 from builders import service_trees as trees
@@ -40,6 +42,38 @@ def test_sets_are_shared_and_the_nights_tree_is_not_touched(night):
     assert (made.config.start, made.config.notify.webhook) == (trees.tile(0), None)
     again = trial.prepare(image, tree, values, ROBUST)
     assert (again.into, again.linked) == (made.into, made.linked)
+
+
+def test_a_dry_run_makes_nothing_and_knows_what_an_earlier_try_made(night, tmp_path, monkeypatch, capsys):
+    from contimg.cli.main import main
+
+    tree, values, image = night
+    kept = keep_configuration(values, tree)
+    write_json(tree / image / "status.json", {"status": "ok", "reason": None, "configuration": kept})
+    into = tmp_path / "here" / "try"
+    asked: list[list[str]] = []
+
+    def workflow(words):
+        asked.append(words)
+        branch = Path(read_json(Path(words[words.index("--configfile") + 1]))["products"])
+        there.append((branch, (branch / names.science_ms(trees.tile(0))).exists(), (branch / image).exists()))
+        return 0
+
+    there: list[tuple[Path, bool, bool]] = []
+    monkeypatch.setattr("contimg.run.child.workflow", workflow)
+    command = ["try", str(tree / image), "--set", *ROBUST, "--into", str(into), "-n"]
+    before = contents(tmp_path)
+    assert main(command) == 0
+    assert contents(tmp_path) == before
+    assert f"{into}: " in capsys.readouterr().err
+    trial.prepare(image, tree, values, ROBUST, into)
+    write_json(into / image / "status.json", {"status": "ok"})
+    before = contents(tmp_path)
+    assert main(command) == 0
+    assert contents(tmp_path) == before
+    assert [found[1:] for found in there] == [(True, False), (True, True)]
+    assert not any(branch.exists() for branch, *_ in there)
+    assert all("--dry-run" in words and words[-1] == image for words in asked)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Why a tile's image is noisier than expected, in words: what its records say that the expected noise does not hold.
+
+Expected are thermal noise, from the data's own weights, and confusion (`contimg.qa.gates.expected_rms_jy`). A high SEFD
+and lost data are in that. What is above it is what calibration and CLEAN left, or signals that are not of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from contimg.core.text import some
+from contimg.qa.gates import ImageFacts
+from contimg.qa.verdict import NOISIER
+
+NEAR_PART = 0.5  # of the image's rms
+FLAGGED = 0.25
+LONG_BEAM = 3.0
+SIGNIFICANCE = 3.0
+
+
+def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> str | None:
+    """Causes in words, of a tile that is noisier than expected; None of others.
+
+    Parameters
+    ----------
+    facts : ImageFacts
+        What its gates look at.
+    made : mapping
+        The image's metrics.
+    brightest_jy : float
+        Flux of its brightest source, Jy; NaN where it has none.
+    """
+    if not facts.rms > NOISIER:
+        return None
+    causes = [
+        *_bright(facts, made["rms_jy"], brightest_jy),
+        *_antennas(facts),
+        *_elsewhere(made.get("outside") or {}),
+        *_clean(made),
+        *_coverage(facts),
+    ]
+    return "; ".join(causes) or "nothing in its records says why: look at its residual and at the data"
+
+
+def _bright(facts: ImageFacts, rms_jy: float, brightest_jy: float) -> list[str]:
+    """Residual sidelobes: noise round the brightest source beyond the image's, and as many holes as sources."""
+    causes = []
+    if facts.near.n_bright and brightest_jy > facts.near.dynamic_range * NEAR_PART * rms_jy:
+        beyond_mjy = 1e3 * brightest_jy / facts.near.dynamic_range
+        causes.append(
+            f"sidelobes of a source of {brightest_jy:.2g} Jy are left, {beyond_mjy:.2g} mJy/beam round it"
+        )
+    if facts.n_negative > 0.1 * facts.n_positive:
+        causes.append(
+            f"{facts.n_negative} holes as deep as {facts.options.detection_snr:g} σ beside {facts.n_positive} peaks: "
+            "sidelobes or interference"
+        )
+    return causes
+
+
+def _antennas(facts: ImageFacts) -> list[str]:
+    """Antennas whose gains are off, or were while they changed."""
+    off = [] if facts.antennas.left is None else list(facts.antennas.left["antennas"])
+    causes = [f"gains are off: antenna {some(off)}"] if off else []
+    if facts.antennas.followed:
+        causes.append(f"gains changed within the tile: antenna {some(facts.antennas.followed)}")
+    return causes
+
+
+def _elsewhere(outside: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sources far outside the field that are in the data: `contimg.drift.outside`."""
+    return [
+        f"{name}, {found['distance_deg']:.0f} deg away, is in the data"
+        + (" and was subtracted" if found["removed"] else " and was not subtracted")
+        for name, found in outside.items()
+        if found["removed"] or found.get("significance", 0.0) > SIGNIFICANCE
+    ]
+
+
+def _clean(made: Mapping[str, Any]) -> list[str]:
+    stopped = str(made.get("clean_stopped", ""))
+    return [f"CLEAN ended before its threshold: {stopped}"] if stopped.startswith("maximum") else []
+
+
+def _coverage(facts: ImageFacts) -> list[str]:
+    """A filled uv plane keeps sidelobes low."""
+    causes = []
+    if facts.flags > FLAGGED:
+        causes.append(f"{facts.flags:.0%} of the data are flagged: sidelobes are higher")
+    if facts.beam > LONG_BEAM:
+        causes.append(f"the beam is {facts.beam:.1f} times as long as wide: sidelobes are higher")
+    return causes
