@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -177,6 +178,53 @@ def test_every_contimg_command_in_the_documents_exists(capsys):
         assert stopped.value.code == 0, f"contimg {command}: {capsys.readouterr().err}"
 
 
+def typed(page: str) -> list[list[str]]:
+    """Commands that a reader types: lines of code blocks, and those that begin a line of their own in code quotes."""
+    text = (ROOT / page).read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"^`([^`]+)`", text, flags=re.MULTILINE)
+    words = [
+        shlex.split(line, comments=True) for line in lines if line.startswith(("contimg ", "snakemake "))
+    ]
+    return [found for found in words if "…" not in " ".join(found)]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/first_hour.md", "docs/cookbook.md", "docs/registry.md", "docs/run.md"]
+)
+def test_what_a_reader_types_is_taken_as_it_stands(page):
+    """Options and arguments of contimg; of snakemake the targets, and keys and values of --config."""
+    from contimg.cli.main import _parser
+    from contimg.config.files import merge_pairs
+    from contimg.config.load import load
+    from contimg.core.names import product_of
+    from contimg.plan.graph import TARGETS
+
+    commands = typed(page)
+    assert commands
+    for program, *words in commands:
+        if program == "contimg":
+            _parser(words[0]).parse_args(words)  # exits with 2 at what it does not know
+            continue
+        given: dict[str, list[str]] = {"": []}
+        for word in words:
+            if word.startswith("-"):
+                given[option := word] = []
+            else:
+                given[option if len(given) > 1 else ""].append(word)
+        assert set(given) <= {"", "-n", "--cores", "--config", "--configfile", "--profile", "--resources"}, (
+            words
+        )
+        load(
+            merge_pairs({}, given.get("--config", []), option="--config", example="end=2025-10-31"),
+            check=False,
+        )
+        several = given[""] + given.get("-n", []) + given.get("--cores", [])[1:]
+        for target in several:
+            assert target in TARGETS or product_of(target), f"{page}: {target}"
+
+
 def test_links_between_documents_lead_somewhere():
     broken = [
         f"{path.relative_to(ROOT)} -> {target}"
@@ -189,7 +237,8 @@ def test_links_between_documents_lead_somewhere():
 
 def test_the_index_of_the_documentation_names_every_page():
     index = (ROOT / "docs" / "README.md").read_text()
-    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    found = (path for end in ("md", "ipynb") for path in (ROOT / "docs").rglob(f"*.{end}"))
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in found]
     missing = [page for page in pages if page != "README.md" and f"({page})" not in index]
     assert not missing
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from contimg.core.products import status, write_json
+from contimg.core.products import read_json, status, write_json
 from contimg.qa import night
 from contimg.qa import page as qa_page
 from contimg.qa.verdict import Limits, judge, record
@@ -114,6 +114,26 @@ def test_the_page_says_what_was_measured(tree):
     ) in html
     assert "qa: rejected: 1 good tiles" in html
     assert "1.08" in html
+
+
+def test_the_noisiest_tile_has_its_numbers_and_the_reason(tree):
+    """Above expected, and in mJy: two tiles may be the noisiest, and the page says of which it speaks."""
+    from PIL import Image
+
+    far, high = TILES[1], TILES[3]
+    for tile, rms_jy, over, why in ((far, 2e-3, 1.6, "Cas A is in the data"), (high, 3e-3, 1.1, None)):
+        path = tree / f"qa/{DATE}/{tile}.json"
+        verdict = read_json(path)
+        verdict["metrics"] |= {"rms_jy": rms_jy, "rms_over_expected": over, "why_noisy": why}
+        write_json(path, verdict)
+    Image.new("RGB", (8, 8)).save(tree / f"images/{DATE}/{far}/{far}.steps.png")
+    html = qa_page.page(night.gather(DATE, tree, ()), tree, 20.0)
+    assert (
+        f"{far} is farthest above what is expected of it: rms 2 mJy/beam at its middle, 1.60 × expected"
+        in html
+    )
+    assert "Why: Cas A is in the data." in html
+    assert f"The highest rms has {high}: rms 3 mJy/beam at its middle, 1.10 × expected" in html
 
 
 def test_the_latency_clock_names_the_slowest_step(tree):

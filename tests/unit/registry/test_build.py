@@ -354,13 +354,25 @@ def test_tiles_are_listed_without_a_limit_a_line_each_with_the_groups_left_out(t
     write_json(tree / "plan" / "a.report.json", told)
     assert main(["query", "--products", str(tree), "--csv", "tiles", "--date", DAY]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading == "tile,rms_mjy,flagged,caltable,verdict,status,reason"
+    assert heading == "tile,rms_mjy,rms_over_expected,flagged,caltable,verdict,status,reason"
     assert rows == [
-        f"{TILES[0]},1,0.1,{TILES[1]}_0834+555,pass,ok,",
-        f"{TILES[1]},2,0.1,{TILES[1]}_0834+555,,ok,",
-        f"{TILES[2]},,0.1,,,rejected,no solution",
-        f"{DAY}T13:15:27,,,,,left out,15 of 16 subbands",
+        f"{TILES[0]},1,1.1,0.1,{TILES[1]}_0834+555,pass,ok,",
+        f"{TILES[1]},2,,0.1,{TILES[1]}_0834+555,,ok,",
+        f"{TILES[2]},,,0.1,,,rejected,no solution",
+        f"{DAY}T13:15:27,,,,,,left out,15 of 16 subbands",
     ]
+
+
+def test_a_tile_that_is_noisier_than_expected_has_the_verdicts_reason(tree, capsys):
+    named = replace(gate(1.7, 3.0, qa.PASS), name="rms")
+    record = qa.record(names.image_dir(TILES[0]), "tile", [named], metrics={"why_noisy": "half is flagged"})
+    write_json(tree / names.tile_verdict(TILES[0]), record)
+    assert main(["registry", "build", "--products", str(tree)]) == 0
+    capsys.readouterr()
+    assert main(["query", "--products", str(tree), "--csv", "tiles", "--rms-above", "0.5"]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split(",")[:3] for row in rows] == [[TILES[1], "2", ""], [TILES[0], "1", "1.7"]]
+    assert rows[1].endswith("pass,ok,half is flagged")
 
 
 def test_mosaics_are_listed_with_noise_tiles_verdict_and_publication(tree, capsys):

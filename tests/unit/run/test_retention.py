@@ -38,7 +38,7 @@ def test_what_is_published_and_old_enough_may_go(night):
 
 def test_by_default_nothing_ever_goes(night):
     night.configure()
-    assert all("null: never" in said for said in night.held().values())
+    assert all("is not set: " in said for said in night.held().values())
 
 
 def test_age_counts_from_the_observation(night):
