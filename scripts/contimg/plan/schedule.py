@@ -1,4 +1,4 @@
-"""How long a run takes on so many cores: its jobs, played through in the order their inputs come out."""
+"""How long a run takes on so many cores: its jobs, begun in the order in which their inputs are made."""
 
 from __future__ import annotations
 
