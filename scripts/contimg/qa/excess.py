@@ -31,13 +31,15 @@ def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> s
     brightest_jy : float
         Flux of its brightest source, Jy; NaN where it has none.
     """
+    from contimg.qa.conditions import unfinished
+
     if not facts.rms > NOISIER:
         return None
     causes = [
         *_bright(facts, made["rms_jy"], brightest_jy),
         *_antennas(facts),
         *_elsewhere(made.get("outside") or {}),
-        *_clean(made),
+        *unfinished(made),
         *_coverage(facts),
     ]
     return "; ".join(causes) or "nothing in its records says why: look at its residual and at the data"
@@ -76,11 +78,6 @@ def _elsewhere(outside: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, found in outside.items()
         if found["removed"] or found.get("significance", 0.0) > SIGNIFICANCE
     ]
-
-
-def _clean(made: Mapping[str, Any]) -> list[str]:
-    stopped = str(made.get("clean_stopped", ""))
-    return [f"CLEAN ended before its threshold: {stopped}"] if stopped.startswith("maximum") else []
 
 
 def _coverage(facts: ImageFacts) -> list[str]:

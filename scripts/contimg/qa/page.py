@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from contimg.core.html import HOME, Link, State, Table, reason_page, render
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json
 from contimg.core.provenance import versions
-from contimg.core.text import duration
+from contimg.core.text import count_of, duration
 from contimg.qa import night, photometry_page, scale_page, verdict
 from contimg.qa import plots as qa_plots
 
@@ -131,9 +132,12 @@ def numbers(
     if facts["photometry"]:
         rows.append(("Photometry", measured(facts["photometry"])))
     rows.append(("Latency", clock(facts["mosaics"])))
-    notes = sorted({note.split(":")[0] for tile in facts["tiles"] for note in tile["notes"]})
+    notes = Counter(
+        head for tile in facts["tiles"] for head in {note.split(":")[0] for note in tile["notes"]}
+    )
     if notes:
-        rows.append(("Mind", ", ".join(notes)))
+        said = ", ".join(f"{head} ({count_of(number, 'tile')})" for head, number in sorted(notes.items()))
+        rows.append(("Notes", f"{said}; in full below, under “tiles, every gate”"))
     return rows
 
 

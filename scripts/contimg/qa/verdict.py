@@ -23,7 +23,7 @@ from contimg.core.products import read_json, status
 PASS = "pass"
 FAIL = "fail"
 NOT_EVALUATED = "not evaluated"
-NOISIER = 1.25
+NOISIER = 1.2
 """A tile's rms over the expected one; above it the verdict's metrics say `why_noisy`."""
 
 

@@ -133,6 +133,7 @@ def test_the_noisiest_tile_has_its_numbers_and_the_reason(tree):
         in html
     )
     assert "Why: Cas A is in the data." in html
+    assert "by day (4 tiles); in full below" in html
     assert f"The highest rms has {high}: rms 6 mJy/beam at its middle, 1.10 × expected" in html
 
 
