@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from contimg.core import tables
 from contimg.core.fits import read_plane
@@ -21,7 +22,7 @@ from contimg.photometry.measured import Mosaic, of_mosaic
 from contimg.photometry.options import PhotometryOptions
 from contimg.photometry.positions import iau_names
 from contimg.photometry.table import FLAG_WORDS, flag_words
-from contimg.sky.measure import FWHM_PER_SIGMA, find
+from contimg.sky.measure import FWHM_PER_SIGMA, find, measure, peaks
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -81,6 +82,17 @@ def found_in(
 def places_in(image: np.ndarray, header: fits.Header, rms: np.ndarray) -> SkyCoord:
     """Fitted places of the sources above `FOUND_SIGMA` of an image and its rms (ny, nx), Jy/beam."""
     return _as_places(find(image, header, rms, FOUND_SIGMA))
+
+
+def peaks_in(image: np.ndarray, header: fits.Header, rms: np.ndarray) -> SkyCoord:
+    """Pixels above `FOUND_SIGMA` that are the highest within one beam: where the sources are, to a pixel."""
+    return WCS(header).celestial.pixel_to_world(*peaks(image, header, rms, FOUND_SIGMA))
+
+
+def fitted(image: np.ndarray, header: fits.Header, rms: np.ndarray, near: SkyCoord) -> SkyCoord:
+    """Fitted places of the sources above `FOUND_SIGMA` that some of the peaks are of."""
+    rows = measure(image, header, near, rms=rms)
+    return _as_places(rows[rows["snr"] > FOUND_SIGMA])
 
 
 def _as_places(rows: pd.DataFrame) -> SkyCoord:

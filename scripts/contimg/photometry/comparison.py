@@ -159,27 +159,22 @@ def matched(
     headers : tuple of Header
     options : PhotometryOptions
     """
-    found = [
-        catalogue.places_in(image, header, rms) for (image, rms), header in zip(planes, headers, strict=True)
-    ]
     beam_deg = float(headers[0]["BMAJ"])
-    own, other = found
-    found_in = np.full(len(own), "both", dtype=object)
-    new = np.ones(len(other), bool)
-    if len(own) and len(other):
-        found_in[own.match_to_catalog_sky(other)[1].deg > beam_deg] = "first"
-        new = other.match_to_catalog_sky(own)[1].deg > beam_deg
+    own = catalogue.places_in(planes[0][0], headers[0], planes[0][1])
+    peaks = catalogue.peaks_in(planes[1][0], headers[1], planes[1][1])
+    if len(own) and len(peaks):
+        seen = own.match_to_catalog_sky(peaks)[1].deg <= beam_deg
+        peaks = peaks[peaks.match_to_catalog_sky(own)[1].deg > beam_deg]
     else:
-        found_in[:] = "first"
-    ra, dec = (
-        np.concatenate([getattr(own, axis).deg, getattr(other, axis).deg[new]]) for axis in ("ra", "dec")
-    )
+        seen = np.zeros(len(own), bool)
+    new = catalogue.fitted(planes[1][0], headers[1], planes[1][1], peaks)
+    ra, dec = (np.concatenate([getattr(some, axis).deg for some in (own, new)]) for axis in ("ra", "dec"))
     places = pd.DataFrame(
         {
             "source_id": iau_names(ra, dec),
             "ra_deg": ra,
             "dec_deg": dec,
-            "found_in": [*found_in, *["second"] * int(new.sum())],
+            "found_in": [*np.where(seen, "both", "first"), *["second"] * len(new)],
         }
     )
     for number, image in enumerate(images, start=1):

@@ -42,23 +42,21 @@ def onto(planes: Sequence[Plane], own: Header, wanted: Header) -> list[Plane]:
         return moved
     y1, y2, x1, x2 = there
     to_x, to_y = _coordinates(there, own, wanted)
-    sources = []
-    for number, plane in enumerate(planes):
-        # a spline knows no blank pixel: what they touch is blanked afterwards
-        blank = ~np.isfinite(plane)
-        filled = np.where(blank, np.float32(0), plane)
-        sources.append((ndimage.spline_filter(filled, 3, np.float32) if number == 0 else filled, blank))
+    # a spline knows no blank pixel: what they touch is blanked afterwards
+    blank = ~np.all([np.isfinite(plane) for plane in planes], axis=0)
+    sources = [np.where(blank, np.float32(0), plane) for plane in planes]
+    sources[0] = ndimage.spline_filter(sources[0], 3, np.float32)
     columns = np.arange(x1, x2, dtype=float)
     for row in range(y1, y2, ROWS):
         rows = np.arange(row, min(row + ROWS, y2), dtype=float)
         at = np.array([to_y(rows, columns), to_x(rows, columns)])
-        for number, (source, blank) in enumerate(sources):
+        touched = ndimage.map_coordinates(
+            blank.view(np.uint8), at, np.float32, order=1, mode="constant", cval=1.0
+        )
+        for number, source in enumerate(sources):
             order = 3 if number == 0 else 1
             values = ndimage.map_coordinates(
                 source, at, np.float32, order=order, mode="constant", cval=np.nan, prefilter=False
-            )
-            touched = ndimage.map_coordinates(
-                blank.view(np.uint8), at, np.float32, order=1, mode="constant", cval=1.0
             )
             values[touched > 0] = np.nan
             moved[number][row : row + len(rows), x1:x2] = values
