@@ -17,7 +17,7 @@ def test_an_image_with_another_weighting_is_made_and_the_night_stays(night, tmp_
     command = ["try", str(product), "--set", setting, "--into", str(tmp_path / "try"), "--cores", "2"]
     raw = contents(night.incoming)
     assert main([*command, "-n"]) == 0
-    assert "image_tile" in capfd.readouterr().out
+    assert "image_tile" in capfd.readouterr().err
     assert contents(night.incoming) == raw
     assert not (tmp_path / "try").exists()
     assert main(command) == 0
