@@ -53,6 +53,9 @@ MAX_ROUNDS = 5
 SHAPE_SNR = 30.0
 """Fainter sources stay points: what gains that are not right yet leave beside the calibrator looks resolved, and the
 fit of a shape to it wanders."""
+MOST_NEW = 20
+"""Peaks taken in a round, brightest first: of 60 in a full tile's first image nine were sources, the others the sum of
+their sidelobes."""
 REFIT_PASSES = 4
 """Passes of a fit that begins with what was fitted before."""
 LARGEST_SHARE = 0.8
@@ -229,7 +232,10 @@ class _Coarse:
         subtract(PrivateSet(calibrated), source_table([self.field.calibrator]), **settings)
         if not search:
             options = FitOptions(
-                uvmin_klambda=self.search.uvmin_klambda, max_passes=REFIT_PASSES, shape_snr=SHAPE_SNR
+                uvmin_klambda=self.search.uvmin_klambda,
+                max_passes=REFIT_PASSES,
+                shape_snr=SHAPE_SNR,
+                band_snr=np.inf,
             )
             return fit(calibrated, source_table(known), options=options, **settings).table
         with StokesI(calibrated) as visibilities:
@@ -302,5 +308,7 @@ def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
         rms_box_pix=options.rms_box_beams * float(np.sqrt(np.prod(plan.beam_arcsec[:2]))) / plan.cell_arcsec,
         least_jy=MIN_NEIGHBOUR * float(calibrator.mean_apparent_jy[0]),
         shape_snr=SHAPE_SNR,
+        most_new=MOST_NEW,
+        for_model=True,
     )
     return _Coarse(field, path, meta, step, search)

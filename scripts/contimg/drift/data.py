@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numba
 import numpy as np
 from casacore import tables
 from numpy.typing import NDArray
@@ -133,7 +134,20 @@ class AveragedI:
 
 def _averaged(vis: Array, weight: Array, step: int) -> tuple[Array, Array]:
     """Weighted means over runs of `step` channels, and the sums of weights."""
-    shape = (len(vis), -1, step)
-    total = weight.reshape(shape).sum(axis=-1)
-    product = (vis * weight).reshape(shape).sum(axis=-1)
-    return np.divide(product, total, out=np.zeros_like(product), where=total > 0), total
+    shape = len(vis), vis.shape[1] // step
+    mean, total = np.empty(shape, np.complex64), np.empty(shape, np.float32)
+    _average(vis, weight, step, mean, total)
+    return mean, total
+
+
+@numba.njit(parallel=True, cache=True, nogil=True)
+def _average(vis: Array, weight: Array, step: int, mean: Array, total: Array) -> None:  # pragma: no cover
+    """Fill `mean` and `total` (nbl, nchan / step)."""
+    for b in numba.prange(len(vis)):
+        for c in range(mean.shape[1]):
+            product, norm = np.complex64(0), np.float32(0)
+            for k in range(c * step, (c + 1) * step):
+                product += weight[b, k] * vis[b, k]
+                norm += weight[b, k]
+            mean[b, c] = product / norm if norm > 0 else np.complex64(0)
+            total[b, c] = norm

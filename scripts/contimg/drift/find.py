@@ -100,6 +100,11 @@ class Search:
         Fainter sources stay points, whatever their residuals suggest.
     passes, seconds : float
         What the search may spend for each source (`contimg.drift.budget`).
+    most_new : int
+        Most peaks taken in one round, brightest first.
+    for_model : bool
+        Sources are wanted for a model alone: the last fit rests where those between rounds do, its errors are those of
+        noise alone, and neither spectra in parts of the band nor `Fit.taken` are made.
     """
 
     header: Header
@@ -113,6 +118,8 @@ class Search:
     shape_snr: float = 0.0
     passes: float = PASSES
     seconds: float = SECONDS
+    most_new: int = MAX_NEW
+    for_model: bool = False
 
 
 def find_sources(
@@ -198,14 +205,14 @@ def find_sources(
         budget, sources, near = Budget(LAST_PASSES), _one_a_place(sources, search.header), False
     # When all are known, every place is fitted: read off a dirty image, among sidelobes, it is not good enough.
     # Before, faint ones would wander.
-    exact = FitOptions.converged_sigma
-    options = replace(
-        options, place_snr=search.sigma, band_snr=FitOptions.band_snr, converged_sigma=exact, probes=PROBES
-    )
+    options = replace(options, place_snr=search.sigma)
+    if not search.for_model:
+        exact = FitOptions.converged_sigma
+        options = replace(options, band_snr=FitOptions.band_snr, converged_sigma=exact, probes=PROBES)
     found = fit_data(coarse, array, sources, options=options, budget=budget, near=near, threads=threads)
-    found = with_neighbours(
-        found, coarse, array, search.header, rms_box_pix=search.rms_box_pix, threads=threads
-    )
+    if not search.for_model:
+        box = search.rms_box_pix
+        found = with_neighbours(found, coarse, array, search.header, rms_box_pix=box, threads=threads)
     return replace(found, stopped=f"the search: {stopped}") if stopped else found
 
 
@@ -242,7 +249,7 @@ def _new_peaks(
             if wanted[k]:
                 chosen.append(int(k))
             at_x, at_y, casts = np.append(at_x, x[k]), np.append(at_y, y[k]), np.append(casts, height[k])
-        if len(chosen) == MAX_NEW:
+        if len(chosen) == search.most_new:
             break
     if not chosen:
         return pd.DataFrame(columns=["ra_deg", "dec_deg", "flux_jy", "snr"])

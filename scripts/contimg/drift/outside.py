@@ -14,7 +14,6 @@ Butler (2017).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import diric
 
 from contimg.core.constants import SPEED_OF_LIGHT_M_S
-from contimg.drift import kernels
+from contimg.drift import kernels, outside_kernels
 from contimg.drift.horizon import Sky, visible
 from contimg.drift.predict import DriftArray, DriftView, PointSources
 from contimg.ms.meta import MsMeta, parallel_hands
@@ -40,8 +39,6 @@ from contimg.telescope.beam import PowerBeam
 Array = NDArray[Any]
 LEAST_LEFT = 0.2
 """Baselines on which size and smearing leave less of a source do not enter its solution."""
-FAINT = 20.0
-"""Of a source whose size leaves less than exp(-20) of it, 2e-9, there is nothing."""
 BLOCKS = 8  # parts of the band
 LEVELS = ((1, 1), (2, 2), (4, 2), (8, 4))
 """Integrations and parts of the band in a cell, finest first: the first with `CELL_SNR` is used."""
@@ -245,7 +242,7 @@ class _Model:
         across = np.maximum(baseline - between(self.w_m[s, i]) ** 2, 0.0)
         narrow = (np.pi * self.sky.fwhm_rad[s] / SPEED_OF_LIGHT_M_S) ** 2 / (4.0 * np.log(2.0))
         left = np.empty((len(rows), len(freq)), np.float32)
-        _left_rows(channel, between(self.delay_change_s[s, i]), narrow * across, freq, left)
+        outside_kernels.left_rows(channel, between(self.delay_change_s[s, i]), narrow * across, freq, left)
         return left
 
     def unit(self, s: int, i: int, rows: Array) -> Array:
@@ -266,49 +263,26 @@ class _Model:
         return units
 
 
-@numba.njit(parallel=True, cache=True, nogil=True)
-def _left_rows(
-    fixed: Array, change_s: Array, size_s2: Array, freq_hz: Array, out: Array
-) -> None:  # pragma: no cover
-    """Fill `out` (nrow, nchan) with fixed sinc(change ν) exp(-size ν²); the first three are (nrow,)."""
-    for r in numba.prange(len(fixed)):
-        for c in range(len(freq_hz)):
-            freq = freq_hz[c]
-            angle, loss = math.pi * change_s[r] * freq, size_s2[r] * freq * freq
-            value = fixed[r] if loss < FAINT else 0.0
-            if value != 0.0:
-                value *= math.exp(-loss)
-                if angle != 0.0:
-                    value *= math.sin(angle) / angle
-            out[r, c] = value
-
-
 def _accumulate(table: tables.table, meta: MsMeta, model: _Model, field: DriftView | None) -> _Sums:
     """Read the set once and sum the normal equations of what is left over the field."""
-    n_times, n_bl, n_chan, _ = meta.shape
+    n_times, n_bl, n_chan, n_corr = meta.shape
     hands = parallel_hands(meta)
     n_src, n_blocks = len(model.sky.names), min(BLOCKS, n_chan)
     shape = (len(hands), n_times, n_blocks, n_src)
     sums = _Sums(*(np.zeros(size, complex) for size in ((*shape, n_src), shape, shape, (*shape, n_src))))
-    edges = [k * n_chan // n_blocks for k in range(n_blocks + 1)]
+    edges = np.arange(n_blocks + 1) * n_chan // n_blocks
+    data, flag = np.empty((n_bl, n_chan, n_corr), np.complex64), np.empty((n_bl, n_chan, n_corr), bool)
+    weight = np.empty(data.shape, np.float32)
     for i in range(n_times):
-        data, flag, weight = (
-            table.getcol(name, i * n_bl, n_bl)[model.used] for name in ("DATA", "FLAG", "WEIGHT_SPECTRUM")
-        )
-        units = model.solving(i)
+        for name, array in (("DATA", data), ("FLAG", flag), ("WEIGHT_SPECTRUM", weight)):
+            table.getcolnp(name, array, i * n_bl, n_bl)
+        shown = np.zeros((len(model.used), n_chan), np.complex64)
         if field is not None:
-            data = data - field.predict(i)[model.used, :, np.newaxis]
-        for h, hand in enumerate(hands):
-            root = np.sqrt(np.where(flag[..., hand], 0.0, weight[..., hand])).astype(np.float32)
-            vis = np.where(root > 0, data[..., hand], 0.0) * root
-            for k in range(n_blocks):
-                band = slice(edges[k], edges[k + 1])
-                design = (units[..., band] * root[:, band]).reshape(n_src, -1)
-                values = vis[:, band].reshape(-1)
-                sums.normal[h, i, k] = design.conj() @ design.T
-                sums.rhs[h, i, k] = design.conj() @ values
-                sums.mirror[h, i, k] = design @ values
-                sums.overlap[h, i, k] = design @ design.T
+            shown = field.predict(i, model.used)
+        outside_kernels.add_products(
+            data, flag, weight, hands, model.used, shown, model.solving(i), edges,
+            sums.normal[:, i], sums.rhs[:, i], sums.mirror[:, i], sums.overlap[:, i],
+        )  # fmt: skip
     return sums
 
 

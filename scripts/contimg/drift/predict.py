@@ -327,20 +327,22 @@ class DriftView:
             turn_per_rad=np.ascontiguousarray(per_rad),
         )
 
-    def predict(self, i: int) -> Array:
-        """Visibilities of integration `i`, (nbl, nchan), complex64, Jy; autocorrelations too."""
-        out = np.empty((len(self.array.ant1), len(self.array.freq_hz)), np.complex64)
+    def predict(self, i: int, rows: Array | None = None) -> Array:
+        """Visibilities of integration `i`, (nbl, nchan), complex64, Jy, autocorrelations too; or of some `rows`."""
+        array, chosen = self.array, slice(None) if rows is None else rows
+        ant1, ant2 = array.ant1[chosen], array.ant2[chosen]
+        out = np.empty((len(ant1), len(array.freq_hz)), np.complex64)
         part = self.integration(i)
         apparent = part.shape * self.sources.flux_jy[:, np.newaxis].astype(np.float32)
         kernels.predict_rows(
-            self.array.ant1,
-            self.array.ant2,
+            ant1,
+            ant2,
             part.real,
             part.imag,
             apparent,
-            self.array.f,
+            array.f,
             part.smear_turns,
-            self.array.freq_average,
+            array.freq_average,
             out,
         )
         return out

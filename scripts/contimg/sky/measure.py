@@ -10,13 +10,14 @@ sigma_x = FWHM / (sqrt(8 ln 2) * S/N) (his equation 21 with the correlation leng
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from astropy.coordinates import SkyCoord
 from astropy.io.fits import Header
 from astropy.wcs import WCS
-from scipy import ndimage, optimize, sparse
+from scipy import optimize, sparse
 from scipy.spatial import cKDTree
 
 from contimg.core.errors import InputError
@@ -178,10 +179,14 @@ def peaks(
     footprint = np.hypot(*beam.offsets(xx, yy)) <= 1.0
     values = np.where(np.isfinite(image), image, -np.inf)
     with np.errstate(invalid="ignore"):
-        above = values > sigma * np.where(rms > 0, rms, np.inf)
+        rows, columns = np.nonzero((values > sigma * rms) & (rms > 0))
     # few pixels are the highest of their neighbours: only those are compared with the whole beam round them
-    rows, columns = np.nonzero(above & (values == ndimage.maximum_filter(values, size=3, mode="nearest")))
     ny, nx = image.shape
+    highest = np.ones(len(rows), bool)
+    for dy, dx in product((-1, 0, 1), (-1, 0, 1)):
+        beside = values[np.clip(rows + dy, 0, ny - 1), np.clip(columns + dx, 0, nx - 1)]
+        highest &= values[rows, columns] >= beside
+    rows, columns = rows[highest], columns[highest]
     highest = np.zeros(len(rows), bool)
     for k in range(len(rows)):
         y, x = int(rows[k]), int(columns[k])
