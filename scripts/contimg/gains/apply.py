@@ -119,6 +119,7 @@ def apply_gains(
         np.empty(shape, np.float32),
         np.empty(shape, bool),
     )
+    counts = np.empty((n_bl, 2), np.int64)
     sum_weight = np.zeros((n_times, shape[1]))
     pols = PolarisationDifferences(np.flatnonzero(cross), parallel)
     flagged_before = flagged = 0
@@ -129,17 +130,17 @@ def apply_gains(
         for i in range(n_times):
             for column, array in (("DATA", data), ("FLAG", flag), ("WEIGHT", weight)):
                 table.getcolnp(column, array, i * n_bl, n_bl)
-            flagged_before += int(flag[cross][..., parallel].sum())
             _calibrate(
                 data, flag, weight, quiet, meta.ant1, meta.ant2, gains.at(i), gains.good, pol1, pol2, freq_average,
-                out, out_weight, out_flag,
+                out, out_weight, out_flag, counts,
             )  # fmt: skip
+            flagged_before += int(counts[cross, 0].sum())
+            flagged += int(counts[cross, 1].sum())
             uvw = table.getcol("UVW", i * n_bl, n_bl)
             used = np.maximum((~out_flag).sum(axis=1), 1)
             row_weight = (out_weight.sum(axis=1, dtype=np.float64) / used).astype(np.float32)
             writer.write_time(i, uvw, out, out_flag, row_weight, out_weight)
             sum_weight[i] = out_weight[cross][..., parallel].sum(axis=(0, 2), dtype=np.float64)
-            flagged += int(out_flag[cross][..., parallel].sum())
             pols.add(out, out_weight, out_flag)
     total = n_times * int(cross.sum()) * len(parallel)
     if not sum_weight.any():
@@ -193,16 +194,23 @@ def _calibrate(
     out: Array,
     out_weight: Array,
     out_flag: Array,
+    counts: Array,
 ) -> None:  # pragma: no cover
-    """Calibrate and average one integration into `out`, `out_weight` and `out_flag`."""
+    """Calibrate and average one integration into `out`, `out_weight` and `out_flag`.
+
+    `counts` (nbl, 2) are visibilities of the parallel hands that are flagged, before and after.
+    """
     for b in numba.prange(data.shape[0]):
         one, two = ant1[b], ant2[b]
+        before = 0
+        after = 0
         for p in range(data.shape[2]):
             h1, h2, usual = pol1[p], pol2[p], weight[b, p]
             for c in range(out.shape[1]):
                 total = np.complex64(0)
                 norm = np.float32(0)
                 for k in range(c * step, (c + 1) * step):
+                    before += h1 == h2 and flag[b, k, p]
                     if flag[b, k, p] or not usual > 0 or not good[one, k, h1] or not good[two, k, h2]:
                         continue
                     w = usual * quiet[one, k, h1] * quiet[two, k, h2]
@@ -210,5 +218,7 @@ def _calibrate(
                     total += w * data[b, k, p] * np.conj(g)
                     norm += w * (g.real * g.real + g.imag * g.imag)
                 out_flag[b, c, p] = not norm > 0
+                after += h1 == h2 and not norm > 0
                 out_weight[b, c, p] = norm
                 out[b, c, p] = total / norm if norm > 0 else np.complex64(0)
+        counts[b, 0], counts[b, 1] = before, after

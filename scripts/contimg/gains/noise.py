@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,25 +32,22 @@ class PolarisationDifferences:
         self._rows, self._pols = rows, pols
         self._sums = np.zeros(len(rows))
         self._counts = np.zeros(len(rows))
-        self._before: tuple[Array, Array] | None = None
+        self._difference = np.zeros((0, 0), np.complex64)
+        self._variance = np.zeros((0, 0), np.float32)
 
     def add(self, data: Array, weight: Array, flag: Array) -> None:
         """Add an integration: (nbl, nchan, ncorr) complex64, float32 (1 / variance of the real part), bool."""
         if len(self._pols) != 2:
             return
-        one, two = self._pols
-        rows = self._rows
-        bad = flag[rows, :, one] | flag[rows, :, two]
-        with np.errstate(divide="ignore"):
-            variance = 1.0 / weight[rows, :, one] + 1.0 / weight[rows, :, two]
-        variance[bad] = np.inf
-        difference = data[rows, :, one] - data[rows, :, two]
-        if self._before is not None:
-            step = difference - self._before[0]
-            total = variance + self._before[1]
-            self._sums += ((step.real**2 + step.imag**2) / total).sum(axis=1)
-            self._counts += np.isfinite(total).sum(axis=1)
-        self._before = difference, variance
+        if not self._difference.size:
+            shape = len(self._rows), data.shape[1]
+            self._difference, self._variance = (
+                np.zeros(shape, np.complex64),
+                np.full(shape, np.inf, np.float32),
+            )
+        _add(
+            data, weight, flag, self._rows, *self._pols, self._difference, self._variance, self._sums, self._counts
+        )  # fmt: skip
 
     def ratio(self) -> float | None:
         """Scatter over expected scatter, median over baselines; None without two integrations of two polarisations."""
@@ -57,6 +55,35 @@ class PolarisationDifferences:
         if not used.any():
             return None
         return float(np.sqrt(np.median(self._sums[used] / self._counts[used]) / 2.0))
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+def _add(
+    data: Array,
+    weight: Array,
+    flag: Array,
+    rows: Array,
+    one: int,
+    two: int,
+    difference: Array,
+    variance: Array,
+    sums: Array,
+    counts: Array,
+) -> None:  # pragma: no cover
+    """Add an integration to `sums` and `counts`, (nrow,), and leave its `difference` and `variance`, (nrow, nchan)."""
+    for r in numba.prange(len(rows)):
+        b = rows[r]
+        for c in range(data.shape[1]):
+            new = data[b, c, one] - data[b, c, two]
+            spread = np.float32(np.inf)
+            if not (flag[b, c, one] or flag[b, c, two]):
+                spread = 1 / weight[b, c, one] + 1 / weight[b, c, two]
+            total = spread + variance[r, c]
+            if np.isfinite(total):
+                step = new - difference[r, c]
+                sums[r] += (step.real**2 + step.imag**2) / total
+                counts[r] += 1
+            difference[r, c], variance[r, c] = new, spread
 
 
 def sefd_jy(sum_weight: float, n_visibilities: float, channel_width_hz: float, integration_s: float) -> float:

@@ -10,7 +10,7 @@ primary beam that belongs to an image is the mean over times and channels with e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ is right only if the restoring beam falls off like the lobe over the first pixel
 ROBUST_TRIED = (-1.0, -0.5, 0.0, 0.5)
 """Not beyond 0.5: near natural weighting the sidelobes of the short baselines stand as a plateau round every source.
 CLEAN of a field of thirteen sources on 24 antennas left 5 mJy/beam with R = 0, 6 with 0.5, and dug a bowl with 1."""
+MOST_KEPT_BYTES = 4e8
+"""Of cells and weights, between the two times that they are gone over: a full tile averaged by four has 2.6e8."""
 WORTH = 0.1
 """See `choose_weighting`."""
 
@@ -282,7 +284,7 @@ def weigh(
     uvmin_klambda: float,
     weighted_hands: bool = False,
 ) -> DataWeights:
-    """Pass twice over the weights and flags of a Measurement Set, an integration at a time.
+    """Go twice over the weights and flags of a Measurement Set, an integration at a time.
 
     Parameters
     ----------
@@ -340,7 +342,8 @@ class _Kept:
     """The visibilities of a set that are imaged, an integration at a time.
 
     Iterated over, it gives the integration's number, the cells (nbl, nchan) and the weights of the parallel hands,
-    (nhands, nbl, nchan), 0 where a visibility is not used.
+    (nhands, nbl, nchan), 0 where a visibility is not used; the second time from memory, where it all fits
+    (`MOST_KEPT_BYTES`).
     """
 
     table: Any
@@ -349,8 +352,20 @@ class _Kept:
     scale: np.ndarray
     uvmin_klambda: float
     weighted_hands: bool
+    seen: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        if self.seen:
+            yield from self.seen
+            return
+        size = self.meta.n_times * self.meta.n_baselines * len(self.scale)
+        keep = 4 * size * (1 + len(parallel_hands(self.meta))) <= MOST_KEPT_BYTES
+        for entry in self._read():
+            if keep:
+                self.seen.append(entry)
+            yield entry
+
+    def _read(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         table, meta = self.table, self.meta
         spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
         column = "WEIGHT_SPECTRUM" if spectrum else "WEIGHT"
@@ -361,13 +376,13 @@ class _Kept:
             u, v = uvw[:, :1] * self.scale, uvw[:, 1:2] * self.scale
             if not spectrum:
                 found = found[:, np.newaxis, :]
-            weights = np.empty((len(hands), *flags.shape[:2]))
+            weights = np.empty((len(hands), *flags.shape[:2]), np.float32)
             for hand, kept in zip(hands, weights, strict=True):
                 kept[:] = np.where(flags[..., hand], 0.0, found[..., hand])
             weights[:, auto] = 0.0
             if self.uvmin_klambda > 0:
                 weights[:, np.hypot(u, v) < 1e3 * self.uvmin_klambda] = 0.0
-            yield i, self.plane.cells(u, v), weights
+            yield i, self.plane.cells(u, v).astype(np.int32), weights
 
     def stokes_i(self, hands: np.ndarray) -> np.ndarray:
         """Weights of Stokes I, (nbl, nchan), from those of the hands."""
