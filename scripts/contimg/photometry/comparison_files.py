@@ -58,25 +58,30 @@ def table(found: Comparison) -> list[str]:
 
 
 def draw(found: Comparison, path: Path) -> None:
-    """First, second and difference side by side, grey from -5 to +50 times the first one's noise, the last ± 5."""
+    """First, second and difference side by side, grey from -5 to +50 times the first one's noise, the last ± 5.
+
+    They are cropped to where the first holds data.
+    """
     from astropy.wcs import WCS
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import AsinhNorm, Normalize
     from matplotlib.figure import Figure
 
-    from contimg.core.pictures import label_bar, shrink
+    from contimg.core.pictures import label_bar, shrink, where_data_are
 
-    factor = max(1, math.ceil(max(found.planes[0].shape) / MAX_PIXELS))
+    held = where_data_are(found.planes[0])
+    one, two, difference = (plane[held] for plane in found.planes)
+    ny, nx = one.shape
+    factor = max(1, math.ceil(max(ny, nx) / MAX_PIXELS))
     noise = 1e3 * found.numbers["rms_jy"][0]
-    ny, nx = found.planes[0].shape
     figure = Figure(figsize=(15, 4.6 * min(max(ny / nx, 0.5), 1.6) + 0.9), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = WCS(found.header).celestial[::factor, ::factor]
+    grid = WCS(found.header).celestial[held][::factor, ::factor]
     sky = AsinhNorm(linear_width=3 * noise, vmin=-5 * noise, vmax=50 * noise)
     shown = [
-        (found.planes[0], "first", sky, "gray_r", (-5, 0, 5, 20, 50)),
-        (found.planes[1], "second", sky, "gray_r", (-5, 0, 5, 20, 50)),
-        (found.planes[2], "second - first", Normalize(-5 * noise, 5 * noise), "RdBu_r", (-5, 0, 5)),
+        (one, "first", sky, "gray_r", (-5, 0, 5, 20, 50)),
+        (two, "second", sky, "gray_r", (-5, 0, 5, 20, 50)),
+        (difference, "second - first", Normalize(-5 * noise, 5 * noise), "RdBu_r", (-5, 0, 5)),
     ]
     for number, (plane, name, norm, colours, sigmas) in enumerate(shown, start=1):
         axes = figure.add_subplot(1, 3, number, projection=grid)
