@@ -1,7 +1,7 @@
 """How good the products are: simulated nights through the workflow, compared with their truth.
 
-    make scorecard                             docs/scorecard.md
-    make scorecard SIZE=quick                  smaller tiles, to try it
+    make scorecard                             docs/scorecard.md; by the costs of quick an hour on two idle cores
+    make scorecard SIZE=quick                  smaller tiles, to try it; some 15 CPU minutes
     python benchmarks/scorecard.py --nights south sick
     python benchmarks/scorecard.py --size quick --before /path/of/an/older/clone
 
@@ -43,8 +43,10 @@ COUNTED = (
     "binomial one. The ideal noise is what clean data of the antennas that work would give with true weights and every",
     "gain known, in an image of the same weighting (`benchlib.ideal`); thermal is what the pipeline's own weights say.",
 )
-CHOSEN = "the same", "scatter", "rms of a tile over the ideal", "tiles with"
+CHOSEN = "the same", "scatter", "rms of a tile over the ideal", "rms of a tile over thermal"
 """Lines that are shown night by night beside those of an older pipeline, by how they begin."""
+NOTES = tile.CLONE / "benchmarks" / "results" / "scorecard" / "notes.md"
+"""What was found out about the numbers, with the date: kept by who found it, shown by the page."""
 BEFORE = tile.CLONE / "benchmarks" / "results" / "scorecard" / "before.json"
 
 
@@ -99,6 +101,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         f"Nights: {', '.join(night.name for night in nights)}; {_days(parts)} days with tiles,",
         f"{asked.n_tiles} tiles a day, {array} antennas, {asked.n_integrations} integrations, {asked.n_subbands} × "
         f"{asked.n_channels} channels of {1e-3 * asked.channel_width_hz:.0f} kHz.",
+        *_left_out(nights, size),
         *ALL_NIGHTS,
         "Default settings, one mosaic a day. The pipeline knows the calibrator's flux with the error stated, and a",
         f"reference catalogue that is off by {100 * skies.CATALOGUE_SCATTER:.0f} % rms. Sources count where a mosaic's",
@@ -107,6 +110,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         *scorecard.table(scorecard.together(list(parts.values()))),
         "",
         *_before_and_after(parts, size),
+        *([NOTES.read_text()] if NOTES.is_file() else []),
         *lightcurve_year.section(),
         "",
         "## Night by night",
@@ -152,10 +156,10 @@ def _before_and_after(parts: dict[str, scorecard.Measured], size: str) -> list[s
         "",
         *scorecard.compared(kept["all"], scorecard.together(list(both.values()))),
         "",
-        "Night by night: flux with the calibrator's catalogue error taken out, its scatter, noise over the ideal, "
-        "tiles with an image:",
+        "Night by night: flux with the calibrator's catalogue error taken out, its scatter, noise over the ideal "
+        "and over thermal:",
         "",
-        "| | flux before | after | scatter before | after | noise before | after | images before | after |",
+        "| | flux before | after | scatter before | after | over ideal before | after | over thermal before | after |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, measured in both.items():
@@ -191,6 +195,12 @@ def keep_before(parts: dict[str, scorecard.Measured], size: str, clone: Path) ->
         "nights": {name: shown(measured) for name, measured in parts.items()},
     }
     BEFORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def _left_out(nights: list[skies.Night], size: str) -> list[str]:
+    """Which nights of the size this run had not."""
+    names = [night.name for night in skies.nights(size) if night not in nights]
+    return [f"Not in this run: {', '.join(names)}."] if names else []
 
 
 def _days(parts: dict[str, scorecard.Measured]) -> int:

@@ -189,6 +189,14 @@ def numbers(measured: Measured) -> list[Number]:
         _share("reliable above 10 σ", strong["real"].to_numpy(), "≥ 99.5 %", "≥ 99 %"),
         _share("reliable above 5 σ", real, "", ""),
         _share("tiles with an image", tiles["reason"].isna().to_numpy(), "", ""),
+        _drawn(
+            "rms of a tile, median, mJy",
+            1e3 * good["rms_jy"].to_numpy(dtype=float),
+            np.median,
+            "%.2f",
+            "",
+            "",
+        ),
         _drawn("rms of a tile over the ideal, median", over_ideal, np.median, "%.3f", "≤ 1.05", ""),
         _drawn("rms of a tile over thermal, median", over_thermal, np.median, "%.3f", "", "25–60"),
     ]

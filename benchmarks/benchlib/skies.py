@@ -45,7 +45,7 @@ class Night:
 
 SIZES: dict[str, dict[str, Any]] = {
     "quick": {"n_integrations": 8, "n_channels": 48, "n_tiles": 2, "transit_tile": 0},
-    "standard": {"n_integrations": 12, "n_channels": 12, "n_tiles": 5, "transit_tile": 2},
+    "standard": {"n_integrations": 12, "n_channels": 48, "n_tiles": 4, "transit_tile": 1},
     "full": {
         "n_integrations": 24,
         "n_channels": 48,
@@ -90,8 +90,7 @@ def nights(size: str) -> list[Night]:
     weak = replace(
         north,
         sources=(Source("0834+555", 128.7287, 55.5725, WEAK_JY, -0.4),),
-        n_integrations=24,
-        n_channels=48,
+        n_integrations=max(12, SIZES[size]["n_integrations"]),
         seed=13,
     )
     crowded = replace(
@@ -124,7 +123,12 @@ def nights(size: str) -> list[Night]:
             -0.03,
             days,
         ),
-        Night("weak", f"a calibrator of {WEAK_JY} Jy; 24 integrations, channels of 244 kHz", weak, 0.0),
+        Night(
+            "weak",
+            f"a calibrator of {WEAK_JY} Jy in a field with others as bright, one of them extended",
+            weak,
+            0.0,
+        ),
         Night(
             "crowded",
             "four times as many sources, some only 3 arcmin apart, three in ten extended, three doubles of 12 to 60″",
