@@ -13,6 +13,7 @@ from contimg.index.tile import Tile
 KNOWN_MHZ = (1350.0, 1395.0, 1405.0, 1422.0, 1475.0)
 SIGMAS = 6.0
 EXCESS = 0.1
+BURST = 0.05
 NEIGHBOURS = 9
 
 
@@ -35,6 +36,31 @@ def quiet(piece: Piece) -> Piece:
     return replace(
         piece, vis=piece.vis[:, :, keep], autos=piece.autos[:, :, keep], freq_hz=piece.freq_hz[keep]
     )
+
+
+def calm(pieces: list[Piece]) -> list[Piece]:
+    """Pieces of one tile without the integrations in which any of them has a burst, as long as half of them are left.
+
+    One of 100 Jy on a baseline outshines a calibrator, and looks like a beam that is a degree wide.
+    """
+    loud = np.any([_burst(np.mean(np.abs(piece.vis) ** 2, axis=(1, 2, 3))) for piece in pieces], axis=0)
+    if not loud.any() or loud.mean() > 0.5:
+        return pieces
+    keep = ~loud
+    return [
+        replace(piece, vis=piece.vis[keep], autos=piece.autos[keep], times_jd=piece.times_jd[keep])
+        for piece in pieces
+    ]
+
+
+def _burst(power: Array) -> np.ndarray:
+    """Integrations above the running median of their neighbours by 6 robust deviations and a twentieth, (nt,)."""
+    from scipy.ndimage import median_filter
+
+    if power.size < 3 or not np.all(power > 0):
+        return np.zeros(power.size, bool)
+    excess = power / median_filter(power, size=min(NEIGHBOURS, power.size), mode="mirror") - 1.0
+    return np.asarray(excess > np.maximum(BURST, SIGMAS * mad_sigma(excess, about=0.0)))
 
 
 def listen(tile: Tile) -> Heard:

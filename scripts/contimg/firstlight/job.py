@@ -154,7 +154,8 @@ class FirstLight:
 
     def _measure(self, tile: Tile, calibrator: Calibrator) -> tuple[list[Finding], dict[str, Any]]:
         """Everything that the calibrator's fringes tell."""
-        pieces = [interference.quiet(read_piece(path)) for path in spread(tile, self.options.subbands)]
+        files = spread(tile, self.options.subbands)
+        pieces = interference.calm([interference.quiet(read_piece(path)) for path in files])
         sky = sky_of(pieces[0], calibrator.ra_deg, calibrator.dec_deg)
         turns = turning([fringes.rates(piece, sky) for piece in pieces], pieces[0].channel_hz)
         found = list(turns.findings)
