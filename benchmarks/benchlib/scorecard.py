@@ -160,7 +160,8 @@ def numbers(measured: Measured) -> list[Number]:
     )
     strong = measured.found[measured.found["snr"] > SIGMA]
     ratios, above, scaled = (
-        column.to_numpy(dtype=float) for column in (bright["ratio"], fluxes["ratio"], bright["ratio_scaled"])
+        column.to_numpy(dtype=float)
+        for column in (bright["ratio"], fluxes["ratio_scaled"], bright["ratio_scaled"])
     )
     complete, real = measured.expected["found"].to_numpy(), measured.found["real"].to_numpy()
     places = "3–5″ rms; 1/30 beam (LoTSS DR2)"
@@ -175,7 +176,7 @@ def numbers(measured: Measured) -> list[Number]:
             "",
         ),
         _drawn("scatter of that", scaled, np.std, "%.4f", "≤ 0.01", "3 % (VLASS SE)"),
-        _drawn("flux over true flux, median, above 10 σ", above, np.median, "%.4f", "", ""),
+        _drawn("flux above 10 σ, that error taken out, median", above, np.median, "%.4f", "", ""),
         _drawn("from day to day, one flux, above 50 σ, rms", pairs, _rms_of_one, "%.4f", "≤ 0.015", ""),
         _drawn(
             "offset from the true place, median, above 50 σ, beams",
