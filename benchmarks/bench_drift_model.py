@@ -141,7 +141,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", default="full-tile", choices=["demo", "full-tile"])
+    parser.add_argument("--preset", default="full-tile", choices=["plain", "full-tile"])
     parser.add_argument("--sources", type=int, default=50)
     parser.add_argument("--average", type=int, default=4, help="channels averaged into one")
     parser.add_argument("--threads", type=int, default=2)

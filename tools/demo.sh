@@ -21,7 +21,8 @@ else
 fi
 
 say "3/5 Raw files to judged mosaics: demo/products"
-.venv/bin/snakemake --cores "${CORES:-2}" qa --config incoming="$demo/incoming" products="$demo/products"
+.venv/bin/snakemake --cores "${CORES:-2}" qa \
+    --config incoming="$demo/incoming" products="$demo/products" catalog="$demo/incoming/sources.csv"
 
 say "4/5 The mosaics and the truth"
 .venv/bin/contimg compare --truth "$demo/incoming/truth.json" --products "$demo/products"

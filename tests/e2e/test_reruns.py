@@ -21,6 +21,11 @@ def judged(images=0, mosaics=0, **others):
     return {rule: count for rule, count in (counts | others | {"qa_night": 1}).items() if count}
 
 
+def measured(images=0, mosaics=0, **others):
+    """The same of a night with a catalogue, whose mosaics are measured for the list of all sources."""
+    return judged(images, mosaics, photometry_mosaic=mosaics, source_list=1, **others)
+
+
 @contextmanager
 def newer(path):
     """A raw file that was written again after the run."""
@@ -49,24 +54,24 @@ def test_a_changed_raw_file_remakes_its_tile_and_what_follows(night):
     holding = [
         path for path in night.directories("mosaics") if tile.name in (path / "status.json").read_text()
     ]
-    assert again == judged(images=1, mosaics=len(holding), convert_tile=1)
+    assert again == measured(images=1, mosaics=len(holding), convert_tile=1)
 
 
 def test_a_changed_calibrator_tile_remakes_its_tables_and_every_tile_that_may_use_them(night):
     with newer(night.truth.files(2)[0]):
         again = planned(night, "qa")
     images, mosaics = len(night.directories("images")), len(night.directories("mosaics"))
-    assert again == judged(images, mosaics, convert_tile=1, calibrate_transit=1)
+    assert again == measured(images, mosaics, convert_tile=1, calibrate_transit=1)
 
 
 def test_a_changed_imaging_key_remakes_images_and_what_follows_only(night):
     again = planned(night, "qa", settings=("imaging={robust: 0.3}",))
-    assert again == judged(len(night.directories("images")), len(night.directories("mosaics")))
+    assert again == measured(len(night.directories("images")), len(night.directories("mosaics")))
 
 
 def test_a_changed_mosaic_key_remakes_mosaics_and_what_follows_only(night):
     again = planned(night, "qa", settings=("mosaic={method: mean}",))
-    assert again == judged(mosaics=len(night.directories("mosaics")))
+    assert again == measured(mosaics=len(night.directories("mosaics")))
 
 
 def test_what_is_published_of_a_mosaic_made_again_is_published_again(clean):

@@ -355,7 +355,7 @@ DEMO_ANTENNAS = tuple(
 )
 
 PRESETS: dict[str, SimOptions] = {
-    "demo": SimOptions(
+    "plain": SimOptions(
         start="2025-10-30",
         transit_of="0834+555",
         transit_tile=2,
@@ -401,21 +401,39 @@ PRESETS: dict[str, SimOptions] = {
     ),
 }
 
+_ELECTRONICS: dict[str, Any] = {
+    "sefd_scatter": 0.1,
+    "gain_amplitude_scatter": 0.15,
+    "delay_scatter_ns": 6.0,
+    "band_ripple": 0.1,
+    "band_slope_db": -4.0,
+    "band_slope_scatter_db": 1.0,
+    "band_edge_db": 6.0,
+    "digitiser_scatter": 0.15,
+    "screen_deg": 3.0,
+}
+
+PRESETS["demo"] = dataclasses.replace(
+    PRESETS["plain"],
+    **_ELECTRONICS,
+    subband_steps=(0.9, 1.0, 1.1),
+    beam_squint_ha_deg=0.05,
+    beam_squint_dec_deg=-0.03,
+    sources=(
+        *PRESETS["plain"].sources,
+        Source("double-north", 127.9, 55.1, 0.5, -0.8),
+        Source("double-south", 127.9, 55.08, 0.35, -0.8),
+    ),
+    background_min_jy=0.005,
+)
+
 PRESETS["realistic"] = dataclasses.replace(
-    PRESETS["demo"],
+    PRESETS["plain"],
+    **_ELECTRONICS,
     field_extended_fraction=0.1,
     field_size_arcsec=20.0,
     background_min_jy=0.003,
     a_team=True,
-    sefd_scatter=0.1,
-    gain_amplitude_scatter=0.15,
-    delay_scatter_ns=6.0,
-    band_ripple=0.1,
-    band_slope_db=-4.0,
-    band_slope_scatter_db=1.0,
-    band_edge_db=6.0,
-    digitiser_scatter=0.15,
-    screen_deg=3.0,
     refraction_arcsec=1.0,
     refraction_stretch=0.3,
 )

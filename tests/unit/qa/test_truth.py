@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io.fits import Header
 
-from contimg.qa.truth import compare, judge
+from contimg.qa.truth import compare, error_sigma, judge
 from contimg.sky.measure import PixelBeam
 
 N, CELL_DEG, BEAM_DEG, RMS_JY = 301, 5.0 / 3600, 20.0 / 3600, 1e-3
@@ -66,3 +66,11 @@ def test_two_that_are_a_beam_apart_are_measured_each():
 def test_a_resolved_source_and_a_faint_one_do_not_count():
     wide = source("wide", 6, 0, 1.0, major_arcsec=10.0)
     assert sky([source("A", 0, 0, 1.0), wide, source("faint", -6, 0, 5 * RMS_JY)])["name"].tolist() == ["A"]
+
+
+def test_chance_takes_one_of_many_sources_as_rarely_as_one_of_few():
+    errors = np.random.default_rng(1).standard_normal((20_000, 90))
+    beyond = [(np.abs(errors[:, :n]) > error_sigma(n)).any(axis=1).mean() for n in (16, 40, 90)]
+    # 4.2 % of 20 000 images: known to 0.14 %
+    assert beyond == pytest.approx([0.042] * 3, abs=5 * 0.0014)
+    assert error_sigma(3) == pytest.approx(3.0)
