@@ -17,6 +17,7 @@ NEAR_PART = 0.5  # of the image's rms
 FLAGGED = 0.25
 LONG_BEAM = 3.0
 SIGNIFICANCE = 3.0
+FAINT_NOISE = 1.5
 
 
 def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> str | None:
@@ -37,6 +38,7 @@ def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> s
         return None
     causes = [
         *_bright(facts, made["rms_jy"], brightest_jy),
+        *_faint(made.get("sky_model") or {}),
         *_antennas(facts),
         *_elsewhere(made.get("outside") or {}),
         *unfinished(made),
@@ -59,6 +61,14 @@ def _bright(facts: ImageFacts, rms_jy: float, brightest_jy: float) -> list[str]:
             "sidelobes or interference"
         )
     return causes
+
+
+def _faint(sky_model: Mapping[str, Any]) -> list[str]:
+    """Sources that nothing finds: their sidelobes are what residuals of natural weights have beyond thermal noise."""
+    noise = sky_model.get("neighbour_noise", 0.0)
+    if noise <= FAINT_NOISE:
+        return []
+    return [f"sidelobes of sources too faint to be found ({noise:.1f} × thermal noise at natural weights)"]
 
 
 def _antennas(facts: ImageFacts) -> list[str]:

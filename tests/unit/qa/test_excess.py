@@ -34,6 +34,11 @@ def test_a_tile_as_quiet_as_expected_needs_no_reason():
             {},
             "sidelobes of a source of 8.8 Jy are left, 2 mJy/beam round it",
         ),
+        (
+            {},
+            {"sky_model": {"neighbour_noise": 2.42}},
+            "sidelobes of sources too faint to be found (2.4 × thermal noise at natural weights)",
+        ),
         ({"n_negative": 9}, {}, "9 holes as deep as 5 σ beside 40 peaks: sidelobes or interference"),
         ({"antennas": Antennas({"antennas": {"104": "amplitude 0.6"}})}, {}, "gains are off: antenna 104"),
         (
@@ -52,7 +57,12 @@ def test_a_tile_as_quiet_as_expected_needs_no_reason():
         ({}, {}, "nothing in its records says why: look at its residual and at the data"),
         (
             {"near": Near(1, 44000.0, 0.01)},
-            {"outside": {"Tau A": {"distance_deg": 47.0, "removed": False, "reason": "no baseline sees it"}}},
+            {
+                "sky_model": {"neighbour_noise": 1.1},
+                "outside": {
+                    "Tau A": {"distance_deg": 47.0, "removed": False, "reason": "no baseline sees it"}
+                },
+            },
             "nothing in its records says why: look at its residual and at the data",
         ),
     ],
