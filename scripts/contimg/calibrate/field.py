@@ -31,6 +31,7 @@ from contimg.ms.meta import MsMeta
 from contimg.ms.private import PrivateSet
 from contimg.ms.sets import read_meta
 from contimg.sky.calibrators import Calibrator
+from contimg.sky.components import Component
 from contimg.telescope.beam import load_beam
 from contimg.telescope.options import BeamOptions
 
@@ -271,8 +272,16 @@ class _Coarse:
                 row["flux_jy"],
                 row["spectral_index"],
                 "found in the calibrator's own tile",
+                components=_components(row),
             )
         return sources
+
+
+def _components(row: Mapping[str, Any]) -> str:
+    """The Gaussian that a row of a fit is, as `Calibrator` has it; nothing for a point."""
+    if not row["major_arcsec"] > 0:
+        return ""
+    return str(Component(1.0, 0.0, 0.0, row["major_arcsec"], row["minor_arcsec"], row["angle_deg"]))
 
 
 def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:

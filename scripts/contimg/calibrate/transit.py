@@ -56,6 +56,9 @@ DISTURBED = 0.1
 
 MAX_FLUX_RATIO = 2.0
 """Between catalogue and calibrator list: more is another source, or one of them is wrong."""
+STRONG_NEIGHBOUR = 0.1
+"""Of the calibrator's apparent flux: a catalogue's neighbours above are measured in the data. It knows no sizes, and
+its fluxes are off by some per cent."""
 
 
 def resolution_arcsec(meta: MsMeta) -> float:
@@ -144,6 +147,8 @@ def solve_transit(
         transit.solve_delays()
         if others is None:
             transit.divide_by_what_is_found()
+        elif transit.strong_neighbours:
+            transit.measure_strong_neighbours(others)
         transit.solve()
         departed = depart.antennas(transit.data, out_dir, options)
         if departed.bad.any():
@@ -260,6 +265,18 @@ class _Transit:
         """Whether so much of the A-team is expected that it has to be looked for."""
         return self.a_team_jy >= DISTURBED * self.apparent_jy
 
+    @property
+    def strong_neighbours(self) -> list[Calibrator]:
+        """Those too strong for the flux, and the point, that a list says they are."""
+        if self.calibrator.is_field:
+            return []
+        apparent = self.model.mean_apparent_jy[1:]
+        return [
+            source
+            for source, jy in zip(self.model.neighbours, apparent, strict=True)
+            if jy > STRONG_NEIGHBOUR * self.apparent_jy
+        ]
+
     def disturbed(self) -> list[str]:
         """What is to be said of a transit that failed with the A-team in its sidelobes."""
         if not self.is_disturbed:
@@ -333,11 +350,24 @@ class _Transit:
 
     def divide_by_what_is_found(self) -> None:
         """Find the neighbours in the data themselves, and divide by them too."""
-        found = find_neighbours(
-            Field(self.cal_ms, self.calibrator, self.beam), self.solver, self.out_dir / "K"
-        )
+        found = self.found_neighbours()
         if found:
             self.divide_again(found)
+
+    def measure_strong_neighbours(self, listed: Sequence[Calibrator]) -> None:
+        """Divide by the list, its strong sources with the flux and size that the data show."""
+        found = self.found_neighbours()
+        measured = {
+            strong.name: replace(seen[0][0], name=strong.name)
+            for strong in self.strong_neighbours
+            if (seen := same_source(strong, found, self.resolution_arcsec))
+        }
+        self.divide_again([measured.get(source.name, source) for source in listed])
+
+    def found_neighbours(self) -> list[Calibrator]:
+        """The sources beside the calibrator, found in the data themselves."""
+        field = Field(self.cal_ms, self.calibrator, self.beam)
+        return find_neighbours(field, self.solver, self.out_dir / "K")
 
     def solve(self) -> None:
         """Solve for the phases, BP and G."""

@@ -7,7 +7,7 @@ and degrees (north through east), several divided by blanks. Shares add up to 1;
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,10 @@ class Component:
     major_arcsec: float = 0.0
     minor_arcsec: float = 0.0
     angle_deg: float = 0.0
+
+    def __str__(self) -> str:
+        """As the column has it."""
+        return ":".join(f"{value:.6g}" for value in astuple(self))
 
 
 POINT = Component(1.0, 0.0, 0.0)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from contimg.calibrate.field import Neighbour, next_round
+from contimg.calibrate.field import Neighbour, _components, next_round
 from contimg.sky.calibrators import Calibrator
+from contimg.sky.components import Component, parse_components
 
 SOURCE = Calibrator("field01", 130.0, 55.0, 1.0, -0.7, "test")
 
@@ -51,3 +52,10 @@ def test_a_source_that_is_lost_leaves_the_model_and_a_new_one_enters_it():
     (new,) = next_round(first, {"field02": other}, share=0.1)
     assert (new.source.name, new.modelled_jy, new.measured_jy) == ("field02", 0.0, 0.3)
     assert not new.settled
+
+
+def test_a_source_that_was_fitted_as_a_gaussian_keeps_its_size():
+    row = {"major_arcsec": 34.0, "minor_arcsec": 14.5, "angle_deg": -30.25}
+    (component,) = parse_components(_components(row))
+    assert component == Component(1.0, 0.0, 0.0, 34.0, 14.5, -30.25)
+    assert _components(row | {"major_arcsec": 0.0}) == ""
