@@ -13,7 +13,6 @@ import numpy as np
 from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, write_json
-from contimg.gains.noise import uniformity
 from contimg.qa import excess, gates
 from contimg.qa import verdict as qa
 from contimg.qa.options import NOT_JUDGED_BY, QaOptions
@@ -254,6 +253,7 @@ class QaMosaic(_Judged):
 
     def make(self) -> str:
         """Judge the mosaic."""
+        from contimg.gains.noise import uniformity
         from contimg.sky.noise import robust_rms
 
         made = self._product()
