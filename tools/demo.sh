@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# tools/demo.sh : a small simulated night, with some faults in it, from raw files to judged mosaics; then the mosaics against the truth.
+# tools/demo.sh : a small simulated night, with some faults in it, from raw files to mosaics, verdicts and light curves; then the mosaics
+# against the truth.
 # Everything stays under demo/; a second run makes only what is missing. CORES=N uses more than two cores.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,10 +20,15 @@ else
     rm -rf "$demo"
     .venv/bin/contimg simulate "$demo/incoming" --preset demo
 fi
+# every command on this night needs the same settings: with others it would make the products again
+cat > "$demo/night.yaml" <<END
+incoming: "$demo/incoming"
+products: "$demo/products"
+catalog: "$demo/incoming/sources.csv"
+END
 
-say "3/5 Raw files to judged mosaics: demo/products"
-.venv/bin/snakemake --cores "${CORES:-2}" qa \
-    --config incoming="$demo/incoming" products="$demo/products" catalog="$demo/incoming/sources.csv"
+say "3/5 Raw files to judged mosaics: demo/products, with the settings of demo/night.yaml"
+.venv/bin/snakemake --cores "${CORES:-2}" --configfile "$demo/night.yaml"
 
 say "4/5 The mosaics and the truth"
 .venv/bin/contimg compare --truth "$demo/incoming/truth.json" --products "$demo/products"
@@ -35,4 +41,5 @@ for page in index.html 'qa/*.html' 'plan/*.report.html'; do
     done
 done
 printf '\n%d min %02d s after the installation.\n' $((SECONDS / 60)) $((SECONDS % 60))
-printf 'Next: source .venv/bin/activate; contimg sources %s --top 5    (docs/first_hour.md goes on from there)\n' "$(ls -d demo/products/mosaics/*/* | head -1)"
+printf 'Next: source .venv/bin/activate; contimg sources %s --top 5\n' "$(ls -d demo/products/mosaics/*/* | head -1)"
+printf 'Settings of this night: --configfile demo/night.yaml, for contimg and snakemake. docs/first_hour.md goes on from here.\n'

@@ -29,6 +29,8 @@ _SAID = {
     "mosaic": ("mosaic", "mosaic"),
     "transit_mosaic": ("mosaic", "mosaic"),
 }
+_MOST_SAID, _LONGEST = 3, 400
+"""Changes of a section that are said one by one, and characters of one."""
 _NOT_THERE = "output files have to be generated"
 
 
@@ -77,7 +79,7 @@ def made_again(jobs: Iterable[Job], tree: Path, settings: Mapping[str, Any]) -> 
             for name in SETTINGS[said[1]]
             if kept[digest] is not None and section(kept[digest], name) != section(settings, name)
         ]
-        why = f"{', '.join(changed)} changed" if changed else _words(job.reasons)
+        why = "; ".join(_change(name, kept[digest], settings) for name in changed) or _words(job.reasons)
         groups.setdefault((said[0], why), []).append(job.product)
     return [{"what": what, "why": why, "products": found} for (what, why), found in groups.items()]
 
@@ -89,6 +91,25 @@ def lines(groups: Iterable[Mapping[str, Any]]) -> list[str]:
         f"{_plural(group['what'], len(group['products']))}: {group['why']}"
         for group in groups
     ]
+
+
+def _change(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What of a section has changed, from what to what: `imaging.robust: 0.5 → 0`; where much has, only its name."""
+    old, new = section(then, name), section(now, name)
+    pairs = {name: (old, new)}
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        pairs = {f"{name}.{key}": (old.get(key), new.get(key)) for key in keys}
+    said = [f"{key}: {_value(before)} → {_value(after)}" for key, (before, after) in pairs.items()]
+    return ", ".join(said) if len(said) <= _MOST_SAID and all(map(_short, said)) else f"{name} changed"
+
+
+def _value(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _short(text: str) -> bool:
+    return len(text) <= _LONGEST
 
 
 def _plural(what: str, number: int) -> str:

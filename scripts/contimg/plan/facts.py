@@ -338,6 +338,13 @@ def _asked(config: Config, target: str, cores: int) -> list[Job]:
         )
 
 
+def _to_run(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many jobs are to run; of few rules, how many of each."""
+    each = {rule: stage["to_run"] for rule, stage in stages.items() if stage["to_run"]}
+    said = f"{sum(each.values())} to run"
+    return f"{said} ({', '.join(f'{n} {rule}' for rule, n in each.items())})" if 0 < len(each) <= 3 else said
+
+
 def summary(facts: Mapping[str, Any]) -> list[str]:
     """Say a plan in a few lines."""
     stages, disk = facts["cost"]["stages"], facts["disk"]
@@ -345,7 +352,7 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{facts['name']}: {count_of(len(chosen), 'tile')}, {count_of(len(facts['left_out']), 'group')} left out, "
         f"{count_of(len(facts['transits']), 'transit')}, {count_of(len(facts['mosaics']), 'mosaic')}",
-        f"jobs: {sum(s['to_run'] for s in stages.values())} to run, {sum(s['done'] for s in stages.values())} done; "
+        f"jobs: {_to_run(stages)}, {sum(s['done'] for s in stages.values())} done; "
         f"{facts['cost']['core_hours']:.1f} core-hours",
     ]
     for wall in facts["cost"]["wall"]:

@@ -35,10 +35,27 @@ def test_good_products_that_would_be_replaced_are_counted_with_the_setting_that_
     ]
     groups = again.made_again(jobs, tree, {**THEN, "catalog": "new.fits", "qa": {}})
     assert again.lines(groups) == [
-        "would make again 2 good images: catalog changed",
+        "would make again 2 good images: catalog: old.fits → new.fits",
         "would make again 1 good mosaic: its inputs are made",
     ]
     assert groups[0]["products"] == IMAGES[:2]
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"catalog": None}, "catalog: old.fits → not set"),
+        (
+            {"imaging": {"robust": 0.0, "keep": ["psf"]}},
+            "imaging.robust: 0.5 → 0.0, imaging.keep: not set → ['psf']",
+        ),
+        ({"catalog": None, "beam": {"file": "b"}}, "beam.file: not set → b; catalog: old.fits → not set"),
+        ({"imaging": dict.fromkeys("abcd", 1)}, "imaging changed"),
+    ],
+)
+def test_a_change_is_said_from_what_to_what_unless_it_is_long(tree, now, said):
+    groups = again.made_again([job(IMAGES[0], *PARAMS)], tree, {**THEN, **now})
+    assert again.lines(groups) == [f"would make again 1 good image: {said}"]
 
 
 def test_without_the_settings_of_then_the_engines_reason_is_given(tree):

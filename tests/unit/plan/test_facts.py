@@ -203,6 +203,21 @@ def test_bytes_are_counted_and_a_disk_that_will_not_hold_them_is_an_obstacle(fac
     assert "NOT FEASIBLE" in plan.summary(full)[-1]
 
 
+@pytest.mark.parametrize(
+    ("to_run", "said"),
+    [
+        ({"image_tile": 2, "mosaic": 0, "lightcurves": 1}, "3 to run (2 image_tile, 1 lightcurves), 4 done"),
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, "4 to run, 4 done"),
+        ({"a": 0}, "0 to run, 4 done"),
+    ],
+)
+def test_the_summary_names_the_rules_of_jobs_to_run_where_they_are_few(facts, to_run, said):
+    stages = {rule: {"to_run": n, "done": 0} for rule, n in to_run.items()}
+    stages["index"] = {"to_run": 0, "done": 4}
+    cost = {**facts["cost"], "stages": stages}
+    assert f"jobs: {said}; " in "\n".join(plan.summary({**facts, "cost": cost}))
+
+
 def test_a_plan_names_the_imager_with_its_version(facts, tmp_path):
     (line,) = (line for line in plan.summary(facts) if line.startswith("imager: "))
     assert re.fullmatch(r"imager: ducc0 \d[\d.]*, radler \d[\d.]*", line)
