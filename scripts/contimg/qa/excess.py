@@ -13,7 +13,6 @@ from contimg.core.text import some
 from contimg.qa.gates import ImageFacts
 from contimg.qa.verdict import NOISIER
 
-NEAR_PART = 0.5  # of the image's rms
 FLAGGED = 0.25
 LONG_BEAM = 3.0
 SIGNIFICANCE = 3.0
@@ -48,9 +47,10 @@ def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> s
 
 
 def _bright(facts: ImageFacts, rms_jy: float, brightest_jy: float) -> list[str]:
-    """Residual sidelobes: noise round the brightest source beyond the image's, and as many holes as sources."""
+    """Residual sidelobes: what the noise round the brightest source has beyond the image's is more than
+    the image's own; and holes beside peaks."""
     causes = []
-    if facts.near.n_bright and brightest_jy > facts.near.dynamic_range * NEAR_PART * rms_jy:
+    if facts.near.n_bright and brightest_jy > facts.near.dynamic_range * rms_jy:
         beyond_mjy = 1e3 * brightest_jy / facts.near.dynamic_range
         causes.append(
             f"sidelobes of a source of {brightest_jy:.2g} Jy are left, {beyond_mjy:.2g} mJy/beam round it"

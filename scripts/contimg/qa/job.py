@@ -172,6 +172,7 @@ class QaTile(_Judged):
         noisy = excess.why(facts, made["metrics"], brightest_jy=float(seen.sources["flux_jy"].max()))
         metrics["why_noisy"] = noisy
         if noisy is not None:
+            told = [line for line in told if line not in noisy]  # said once, as a cause
             told.append(f"noisier than expected: {metrics['rms_over_expected']:.2f} ×; {noisy}")
         against, sources = self._against_catalogue(seen, header, rms)
         sources = at_beam(folder / f"{tile}.pb.fits", header, sources)

@@ -28,11 +28,11 @@ def test_a_tile_as_quiet_as_expected_needs_no_reason():
 @pytest.mark.parametrize(
     ("changes", "made", "said"),
     [
-        # 8.8 Jy over 4400: 2 mJy beyond the image's own 2 mJy; over 44000 it is a tenth of it
+        # 8.8 Jy over 4000: 2.2 mJy beyond the image's own 2 mJy; over 6500 (1.35 mJy) it is less than that
         (
-            {"near": Near(1, 4400.0, 0.01)},
+            {"near": Near(1, 4000.0, 0.01)},
             {},
-            "sidelobes of a source of 8.8 Jy are left, 2 mJy/beam round it",
+            "sidelobes of a source of 8.8 Jy are left, 2.2 mJy/beam round it",
         ),
         (
             {},
@@ -56,7 +56,7 @@ def test_a_tile_as_quiet_as_expected_needs_no_reason():
         ({"beam": 4.5}, {}, "the beam is 4.5 times as long as wide: sidelobes are higher"),
         ({}, {}, "nothing in its records says why: look at its residual and at the data"),
         (
-            {"near": Near(1, 44000.0, 0.01)},
+            {"near": Near(1, 6500.0, 0.01)},
             {
                 "sky_model": {"neighbour_noise": 1.1},
                 "outside": {
@@ -80,3 +80,12 @@ def test_the_verdict_of_a_noisy_tile_has_the_reason_in_its_metrics_and_notes(tmp
     assert "40% of the data are flagged" in why
     assert f"noisier than expected: {noisy['metrics']['rms_over_expected']:.2f} ×; {why}" in noisy["notes"]
     assert judged(tile(tmp_path / "b", sources))["metrics"]["why_noisy"] is None
+
+
+def test_a_cause_that_is_a_note_too_is_noted_once(tmp_path):
+    early = {"clean_stopped": "maximum seconds"}
+    noisy = judged(tile(tmp_path / "a", sky(), rms_jy=2e-2, thermal_from_weights_jy=1e-2, **early))
+    assert "; ".join(noisy["notes"]).count("unfinished: CLEAN, maximum seconds") == 1
+    assert "unfinished: CLEAN, maximum seconds" in noisy["metrics"]["why_noisy"]
+    quiet = judged(tile(tmp_path / "b", sky(), **early))
+    assert "unfinished: CLEAN, maximum seconds" in quiet["notes"]
