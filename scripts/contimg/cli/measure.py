@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from contimg.core.errors import InputError
+from contimg.core.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
 
 PEAK_PART = 0.01
 """Of the beam's minor axis: a source that peaks farther away is named. A hundredth is 0.03 % of the flux."""
@@ -25,26 +29,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PLACE",
-        help="a name (J083454.9+553421) or coordinates ('08h27m +55d', '126.75 55.0'), ICRS; may be repeated",
+        help="a source's name (J083454.9+553421), a calibrator's (0834+555, 3C286) or coordinates ('08h27m +55d', "
+        "'126.75 55.0'), ICRS; may be repeated",
     )
     parser.add_argument("--list", type=Path, metavar="FILE", help="a table with ra_deg and dec_deg")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the covered places into FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; exit status 1 if a place is not covered."""
+    """Measure and print; exit status 1 if a place is not covered, 2 if one cannot be read."""
     from astropy.coordinates import SkyCoord
 
     from contimg.photometry import catalogue, positions
     from contimg.photometry.measured import Mosaic
     from contimg.photometry.options import PhotometryOptions
 
-    asked = [positions.parse(text) for text in args.at]
-    labels = list(args.at)
+    asked, labels, unread = _places(args.at)
     if args.list is not None:
         own = positions.read_own(args.list)
         asked += list(SkyCoord(own["ra_deg"].to_numpy(), own["dec_deg"].to_numpy(), unit="deg"))
         labels += [name or f"row {number}" for number, name in enumerate(own["name"], start=1)]
+    if not asked and unread:
+        raise unread[0]
     if not asked:
         raise InputError("nothing to measure: give --at PLACE or --list FILE")
     options = PhotometryOptions()
@@ -60,7 +66,41 @@ def run(args: argparse.Namespace) -> int:
             print(f"    {beside(peaks.loc[number])}")
     if args.csv is not None:
         catalogue.write(args.csv, rows, header, options, kind="csv")
-    return 0 if len(rows) == len(labels) else 1
+    for error in unread:
+        print(f"contimg measure: error: {error}", file=sys.stderr)
+    return 2 if unread else int(len(rows) != len(labels))
+
+
+def _places(texts: list[str]) -> tuple[list[SkyCoord], list[str], list[InputError]]:
+    """Places that can be read, with their texts; and what is wrong with each of the others."""
+    places, labels, wrong = [], [], []
+    for text in texts:
+        try:
+            places.append(_place(text))
+            labels.append(text)
+        except InputError as error:
+            wrong.append(error)
+    return places, labels, wrong
+
+
+def _place(text: str) -> SkyCoord:
+    """A source's name or coordinates; else a calibrator of the clone's list."""
+    from astropy.coordinates import SkyCoord
+
+    from contimg.core.provenance import REPOSITORY
+    from contimg.photometry import positions
+    from contimg.sky.calibrators import find_calibrator, read_calibrators
+
+    listed = REPOSITORY / "config" / "calibrators.csv"
+    try:
+        return positions.parse(text)
+    except InputError as error:
+        calibrators = read_calibrators(listed)
+        try:
+            found = find_calibrator(calibrators, text)
+        except ConfigError:
+            raise InputError(f"{error}; nor is it a calibrator of {listed}") from None
+    return SkyCoord(found.ra_deg, found.dec_deg, unit="deg")
 
 
 def beside(row: Any) -> str:
@@ -82,6 +122,7 @@ def told(row: Any) -> str:
         f"rms {mjy['local_rms']:.3f} mJy/beam"
     )
     if math.isfinite(mjy["upper_limit"]):
-        line += f"; not seen: below {mjy['upper_limit']:.3f} mJy (3 σ)"
+        how = "flux + 3 σ" if mjy["flux"] > 0 else "3 σ"
+        line += f"; not seen: below {mjy['upper_limit']:.3f} mJy ({how})"
     words = ", ".join(word for word in str(row["flag_words"]).split(", ") if word and word != "not seen")
     return f"{line}; {words}" if words else line

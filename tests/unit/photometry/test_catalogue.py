@@ -1,6 +1,7 @@
 """The catalogue of an image: what is in it is found, and every file of it says units, frequency and errors."""
 
 import io
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from astropy.wcs import WCS
 
 from builders.mosaic_fields import field
 from contimg.cli.main import main
+from contimg.cli.measure import _place
 from contimg.core.products import status, write_json
 from contimg.photometry import catalogue
 from contimg.photometry.measured import Mosaic
@@ -124,7 +126,7 @@ def test_measure_says_flux_or_limit_and_what_is_not_covered(where, sky, found, c
     assert "1405.0 MHz, beam 30.0 × 21.6 arcsec, PA 30 deg" in beam
     # the name's middle is up to half of 1.5 arcsec and 1 arcsec off: 0.3 % of a beam of 30 by 21.6 arcsec
     assert float(flux.split(": ")[1].split(" ±")[0]) == pytest.approx(1e3 * source["flux_jy"], rel=0.01)
-    assert "not seen: below" in limit
+    assert re.search(r"not seen: below \d+\.\d+ mJy \((flux \+ )?3 σ\)", limit)
     assert outside == "12h00m +10d: not covered by this image"
 
 
@@ -153,3 +155,19 @@ def test_what_is_no_image_and_what_is_no_place_are_refused(where, tmp_path, caps
     assert "expected a name such as" in capsys.readouterr().err
     assert main(["measure", str(where)]) == 2
     assert "nothing to measure: give --at PLACE or --list FILE" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_read_costs_no_other_one(where, found, capsys):
+    name = found.iloc[0]["source_id"]
+    assert main(["measure", str(where), "--at", "somewhere", "--at", name, "--at", "0834+555"]) == 2
+    said, wrong = capsys.readouterr()
+    assert [line.split(": ")[0] for line in said.splitlines()[1:] if line[0] != " "] == [name, "0834+555"]
+    assert "'somewhere': expected a name such as" in wrong
+    assert "nor is it a calibrator of" in wrong
+
+
+def test_a_calibrators_name_is_its_place():
+    place = _place("0834+555")
+    # the VLA manual: 08h34m54.9041s +55d34m21.071s
+    apart = place.separation(SkyCoord("08h34m54.9041s +55d34m21.071s"))
+    assert apart.arcsec == pytest.approx(0.0, abs=0.01)
