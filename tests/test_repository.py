@@ -26,6 +26,7 @@ NOT_OURS = {
     ".mypy_cache",
     ".ruff_cache",
     "bench",
+    "comparison",
     "demo",
     "incoming",
     "products",

@@ -60,6 +60,7 @@ def two_images(first: Path, second: Path, output: Path) -> int:
     from contimg.photometry.options import PhotometryOptions
 
     images = Mosaic.of(first), Mosaic.of(second)
+    _say(f"files go to {output.absolute()} (--output DIR: elsewhere)")
     found = comparison.compare(*images, PhotometryOptions(), say=_say)
     for line in comparison_files.table(found):
         print(line, flush=True)

@@ -48,9 +48,16 @@ def look(path: Path) -> dict[str, Any]:
         "odd": [],
         "header": None,
     }
-    if parse_name(path.name) is None:
+    name = parse_name(path.name)
+    if name is None:
         entry["odd"].append(
             "its name is no raw file's (YYYY-MM-DDTHH:MM:SS_sbNN.hdf5): the index passes over it"
+        )
+    elif name.incomplete:
+        finished = path.with_name(path.name.replace(name.suffix, "")).exists()
+        entry["odd"].append(
+            f"its name says that it is still being written, or was never finished: the index passes over it"
+            f"{'; the finished file is beside it' if finished else ''}"
         )
     try:
         header = raw.read_header(path)
@@ -79,8 +86,8 @@ def lines(entry: dict[str, Any]) -> list[str]:
             f"  band       {(low_hz - width_hz / 2) / 1e6:.3f} to {(high_hz + width_hz / 2) / 1e6:.3f} MHz: "
             f"{header.n_channels} channels of {width_hz / 1e3:.6g} kHz, polarisations "
             f"{polarization_words(header.polarizations)}",
-            f"  array      {header.n_antennas_data} antennas with data, {header.n_baselines} baselines, at longitude "
-            f"{header.longitude_deg:.4f}, latitude {header.latitude_deg:.4f} deg, {header.height_m:.0f} m",
+            f"  array      {header.n_antennas_data} antennas and {header.n_baselines} baselines in the file, at "
+            f"longitude {header.longitude_deg:.4f}, latitude {header.latitude_deg:.4f} deg, {header.height_m:.0f} m",
             f"  pointing   declination {math.degrees(header.dec_rad):.4f} deg",
         ]
     if entry["phased"] is not None:

@@ -12,7 +12,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,10 @@ SAME_TIME_S = 1e-3
 """Times of one tile's files may differ by this: 25 units in the last place of a JD, 5 mrad on the longest baseline."""
 SAME_ARRAY_M = 1e-3
 """`SubbandHeader.array_m` of one array, in files of single and double precision."""
+
+
+GROWING = "is still being written, or was never finished"
+STALE = "has a stale unfinished file beside the finished one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def _groups(files: Sequence[RawFile]) -> tuple[list[Group], list[tuple[float, Pr
     for file in files:
         header = file.header
         if header is None:
-            text = "is still being written" if file.name.incomplete else f"cannot be read: {file.error}"
+            text = GROWING if file.name.incomplete else f"cannot be read: {file.error}"
         else:
             off_s = (file.name.mjd - header.start_mjd) * SECONDS_PER_DAY
             if abs(off_s) <= NAME_MARGIN_S:
@@ -375,7 +379,7 @@ def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str], reade
     present = [number for number in band.grid if by_slot[number]]
     notes.extend(_oddities(used))
     missing = _missing(band, [number for number in band.grid if not by_slot[number]], present, problems)
-    others = [f"sb{problem.label:02d} {problem.text}" for problem in problems]
+    others = _others(problems, {file.name.label for file in used})
     reason = None
     if group.name in excluded:
         reason = "excluded by configuration"
@@ -395,6 +399,16 @@ def _fate(group: Group, band: Band, min_subbands: int, excluded: set[str], reade
         bytes=size,
         files=group.files,
     )
+
+
+def _others(problems: Iterable[Problem], used: set[int]) -> list[str]:
+    """Say what is wrong with files that explain no missing subband; an unfinished one may lie beside a finished one."""
+    texts = []
+    for problem in problems:
+        stale = problem.why == GROWING and problem.label in used
+        told = replace(problem, why=STALE) if stale else problem
+        texts.append(f"sb{told.label:02d} {told.text}")
+    return texts
 
 
 def _missing(band: Band, numbers: list[int], present: list[int], problems: list[Problem]) -> list[str]:

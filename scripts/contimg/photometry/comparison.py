@@ -6,6 +6,7 @@ An image on another grid is interpolated onto the first one's; fluxes are measur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 
 from contimg.core.errors import InputError
 from contimg.core.fits import read_plane
+from contimg.core.kinds import STATUS
+from contimg.core.names import TILE_PATTERN
+from contimg.core.products import read_json
 from contimg.core.robust import mad_sigma
 from contimg.photometry import catalogue, regrid
 from contimg.photometry.measured import Mosaic
@@ -127,9 +131,20 @@ def compare(
         "beam": [_beam(header) for header in headers],
         "freq_hz": [float(header["RESTFRQ"]) for header in headers],
         "fluxes": ratios(sources),
+        "shared_tiles": sorted(tiles_of(first) & tiles_of(second)),
     }
     notes = tuple(_notes(numbers))
     return Comparison(first.image, second.image, headers[0], (one, two, difference), sources, numbers, notes)
+
+
+def tiles_of(image: Mosaic) -> set[str]:
+    """Names of the tiles that a mosaic is made of, or of the tile that an image is; empty where nothing says it."""
+    sidecar = image.image.parent / STATUS
+    if re.fullmatch(TILE_PATTERN, sidecar.parent.name):
+        return {sidecar.parent.name}
+    if not sidecar.is_file():
+        return set()
+    return {tile["tile"] for tile in read_json(sidecar).get("tiles", ()) if tile["weight"] > 0}
 
 
 def same_grid(one: Header, two: Header) -> bool:
@@ -224,6 +239,8 @@ def _beam(header: Header) -> dict[str, float]:
 def _notes(numbers: dict[str, Any]) -> list[str]:
     """What has to be known to read the numbers."""
     notes = []
+    if shared := numbers["shared_tiles"]:
+        notes.append(f"both hold {_these(shared)}: their noise is not independent")
     if not numbers["same_grid"]:
         notes.append(
             "the grids differ: the second image was interpolated onto the first one's for the difference"
@@ -240,3 +257,7 @@ def _notes(numbers: dict[str, Any]) -> list[str]:
         first, second = numbers["common_part"]
         notes.append(f"{first:.0%} of the first and {second:.0%} of the second image are common to both")
     return notes
+
+
+def _these(tiles: list[str]) -> str:
+    return f"tile {tiles[0]}" if len(tiles) == 1 else f"the same {len(tiles)} tiles"

@@ -7,6 +7,7 @@ import pytest
 
 from builders.uvh5_files import mjd, write_uvh5
 from contimg.cli.main import main
+from contimg.index.groups import GROWING
 
 START = mjd("2025-10-30T13:00:00")
 
@@ -22,7 +23,7 @@ def test_a_file_of_the_instrument_is_told_in_words(raw, capsys):
     for words in (
         "tile       2025-10-30T13:00:00: 3 integrations of 12.8849 s",
         "band       1311.250 to 1311.738 MHz: 2 channels of 244.141 kHz, polarisations XX, YY",
-        "3 antennas with data, 6 baselines",
+        "3 antennas and 6 baselines in the file, at longitude",
         "declination 54.6000 deg",
         "phased to  hour angle 0 at the pointing",
         "reader     own\n",
@@ -51,3 +52,15 @@ def test_a_file_that_no_reader_takes_ends_with_1_and_says_why(raw, capsys):
     raw.write_bytes(raw.read_bytes()[:2000])
     assert main(["inspect", str(raw)]) == 1
     assert "reader     none: truncated: 2000 of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_an_unfinished_file_is_called_so_as_by_the_index(raw, capsys, beside):
+    growing = raw.with_name(raw.name.replace(".hdf5", "_incomplete.hdf5"))
+    growing.write_bytes(raw.read_bytes()[:2000])
+    if not beside:
+        raw.unlink()
+    assert main(["inspect", str(growing)]) == 1
+    (odd,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  odd")]
+    assert GROWING in odd
+    assert odd.endswith("the finished file is beside it") == beside

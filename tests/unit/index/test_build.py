@@ -256,11 +256,12 @@ def test_a_file_still_being_written_is_ignored_but_told(raw):
     growing = files[3].rename(files[3].with_name(files[3].name.replace(".hdf5", "_incomplete.hdf5")))
     out = only(index_of(raw).left_out)
     assert out.reason == (
-        f"15 of 16 subbands: sb12 (1312.71–1313.20 MHz) is still being written ({growing.name})"
+        f"15 of 16 subbands: sb12 (1312.71–1313.20 MHz) is still being written, or was never finished "
+        f"({growing.name})"
     )
     shutil.copy(growing, files[3])
     tile = only(index_of(raw).tiles)
-    assert tile.notes == (f"sb12 is still being written ({growing.name})",)
+    assert tile.notes == (f"sb12 has a stale unfinished file beside the finished one ({growing.name})",)
     assert str(growing) not in tile.files
 
 
@@ -270,7 +271,7 @@ def test_a_tile_still_being_written_is_left_out(raw):
     out = only(index_of(raw).left_out)
     assert out.tile == "2025-10-30T13:00:00"
     assert out.reason.startswith("no usable file: sb00, sb01, ")
-    assert out.reason.endswith(", sb15 is still being written")
+    assert out.reason.endswith(", sb15 is still being written, or was never finished")
 
 
 def test_of_two_files_of_a_subband_the_name_nearest_to_the_header_wins(raw):

@@ -11,8 +11,9 @@ from astropy.wcs import WCS
 
 from builders.mosaic_fields import field, noise, points
 from contimg.cli.main import main
+from contimg.core.products import status, write_json
 from contimg.photometry import regrid
-from contimg.photometry.comparison import compare, same_grid
+from contimg.photometry.comparison import compare, same_grid, tiles_of
 from contimg.photometry.measured import Mosaic
 from contimg.photometry.options import PhotometryOptions
 
@@ -146,3 +147,29 @@ def test_what_cannot_be_compared_is_refused_with_the_way_out(sky, pair, tmp_path
         assert main(["compare", *map(str, arguments), "--output", str(tmp_path / "out")]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_tiles_that_both_hold_are_named_as_they_share_noise(tmp_path):
+    def mosaic(name, **weights):
+        tiles = [{"tile": tile, "weight": weight} for tile, weight in weights.items()]
+        write_json(tmp_path / name / "status.json", {**status(), "tiles": tiles})
+        return Mosaic(tmp_path / name / f"{name}.fits", tmp_path / name / f"{name}.rms.fits")
+
+    one, two = mosaic("a", t1=0.5, t2=0.5, t3=0.0), mosaic("b", t1=0.3, t2=0.3, t3=0.4)
+    assert tiles_of(one) == {"t1", "t2"}
+    assert tiles_of(one) & tiles_of(two) == {"t1", "t2"}
+    tile = tmp_path / "2025-10-30T13:00:00" / "2025-10-30T13:00:00.pbcor.fits"
+    assert tiles_of(Mosaic(tile, tile)) == {"2025-10-30T13:00:00"}
+    assert tiles_of(Mosaic(tmp_path / "c" / "c.fits", tile)) == set()
+
+
+def test_a_comparison_of_one_tiles_images_says_that_they_share_their_noise(pair, tmp_path):
+    paths = []
+    for tree, before in zip("ab", pair, strict=True):
+        folder = tmp_path / tree / "2025-10-30T13:00:00"
+        folder.mkdir(parents=True)
+        for plane in before.iterdir():
+            (folder / plane.name.replace(before.name, folder.name)).symlink_to(plane)
+        paths.append(Mosaic.of(folder))
+    notes = compare(*paths, PhotometryOptions()).notes
+    assert notes == ("both hold tile 2025-10-30T13:00:00: their noise is not independent",)
