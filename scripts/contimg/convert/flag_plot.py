@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 
+_CHARACTER_PT, _GAP_PT, _PANEL_PT = 4.2, 3.0, 380.0
+"""Points: a character of the labels, room between two, the width of a panel. Labels that take more stand upright."""
+
+
 def plot_flags(record: Mapping[str, Any], title: str = "") -> Figure:
     """Draw the flag fractions of a tile.
 
@@ -65,8 +69,9 @@ def plot_flags(record: Mapping[str, Any], title: str = "") -> Figure:
 def _bars(axes: Axes, fractions: Sequence[float], labels: Sequence[Any], label: str) -> None:
     axes.bar(np.arange(len(fractions)), 100 * np.asarray(fractions), color=BLUE)
     step = max(1, len(labels) // 24)
-    axes.set_xticks(np.arange(0, len(labels), step), [str(name) for name in labels][::step], fontsize=7)
-    if step > 1:
+    shown = [str(name) for name in labels][::step]
+    axes.set_xticks(np.arange(0, len(labels), step), shown, fontsize=7)
+    if len(shown) * (_CHARACTER_PT * max(map(len, shown), default=0) + _GAP_PT) > _PANEL_PT:
         axes.tick_params(axis="x", rotation=90)
     axes.set_xlabel(label)
     axes.set_ylabel("flagged (%)")

@@ -66,7 +66,7 @@ def save_picture(path: Path, image: np.ndarray, rms: np.ndarray, header: Header)
     beam = f"{header['BMAJ'] * 3600:.1f}″ × {header['BMIN'] * 3600:.1f}″, {header['BPA']:.0f}°"
     axes.set_title(
         f"{header['OBJECT']}   {header['DATE-OBS'][:19]} UTC   {header['NTILES']} tiles\n"
-        f"rms over the whole area {noise:.3g} mJy/beam (median), at best {best:.3g}; "
+        f"rms over the whole area {noise:.3g} mJy/beam (median; lowest {best:.3g}); "
         f"beam {beam} ({header['BEAMMODE']})",
         fontsize=10,
     )

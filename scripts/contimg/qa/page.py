@@ -100,11 +100,11 @@ def numbers(
         rms, over = (float(np.median([row[key] for row in noise])) for key in ("rms_jy", "rms_over_expected"))
         sefd = [row["sefd_jy"] for row in noise if row["sefd_jy"]]
         said = f", SEFD {np.median(sefd):.0f} Jy" if sefd else ""
-        best = _mjy(min(row["rms_jy"] for row in noise))
+        lowest = _mjy(min(row["rms_jy"] for row in noise))
         rows.append(
             (
                 "Noise of tiles",
-                f"{_mjy(rms)}/beam at the middle of a tile (median; best {best}), {over:.2f} × expected{said}",
+                f"{_mjy(rms)}/beam at the middle of a tile (median; lowest {lowest}), {over:.2f} × expected{said}",
             )
         )
     made = [
@@ -112,8 +112,8 @@ def numbers(
     ]
     if made:
         whole = float(np.median([mosaic["metrics"]["rms_jy"] for mosaic in made]))
-        best = _mjy(min(mosaic["best_rms_jy"] for mosaic in made))
-        rows.append(("Noise of mosaics", f"{_mjy(whole)}/beam over the whole area (median), {best} at best"))
+        lowest = _mjy(min(mosaic["best_rms_jy"] for mosaic in made))
+        rows.append(("Noise of mosaics", f"{_mjy(whole)}/beam over the whole area (median; lowest {lowest})"))
     pairs = [table for table in tables if "comparable" in table]
     bright = pd.concat(pairs) if pairs else pd.DataFrame()
     if len(bright):
@@ -123,8 +123,8 @@ def numbers(
         rows.append(
             (
                 "Catalogue",
-                f"measured/catalogue flux {bright['ratio'].median():.3f} (median of {len(bright)} pairs), places off "
-                f"by {offset:.2f}″ (median)",
+                f"measured/catalogue flux {bright['ratio'].median():.3f} (median of {len(bright)} pairs), positions "
+                f"off by {offset:.2f}″ (median)",
             )
         )
     else:
@@ -150,7 +150,7 @@ def measured(photometry: Sequence[Mapping[str, Any]]) -> str:
     sources, seen, bright = (
         np.median([row[name] for row in good]) for name in ("n_sources", "n_seen", "n_bright")
     )
-    text += f"; in the median one {sources:.0f} sources, {seen:.0f} seen, {bright:.0f} above 50 σ"
+    text += f"; a mosaic has {sources:.0f} sources, {seen:.0f} seen, {bright:.0f} above 50 σ (medians)"
     ratios = [row for row in good if "image_over_visibilities" in row]
     if ratios:
         ratio, scatter = (
@@ -191,7 +191,7 @@ def _mosaics(mosaics: Sequence[Mapping[str, Any]]) -> Table:
         for mosaic in mosaics
     ]
     heads = (
-        "mosaic", "state", "tiles", "rms, whole area", "rms at best", "sources", "latency", "slowest step", "why",
+        "mosaic", "state", "tiles", "rms, whole area", "lowest rms", "sources", "latency", "slowest step", "why",
     )  # fmt: skip
     return Table(heads, rows, (2, 3, 4, 5, 6))
 

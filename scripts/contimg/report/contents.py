@@ -5,11 +5,13 @@ It is read off the tree: whatever pages and products are there when it is writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from contimg.core import names
 from contimg.core.html import Link, State, Table, render
 from contimg.core.locks import alone
 from contimg.core.products import building, read_json
@@ -36,8 +38,9 @@ def gather(tree: Path) -> dict[str, Any]:
     -------
     dict
         `nights`: newest first, each its `date`, `page` (or None), numbers of `tiles` and `images`, and `mosaics`
-        of the newest `SHOWN_NIGHTS`; `runs` and `plans`: pages with what they came to; `candidates`; `published`;
-        `logs`: folder and number of logs of each rule.
+        of the newest `SHOWN_NIGHTS`; `left_out`: groups of files that are no tile, by date; `runs` and
+        `plans`: pages with what they came to; `candidates`; `published`; `logs`: folder and number of
+        logs of each rule.
     """
     kept = nights.Kept(tree)
     reports = sorted(tree.glob("plan/*.report.json"), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -45,6 +48,7 @@ def gather(tree: Path) -> dict[str, Any]:
     candidates = sorted(tree.glob("variability/candidates/*.html"))
     found = {
         "nights": nights.all_nights(tree, kept, pictured=SHOWN_NIGHTS),
+        "left_out": _left_out(tree, reports[:SHOWN_RUNS]),
         "runs": [_run(path) for path in reports[:SHOWN_RUNS]],
         "plans": [path.stem for path in plans],
         "variability": (tree / "variability/index.html").is_file(),
@@ -54,6 +58,13 @@ def gather(tree: Path) -> dict[str, Any]:
     }
     kept.write()
     return found
+
+
+def _left_out(tree: Path, reports: Iterable[Path]) -> dict[str, int]:
+    """How many groups of files of each date the shown runs left out; not those that became a tile later."""
+    groups = {entry["tile"] for path in reports for entry in read_json(path).get("left_out", ())}
+    lost = (group[:10] for group in groups if not (tree / names.science_sidecar(group)).is_file())
+    return dict(Counter(lost))
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -73,7 +84,10 @@ def page(facts: Mapping[str, Any], tree: Path) -> str:
         title="Products",
         tree=tree,
         **facts,
-        newest=[_shown(night) for night in facts["nights"][:SHOWN_NIGHTS]],
+        newest=[
+            {**_shown(night), "left_out": facts["left_out"].get(night["date"], 0)}
+            for night in facts["nights"][:SHOWN_NIGHTS]
+        ],
         earlier=Table(
             ("night", "tiles", "images", "mosaics"),
             [

@@ -68,7 +68,7 @@ def line(found: Mapping[str, Any]) -> str:
     text = f"flux scale: {found['normalised']} of {found['mosaics']} mosaics on it"
     if found["normalised"]:
         text += (
-            f", from {found['n_references']:.0f} references in the median one, to {_percent(found['zero_point_err'])}; "
+            f", with {found['n_references']:.0f} references each (median), to {_percent(found['zero_point_err'])}; "
             f"zero points differ by {_percent(found['spread'])}; references scatter by {found['scatter']:.2f} of their "
             "errors"
         )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -359,6 +360,23 @@ def test_the_picture_of_the_flags_shows_each_antenna_and_marks_the_dead():
     colours = [bar.get_facecolor() for bar in antennas.patches]
     assert [colour == colours[2] for colour in colours] == [False, False, True, False, False, False]
     assert [len(axes.patches) for axes in (subbands, times, lengths)] == [16, 4, 1]
+
+
+def test_names_of_many_antennas_stand_upright_so_that_none_overlaps_the_next():
+    def turned(n_ant):
+        metrics = {
+            "flag_fraction": 0.0, "flag_fraction_by_antenna": {str(100 + n): 0.0 for n in range(n_ant)},
+            "dead_antennas": [], "flag_fraction_by_subband": [0.0] * 16, "flag_fraction_by_time": [0.0] * 24,
+            "flag_fraction_by_length": [],
+        }  # fmt: skip
+        figure = plot_flags({"metrics": metrics})
+        figure.canvas.draw()
+        for axes in figure.axes[:3]:
+            labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+            assert not any(one.x1 > two.x0 for one, two in pairwise(labels))
+        return figure.axes[0].get_xticklabels()[0].get_rotation() == 90
+
+    assert [turned(n_ant) for n_ant in (6, 28, 96, 110)] == [False, True, False, True]
 
 
 def test_waterfalls_show_where_the_most_flagged_baselines_of_good_antennas_lost_what():

@@ -109,7 +109,7 @@ def test_the_page_says_what_was_measured(tree):
     facts = night.gather(DATE, tree, ())
     html = qa_page.page(facts, tree, 20.0)
     assert (
-        "1 of 2 mosaics measured; in the median one 42 sources, 31 seen, 12 above 50 σ; "
+        "1 of 2 mosaics measured; a mosaic has 42 sources, 31 seen, 12 above 50 σ (medians); "
         "flux in the image over that in the visibilities 0.998 ± 0.007"
     ) in html
     assert "qa: rejected: 1 good tiles" in html

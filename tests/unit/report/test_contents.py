@@ -130,6 +130,20 @@ def test_a_report_of_another_version_is_listed_and_hides_nothing(tree):
     assert said["a"] == "Complete"
 
 
+def test_groups_left_out_show_under_their_night_unless_they_became_tiles(tree):
+    groups = [{"tile": f"{day}T13:{n}0:00", "reason": "x"} for day, n in ((DATE, 1), (DATE, 2), (EARLIER, 1))]
+    for name in "bc":
+        write_json(
+            tree / f"plan/{name}.report.json", {**MADE, "counts": COUNTS, "mosaics": [], "left_out": groups}
+        )
+    write_json(tree / f"ms/science/{DATE}/{DATE}T13:20:00.json", status())
+    facts = contents.gather(tree)
+    assert facts["left_out"] == {DATE: 1, EARLIER: 1}
+    assert "1 tiles, 1 group left out, 0 images, 3 mosaics" in re.sub(
+        r"<[^>]*>", "", contents.page(facts, tree)
+    )
+
+
 def test_two_that_write_the_front_page_wait_for_each_other_and_leave_no_parts(tree):
     lock = tree / "state/index.lock"
     lock.parent.mkdir()

@@ -151,7 +151,7 @@ def test_a_report_tells_how_stable_the_references_of_the_flux_scale_were(run, tm
         "mosaics": 2, "normalised": 1, "n_references": 40.0, "zero_point_err": 0.002, "scatter": 1.1, "spread": 0.0,
         "repeatability": 0.0047, "variable": 3,
     }  # fmt: skip
-    said = "1 of 2 mosaics on it, from 40 references in the median one, to 0.20 %"
+    said = "1 of 2 mosaics on it, with 40 references each (median), to 0.20 %"
     assert any(said in line for line in report.summary(facts))
     for words in (said, "1.0200 ± 0.0020 (40)", "none: 2 references, 5 are needed", "repeat to 0.47 %"):
         assert words in html.read_text()
