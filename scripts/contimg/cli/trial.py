@@ -57,8 +57,9 @@ def _make(args: argparse.Namespace, prepared: trial.Trial) -> int:
     settings = prepared.made / "state" / "trial_config.json"
     write_json(settings, prepared.config.model_dump(mode="json"))
     _say(f"{prepared.into}: {prepared.linked} products of {prepared.tree} are shared")
-    words = ["--cores", str(args.cores), "--quiet", "rules", "--configfile", str(settings)]
-    words += ["--dry-run"] if args.dry_run else []
+    words = ["--cores", str(args.cores), "--configfile", str(settings)]
+    # a dry run has one table of its own: the profile quiets Snakemake's two, and what it says of linked products
+    words += ["--dry-run"] if args.dry_run else ["--quiet", "rules"]
     try:
         with child.signals_raise():
             status = child.workflow([*words, "--", prepared.product])

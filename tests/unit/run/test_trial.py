@@ -74,6 +74,7 @@ def test_a_dry_run_makes_nothing_and_knows_what_an_earlier_try_made(night, tmp_p
     assert [found[1:] for found in there] == [(True, False), (True, True)]
     assert not any(branch.exists() for branch, *_ in there)
     assert all("--dry-run" in words and words[-1] == image for words in asked)
+    assert not any("--quiet" in words for words in asked)  # the profile's: one table, no more
 
 
 @pytest.mark.parametrize(
