@@ -9,7 +9,7 @@ bin := .venv/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo:  ## a small simulated night, from raw files to judged mosaics, compared with the truth
+demo:  ## a small simulated night, from raw files to mosaics, verdicts and light curves, compared with the truth
 	@tools/demo.sh
 
 test: setup wsclean  ## install what the tests need and run them all, lint beside them

@@ -226,6 +226,21 @@ def test_what_a_reader_types_is_taken_as_it_stands(page):
             assert target in TARGETS or product_of(target), f"{page}: {target}"
 
 
+def test_the_settings_that_the_demo_writes_are_those_of_a_run(tmp_path):
+    import yaml
+
+    from contimg.config.load import load
+
+    script = (ROOT / "tools" / "demo.sh").read_text()
+    (written,) = re.findall(
+        r'> "\$demo/night.yaml" <<END\n(.*?)^END$', script, flags=re.MULTILINE | re.DOTALL
+    )
+    config = load(yaml.safe_load(written.replace("$demo", str(tmp_path))), check=False)
+    assert (config.incoming, config.products) == (tmp_path / "incoming", tmp_path / "products")
+    assert config.catalog == tmp_path / "incoming" / "sources.csv"
+    assert script.count("snakemake --cores") == script.count('--configfile "$demo/night.yaml"') == 1
+
+
 def test_links_between_documents_lead_somewhere():
     broken = [
         f"{path.relative_to(ROOT)} -> {target}"
