@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 def look(path: Path) -> dict[str, Any]:
     """What a raw file is: `reader` (own, pyuvdata or None), `why` not ours or none, `phased`, `odd`, `header`."""
     from contimg.index import raw
+    from contimg.index.groups import GROWING
 
     entry: dict[str, Any] = {
         "file": str(path),
@@ -55,10 +56,8 @@ def look(path: Path) -> dict[str, Any]:
         )
     elif name.incomplete:
         finished = path.with_name(path.name.replace(name.suffix, "")).exists()
-        entry["odd"].append(
-            f"its name says that it is still being written, or was never finished: the index passes over it"
-            f"{'; the finished file is beside it' if finished else ''}"
-        )
+        beside = "; the finished file is beside it" if finished else ""
+        entry["odd"].append(f"by its name it {GROWING}: the index passes over it{beside}")
     try:
         header = raw.read_header(path)
         entry["odd"].extend(header.odd)

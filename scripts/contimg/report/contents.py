@@ -44,12 +44,13 @@ def gather(tree: Path) -> dict[str, Any]:
     """
     kept = nights.Kept(tree)
     reports = sorted(tree.glob("plan/*.report.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    runs = {path: read_json(path) for path in reports[:SHOWN_RUNS]}
     plans = sorted(path for path in tree.glob("plan/*.html") if not path.name.endswith(".report.html"))
     candidates = sorted(tree.glob("variability/candidates/*.html"))
     found = {
         "nights": nights.all_nights(tree, kept, pictured=SHOWN_NIGHTS),
-        "left_out": _left_out(tree, reports[:SHOWN_RUNS]),
-        "runs": [_run(path) for path in reports[:SHOWN_RUNS]],
+        "left_out": _left_out(tree, runs.values()),
+        "runs": [_run(path, facts) for path, facts in runs.items()],
         "plans": [path.stem for path in plans],
         "variability": (tree / "variability/index.html").is_file(),
         "candidates": [path.stem for path in candidates],
@@ -60,15 +61,14 @@ def gather(tree: Path) -> dict[str, Any]:
     return found
 
 
-def _left_out(tree: Path, reports: Iterable[Path]) -> dict[str, int]:
-    """How many groups of files of each date the shown runs left out; not those that became a tile later."""
-    groups = {entry["tile"] for path in reports for entry in read_json(path).get("left_out", ())}
+def _left_out(tree: Path, runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many groups of files of each date runs left out, from their reports; not those that became a tile later."""
+    groups = {entry["tile"] for facts in runs for entry in facts.get("left_out", ())}
     lost = (group[:10] for group in groups if not (tree / names.science_sidecar(group)).is_file())
     return dict(Counter(lost))
 
 
-def _run(path: Path) -> dict[str, Any]:
-    facts = read_json(path)
+def _run(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     name = path.name.removesuffix(".report.json")
     try:
         return {"name": name, "made": facts["made"], "said": verdict(facts)[1]}
