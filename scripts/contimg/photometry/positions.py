@@ -43,6 +43,7 @@ COLUMNS = {
     "n_dates": ("", "dates on which a blind source was found; 0 for the others"),
 }
 _NAME = re.compile(r"J?(\d{2})(\d{2})(\d{2}(?:\.\d*)?)([+-])(\d{2})(\d{2})(\d{2}(?:\.\d*)?)[b-z]?")
+_ROUGH = re.compile(r"[BJ]?\d{4}[+-]\d{2,4}[a-z]?", re.IGNORECASE)
 _TENTH = 36000 * 24  # tenths of a second of time in a turn
 LOOSE_ARCSEC = 30.0
 """A name with whole seconds of time, as the observatory writes it, is off by up to 15 arcsec; twice that is near."""
@@ -102,6 +103,8 @@ def parse(text: str) -> SkyCoord:
             ra = 15 * (int(hours) + int(minutes) / 60 + (float(seconds) + half_s) / 3600)
             dec = int(degrees) + int(arcmin) / 60 + (float(arcsec) + half_arcsec) / 3600
             return SkyCoord(ra, -dec if sign == "-" else dec, unit="deg")
+        if _ROUGH.fullmatch(text.strip()):  # astropy reads 0022+002 as 22 h, 2 deg
+            raise ValueError("a name of minutes and tenths of a degree is no place")
         words = text.replace(",", " ").split()
         if len(words) == 2 and not re.search(r"[hdms:]", text):
             return SkyCoord(float(words[0]), float(words[1]), unit="deg")

@@ -15,10 +15,13 @@ from astropy.wcs import WCS
 from builders.mosaic_fields import field
 from contimg.cli.main import main
 from contimg.cli.measure import _place
+from contimg.core.errors import InputError
 from contimg.core.products import status, write_json
+from contimg.core.provenance import REPOSITORY
 from contimg.photometry import catalogue
 from contimg.photometry.measured import Mosaic
 from contimg.photometry.options import PhotometryOptions
+from contimg.sky.calibrators import read_calibrators
 
 OPTIONS = PhotometryOptions()
 
@@ -167,7 +170,16 @@ def test_a_place_that_cannot_be_read_costs_no_other_one(where, found, capsys):
 
 
 def test_a_calibrators_name_is_its_place():
-    place = _place("0834+555")
+    listed = read_calibrators(REPOSITORY / "config" / "calibrators.csv")
+    found = SkyCoord([_place(entry.name) for entry in listed])
+    truth = SkyCoord([entry.ra_deg for entry in listed], [entry.dec_deg for entry in listed], unit="deg")
+    assert found.separation(truth).arcsec == pytest.approx(0.0, abs=1e-3)
     # the VLA manual: 08h34m54.9041s +55d34m21.071s
-    apart = place.separation(SkyCoord("08h34m54.9041s +55d34m21.071s"))
+    apart = _place("0834+555").separation(SkyCoord("08h34m54.9041s +55d34m21.071s"))
     assert apart.arcsec == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_designation_that_is_no_calibrators_is_no_place():
+    """astropy would read it as 22 h and 2 deg."""
+    with pytest.raises(InputError, match="nor is it a calibrator"):
+        _place("0022+003")
