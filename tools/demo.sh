@@ -27,7 +27,7 @@ products: "$demo/products"
 catalog: "$demo/incoming/sources.csv"
 END
 
-say "3/5 Raw files to judged mosaics: demo/products, with the settings of demo/night.yaml"
+say "3/5 Raw files to light curves: demo/products, with the settings of demo/night.yaml"
 .venv/bin/snakemake --cores "${CORES:-2}" --configfile "$demo/night.yaml"
 
 say "4/5 The mosaics and the truth"
