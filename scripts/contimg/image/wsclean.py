@@ -17,8 +17,8 @@ KINDS = ("image", "residual", "model", "dirty")
 _PREFIX = {"": 1.0, "K": 1e3, "m": 1e-3, "µ": 1e-6, "u": 1e-6, "n": 1e-9}
 _FLUX = r"(-?[\d.]+(?:e[+-]?\d+)?) ?(K|m|µ|u|n|)Jy"
 _GROWTH = 1.1  # the residual peak may not grow by more than this,
-_NOISE_PEAK = 7.0  # unless it is no more than a high peak of the noise (in its rms),
-_HICCUP = 0.01  # or, where a pass or the next makes it good, no more than this part of the first peak
+_NOISE_PEAK = 10.0  # unless it is no more than `check.NOISE_PEAK` of the noise (in its rms),
+_HICCUP = 0.01  # or, in passes before the last, no more than this part of the first peak
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,9 @@ class CleanRecord:
         for number, major in enumerate(self.majors, start=1):
             first, last = abs(major.first_peak_jy), abs(major.last_peak_jy)
             noise = _NOISE_PEAK * major.noise_jy
-            bound = max(noise, floor)
+            bound = max(noise, floor) if number < len(self.majors) else noise
             if first > max(_GROWTH * lowest, bound):
                 return f"CLEAN diverged: pass {number} began with a peak of {first:.4g} Jy, after {lowest:.4g} Jy"
-            if number == len(self.majors):
-                first, bound = min(first, lowest), noise
             if last > max(_GROWTH * first, bound):
                 return f"CLEAN diverged: in pass {number} the residual peak grew from {first:.4g} to {last:.4g} Jy"
             lowest = min(lowest, first)

@@ -121,7 +121,7 @@ def test_a_log_without_clean_has_no_passes():
         (majors((0.001, 8.0, 1.6), (0.001, 1.6, 0.005), (0.001, 0.005, 1.8)), "grew from 0.005 to 1.8"),
         (
             majors((0.001, 8.0, 1.6), (0.001, 1.6, 0.02), (0.001, 0.02, 0.01), (0.001, 0.04, 0.03)),
-            "in pass 4 the residual peak grew from 0.02 to 0.03",
+            "pass 4 began",
         ),
     ],
 )
@@ -134,8 +134,8 @@ def test_noise_and_a_growth_made_good_later_are_no_divergence():
     made_good = majors((0.01, 7.74, 1.4), (0.002, 0.06, 0.012), (0.0016, -0.0245, -0.006), (0.0014, -0.0399, -0.008),
                        (0.0014, -0.0084, 0.0024))  # fmt: skip
     assert made_good.divergence() is None
-    # the last pass itself makes good what it began with: seven times the rms, after five
-    assert majors((0.002, 3.3, 0.008), (0.0015, 0.0079, 0.006), (0.0015, 0.0106, 0.0069)).divergence() is None
+    # a last pass within ten times the rms of the noise, after one of five: by rounding alone it is there or not
+    assert majors((0.002, 3.3, 0.008), (0.0015, 0.0079, 0.006), (0.0015, 0.0106, 0.0107)).divergence() is None
     # a field of noise: peaks of five times the rms come and go
     assert majors((0.001, 0.0050, 0.0048), (0.001, 0.0056, 0.0055)).divergence() is None
 
