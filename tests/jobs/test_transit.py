@@ -19,23 +19,19 @@ from contimg.telescope.beam import AiryBeam
 REALSKY = Path(__file__).parents[1] / "data" / "realsky"
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """A calibrator of 8.8 Jy transits over fourteen antennas, a 1.5 Jy source beside it; one antenna is dead."""
-    folder = tmp_path_factory.mktemp("simulated")
+ANTENNAS = ("3", "7", "15", "24", "33", "42", "51", "70", "80", "90", "102", "103", "104", "105")
+
+
+def solved(folder: Path, *sources: Source, **options):
+    """A transit of CAL over fourteen antennas, whose neighbour a catalogue lists as a point: truth, set and record."""
     options = SimOptions(
         start="2025-10-30",
         transit_of="CAL",
         dec_deg=55.2,
-        n_integrations=12,
-        n_subbands=4,
-        n_channels=24,
-        antennas=("3", "7", "15", "24", "33", "42", "51", "70", "80", "90", "102", "103", "104", "105"),
-        sources=(Source("CAL", 128.7287, 55.5725, 8.8, -0.4), Source("N", 129.6, 55.1, 1.5, -0.8)),
-        dead_antennas=("15",),
-        dead_mode="zeros",
-        phase_drift="linear",
+        antennas=ANTENNAS,
+        sources=sources,
         seed=5,
+        **options,
     )
     truth = simulate(options, folder / "raw", threads=2)
     calibrator, neighbour = (
@@ -43,7 +39,24 @@ def simulated(tmp_path_factory):
         for s in truth.sources
     )
     ms = convert(folder / "raw", calibrator, folder, 0)
-    record = solve(ms, calibrator, folder, CalibrationOptions(), [neighbour])
+    return truth, ms, solve(ms, calibrator, folder, CalibrationOptions(), [neighbour])
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """A calibrator of 8.8 Jy, a 1.5 Jy source beside it; one antenna is dead."""
+    folder = tmp_path_factory.mktemp("simulated")
+    truth, ms, record = solved(
+        folder,
+        Source("CAL", 128.7287, 55.5725, 8.8, -0.4),
+        Source("N", 129.6, 55.1, 1.5, -0.8),
+        n_integrations=12,
+        n_subbands=4,
+        n_channels=24,
+        dead_antennas=("15",),
+        dead_mode="zeros",
+        phase_drift="linear",
+    )
     return truth, ms, folder, record
 
 
@@ -100,37 +113,24 @@ def test_without_a_catalogue_the_neighbour_is_found_with_its_flux(simulated, tmp
 
 
 def test_a_strong_neighbour_that_is_no_point_is_measured_with_its_size(tmp_path):
-    """Half as bright as the calibrator, and a catalogue knows no sizes: as a point it takes a tenth of the gains of
-    the outer antennas, whose baselines do not see it."""
-    options = SimOptions(
-        start="2025-10-30",
-        transit_of="CAL",
-        dec_deg=55.2,
+    """Half as bright as the calibrator, and a catalogue knows no sizes: as a point it takes 6 % of the gain of the
+    outermost antenna, whose baselines do not see it."""
+    truth, ms, record = solved(
+        tmp_path,
+        Source("CAL", 128.7287, 55.5725, 4.0, -0.4),
+        Source("N", 129.6, 55.1, 2.0, -0.8, major_arcsec=34.0, minor_arcsec=14.0, angle_deg=30.0),
         n_integrations=8,
         n_subbands=2,
         n_channels=12,
-        antennas=("3", "7", "15", "24", "33", "42", "51", "70", "80", "90", "102", "103", "104", "105"),
-        sources=(
-            Source("CAL", 128.7287, 55.5725, 4.0, -0.4),
-            Source("N", 129.6, 55.1, 2.0, -0.8, major_arcsec=34.0, minor_arcsec=14.0, angle_deg=30.0),
-        ),
         sefd_jy=1500.0,
-        seed=5,
     )
-    truth = simulate(options, tmp_path / "raw", threads=2)
-    calibrator, neighbour = (
-        Calibrator(s.name, s.ra_deg, s.dec_deg, s.flux_jy, s.spectral_index, "simulated")
-        for s in truth.sources
-    )
-    ms = convert(tmp_path / "raw", calibrator, tmp_path, 0)
-    record = solve(ms, calibrator, tmp_path, CalibrationOptions(), [neighbour])
     assert record["status"] == "ok", record["reason"]
     meta = read_meta(ms)
     gains, names = read_gains(tmp_path / "cal", meta), [a.name for a in truth.antennas]
     rows = [meta.antenna_names.index(name) for name in names]
     expected = np.abs(truth.gains(meta.times_jd - 2400000.5, meta.freq_hz).mean(axis=0))
     ratio = np.where(gains.good[rows], np.abs(gains.at(4)[rows]) / expected, np.nan)
-    # 1500 Jy, 12 channels of 7.8 MHz, 8 × 12.9 s, 13 partners: 0.3 % of a gain in a channel; thrice that of the mean
+    # 1500 Jy, channels of 7.8 MHz, 8 × 12.9 s, 13 partners: 0.3 % of a gain in a channel; thrice that of the mean
     # of an antenna's 24 channels and polarisations, and 1 % for the share of the neighbour that the gains take up.
     of_antenna = np.nanmean(ratio, axis=(1, 2))
     assert np.abs(of_antenna - 1).max() < 0.012

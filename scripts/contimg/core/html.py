@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from contimg.core.text import count_of
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -117,7 +119,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(colours=COLOURS, marks=MARKS)
+    made.globals.update(colours=COLOURS, marks=MARKS, count_of=count_of)
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return made
 

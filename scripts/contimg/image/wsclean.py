@@ -11,13 +11,15 @@ from pathlib import Path
 
 from contimg.core.errors import SystemFault
 from contimg.image import programs
+from contimg.image.check import NOISE_PEAK
 from contimg.image.plan import ImagingPlan
 
 KINDS = ("image", "residual", "model", "dirty")
 _PREFIX = {"": 1.0, "K": 1e3, "m": 1e-3, "µ": 1e-6, "u": 1e-6, "n": 1e-9}
 _FLUX = r"(-?[\d.]+(?:e[+-]?\d+)?) ?(K|m|µ|u|n|)Jy"
-_GROWTH = 1.1  # the residual peak may not grow by more than this,
-_NOISE_PEAK = 10.0  # unless it is no more than `check.NOISE_PEAK` of the noise (in its rms),
+_GROWTH = (
+    1.1  # the residual peak may not grow by more than this, unless it is below `NOISE_PEAK` times the noise
+)
 _HICCUP = 0.01  # or, in passes before the last, no more than this part of the first peak
 
 
@@ -63,7 +65,7 @@ class CleanRecord:
         lowest = abs(self.majors[0].first_peak_jy)
         for number, major in enumerate(self.majors, start=1):
             first, last = abs(major.first_peak_jy), abs(major.last_peak_jy)
-            noise = _NOISE_PEAK * major.noise_jy
+            noise = NOISE_PEAK * major.noise_jy
             bound = max(noise, floor) if number < len(self.majors) else noise
             if first > max(_GROWTH * lowest, bound):
                 return f"CLEAN diverged: pass {number} began with a peak of {first:.4g} Jy, after {lowest:.4g} Jy"
