@@ -47,10 +47,21 @@ MARKS = {
 
 @dataclass(frozen=True)
 class State:
-    """A cell that says what became of a product, with the state's mark; `path` leads to what says more."""
+    """A cell that says what became of something, with the state's mark; `path` leads to what says more.
+
+    Attributes
+    ----------
+    name : str
+        The state, which has the mark.
+    path : str or None
+        Where it leads, relative to the page.
+    said : str
+        Shown instead of the name.
+    """
 
     name: str
     path: str | None = None
+    said: str = ""
 
     @property
     def mark(self) -> str:

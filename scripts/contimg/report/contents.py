@@ -24,6 +24,10 @@ SHOWN_NIGHTS = 14
 """Nights whose mosaics are shown as pictures: the newest. Earlier ones are linked."""
 SHOWN_RUNS = 30
 _LOCK = "state/index.lock"
+_GOOD = {"images": "tiles", "mosaics": "mosaics"}
+"""Products of a run that are counted, and the rows of its report that say how many there could be."""
+_MOODS = {"yes": "ok", "part": "failed", "no": "error"}
+"""The mark that stands before what a run has come to."""
 
 
 def gather(tree: Path) -> dict[str, Any]:
@@ -71,9 +75,12 @@ def _left_out(tree: Path, runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 def _run(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     name = path.name.removesuffix(".report.json")
     try:
-        return {"name": name, "made": facts["made"], "said": verdict(facts)[1]}
+        mood, said = verdict(facts)
+        good = [f"{facts['counts'][what]['ok']} of {len(facts[rows])}" for what, rows in _GOOD.items()]
+        return {"name": name, "made": facts["made"], "good": good, "mood": mood, "said": said}
     except KeyError as error:
-        return {"name": name, "made": "", "said": f"written by another version: it has no {error}"}
+        said = f"written by another version: it has no {error}"
+        return {"name": name, "made": "", "good": ["", ""], "mood": "", "said": said}
 
 
 def page(facts: Mapping[str, Any], tree: Path) -> str:
@@ -96,17 +103,22 @@ def page(facts: Mapping[str, Any], tree: Path) -> str:
             ],
             (1, 2, 3),
         ),
+        pictures=any(night["mosaics"] for night in facts["nights"][:SHOWN_NIGHTS]),
         reports=Table(
-            ("run", "made", "what it came to"),
+            ("run", "finished (UTC)", "good images", "good mosaics", "what it came to"),
             [
-                (Link(run["name"], f"plan/{run['name']}.report.html"), run["made"], run["said"])
+                (
+                    Link(run["name"].replace("_", " – "), f"plan/{run['name']}.report.html"),
+                    run["made"].replace("T", " ").rstrip("Z"),
+                    *run["good"],
+                    State(_MOODS.get(run["mood"], ""), said=run["said"]),
+                )
                 for run in facts["runs"]
             ],
         ),
         log_folders=Table(
             ("rule", "logs"),
             [(Link(rule, f"logs/{rule}/"), count) for rule, count in facts["logs"].items()],
-            (1,),
         ),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=versions()["contimg"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from contimg.core.errors import InputError
 from contimg.core.kinds import STATUS
 from contimg.core.products import read_json, write_json
 from contimg.core.provenance import versions
+from contimg.core.text import count_of
 from contimg.qa.night import state
 
 KEPT = "state/front.json"
+_ENTRIES = 2
+"""Of what kind the kept entries are: raised when what an entry holds changes, so that older ones are counted anew."""
 SETTLED_S = 2.0
 """A folder that changed this lately is looked at again: a change within a tick of the clock would not show."""
 
@@ -35,7 +38,7 @@ class Kept:
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree
-        self._by = versions()["contimg"]
+        self._by = f"{versions()['contimg']}, entries {_ENTRIES}"
         self._known = self._read()
         self._now: dict[str, dict[str, Any]] = {}
         self.counted: list[str] = []
@@ -140,7 +143,7 @@ def _count(tree: Path, date: str, folders: list[Path], *, pictured: bool) -> dic
 
 
 def _mosaic(tree: Path, folder: Path) -> dict[str, Any]:
-    """A mosaic: its `name`, `state`, `reason` and `picture`, and `links` to the files that say more."""
+    """A mosaic: its `name`, `state`, `reason`, `picture`, `caption` (lines), and `links` to the files that say more."""
     made = read_json(folder / STATUS)
     product = str(folder.relative_to(tree))
     picture = next(folder.glob("*.png"), None)
@@ -161,8 +164,39 @@ def _mosaic(tree: Path, folder: Path) -> dict[str, Any]:
         "state": "rejected" if made["reason"] else "ok" if record is None else state(record),
         "reason": made["reason"] or (record or made)["reason"],
         "picture": None if picture is None else str(picture.relative_to(tree)),
+        "caption": caption(made, record or {}),
         "links": links,
     }
+
+
+def caption(made: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """What stands below the picture of a mosaic, of what is known: strip, hours and tiles; noise and sources.
+
+    Parameters
+    ----------
+    made : mapping
+        The mosaic's sidecar.
+    record : mapping
+        The verdict on it; empty where there is none.
+    """
+    metrics, judged = made.get("metrics", {}), record.get("metrics", {})
+    window = made.get("parameters", {}).get("window") or {}
+    dec_deg = window.get("dec_deg", metrics.get("center_dec_deg"))
+    where = [] if dec_deg is None else [f"strip {dec_deg:+.1f}°"]
+    if "mjd_start" in metrics:
+        where.append(f"{names.utc(metrics['mjd_start']):%H:%M}–{names.utc(metrics['mjd_end']):%H:%M} UTC")
+    elif "mid_mjd" in window:
+        where.append(f"middle {names.utc(window['mid_mjd']):%H:%M} UTC")
+    tiles = made.get("tiles", ())
+    if tiles:
+        where.append(f"{sum(tile['weight'] > 0 for tile in tiles)} of {count_of(len(tiles), 'tile')}")
+    seen = []
+    if metrics.get("rms_median_jy") is not None:
+        lowest = f" (lowest {1e3 * metrics['rms_min_jy']:.2f})" if metrics.get("rms_min_jy") else ""
+        seen.append(f"rms {1e3 * metrics['rms_median_jy']:.2f} mJy/beam{lowest}")
+    if "n_sources" in judged:
+        seen.append(count_of(judged["n_sources"], "source"))
+    return [", ".join(part) for part in (where, seen) if part]
 
 
 def logs(tree: Path, kept: Kept) -> dict[str, int]:

@@ -17,18 +17,23 @@ from contimg.report import contents, nights
 
 DATE, EARLIER = "2025-10-30", "2025-10-29"
 MADE = {"made": "2025-10-30T20:00:00Z", "left_out": [], "tiles": [{"verdict": "pass"}]}
-COUNTS = {"images": {"rejected": 0, "not made": 0}, "mosaics": {"rejected": 0}, "errors": 0}
+COUNTS = {"images": {"ok": 1, "rejected": 0, "not made": 0}, "mosaics": {"ok": 1, "rejected": 0}, "errors": 0}
+METRICS = {
+    "rms_median_jy": 2.33e-3, "rms_min_jy": 0.96e-3, "center_dec_deg": 55.2,
+    "mjd_start": 60978.5, "mjd_end": 60978.5 + 61.0 / 1440.0,
+}  # fmt: skip
 
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
     """Two nights: one of a good and a rejected mosaic, with pages, logs and light curves; one of images alone."""
     good, bad = (tmp_path / f"mosaics/{DATE}/{name}" for name in ("0830+55", "0900+55"))
-    write_json(good / "status.json", status())
+    tiles = [{"tile": f"{DATE}T12:00:00", "weight": weight} for weight in (0.5, 0.5, 0.0)]
+    write_json(good / "status.json", {**status(metrics=METRICS), "tiles": tiles})
     (good / "0830+55.png").write_bytes(b"png")
     (good / "0830+55.fits").write_bytes(b"fits")
     write_json(bad / "status.json", status("1 good tiles, fewer than 2"))
-    verdict = {**status(), "kind": "mosaic", "gates": {"noise": {}}}
+    verdict = {**status(metrics={"n_sources": 222}), "kind": "mosaic", "gates": {"noise": {}}}
     write_json(tmp_path / f"qa/{DATE}/0830+55.json", verdict)
     write_json(tmp_path / "mosaics/0834+555" / DATE / "status.json", status("no tile"))
     for path in (
@@ -58,6 +63,22 @@ def test_the_front_page_leads_to_everything_and_every_link_is_there(tree):
     assert "Complete" in text
     assert text.index(f">{DATE}<") < text.index(EARLIER)
     assert "1 images, 0 mosaics; no page yet" in re.sub(r"<[^>]*>", "", text)
+
+
+def test_a_mosaics_picture_says_where_when_and_how_deep_it_is(tree):
+    text = re.sub(r"<[^>]*>", "", contents.write(tree).read_text())
+    assert "0830+55 ✓ok\nstrip +55.2°, 12:00–13:01 UTC, 2 of 3 tiles\n" in text
+    assert "rms 2.33 mJy/beam (lowest 0.96), 222 sources" in text
+    assert "0900+55 ✗rejected\n1 good tiles, fewer than 2" in text
+    assert re.search(r"2025-10-30 20:00:00\s*1 of 1\s*1 of 1\s*✓Complete", text)
+
+
+def test_a_rejected_mosaic_is_placed_by_its_window():
+    window = {"dec_deg": -14.0, "mid_mjd": 60978.25}
+    assert nights.caption({"parameters": {"window": window}, "tiles": [{"weight": 0.0}]}, {}) == [
+        "strip -14.0°, middle 06:00 UTC, 0 of 1 tile"
+    ]
+    assert nights.caption({}, {}) == []
 
 
 def test_nights_before_the_newest_are_a_table_without_pictures(tree, monkeypatch):
