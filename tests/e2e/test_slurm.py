@@ -50,12 +50,18 @@ def local(tiny_options, tmp_path_factory) -> Made:
 
 
 def bring_back(node: str) -> None:
-    """Give a node that went down to SLURM again, which refuses it as long as it has not done away with its jobs."""
+    """Give a node that went down to SLURM again.
+
+    It refuses that as long as it has not done away with the node's jobs, and when the node is back already: an answer
+    that came too late for `scontrol` has the same effect as one in time.
+    """
     words = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
     end = time.monotonic() + PATIENCE_S
     while (
         asked := subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     ).returncode:
+        if not slurm("sinfo", "--noheader", "--format=%T", "--nodes", node).startswith("down"):
+            break
         if time.monotonic() > end:
             pytest.fail(f"{node} does not come back: {asked.stderr}{slurm('scontrol', 'show', 'node', node)}")
         time.sleep(0.5)

@@ -1,5 +1,6 @@
 """From raw files to caltables: gains of a simulated night, and 3C286 as the VLA saw it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ REALSKY = Path(__file__).parents[1] / "data" / "realsky"
 ANTENNAS = ("3", "7", "15", "24", "33", "42", "51", "70", "80", "90", "102", "103", "104", "105")
 
 
-def solved(folder: Path, *sources: Source, **options):
-    """A transit of CAL over fourteen antennas, whose neighbour a catalogue lists as a point: truth, set and record."""
+def solved(folder: Path, *sources: Source, listed: float = 1.0, **options):
+    """A transit of CAL over fourteen antennas: truth, set and record.
+
+    A catalogue lists its neighbour as a point, with `listed` of its flux.
+    """
     options = SimOptions(
         start="2025-10-30",
         transit_of="CAL",
@@ -39,6 +43,7 @@ def solved(folder: Path, *sources: Source, **options):
         for s in truth.sources
     )
     ms = convert(folder / "raw", calibrator, folder, 0)
+    neighbour = replace(neighbour, flux_jy=listed * neighbour.flux_jy)
     return truth, ms, solve(ms, calibrator, folder, CalibrationOptions(), [neighbour])
 
 
@@ -114,7 +119,7 @@ def test_without_a_catalogue_the_neighbour_is_found_with_its_flux(simulated, tmp
 
 def test_a_strong_neighbour_that_is_no_point_is_measured_with_its_size(tmp_path):
     """Half as bright as the calibrator, and a catalogue knows no sizes: as a point it takes 6 % of the gain of the
-    outermost antenna, whose baselines do not see it."""
+    outermost antenna, whose baselines do not see it. The flux that the catalogue gives is a fifth too high as well."""
     truth, ms, record = solved(
         tmp_path,
         Source("CAL", 128.7287, 55.5725, 4.0, -0.4),
@@ -123,6 +128,7 @@ def test_a_strong_neighbour_that_is_no_point_is_measured_with_its_size(tmp_path)
         n_subbands=2,
         n_channels=12,
         sefd_jy=1500.0,
+        listed=1.2,
     )
     assert record["status"] == "ok", record["reason"]
     meta = read_meta(ms)

@@ -128,26 +128,54 @@ def find_neighbours(field: Field, solver: Solver, delay: Path) -> list[Calibrato
     list of Calibrator
         Fluxes at 1.4 GHz.
     """
-    neighbours: list[Neighbour] = []
     with working_folder(solver.scratch) as work:
         coarse = _coarse(field, solver, delay, work)
-        share = 2.0 / len(np.unique([coarse.meta.ant1, coarse.meta.ant2]))
-        hidden = True
-        for number in range(1, MAX_ROUNDS + 1):
-            with working_folder(work) as scratch:
-                found = coarse.measure(neighbours, replace(solver, scratch=scratch), search=hidden)
-            neighbours = next_round(neighbours, coarse.others(found), share=share)
-            logger.info(
-                "round %d: %s",
-                number,
-                ", ".join(
-                    f"{n.source.name} {n.modelled_jy:.3f} -> {n.source.flux_jy:.3f}" for n in neighbours
-                ),
-            )
-            if all(n.settled for n in neighbours):
-                break
-            hidden = coarse.hidden(neighbours, found)
-    return [n.source for n in neighbours]
+        return [neighbour.source for neighbour in _rounds(coarse, solver, [], search=True)]
+
+
+def measure_neighbours(
+    field: Field, solver: Solver, delay: Path, strong: Sequence[Calibrator], rest: Sequence[Calibrator]
+) -> dict[str, Calibrator]:
+    """Measure listed sources in a calibrator's tile, with the others of the list in the model as they are listed.
+
+    Parameters
+    ----------
+    field : Field
+    solver : Solver
+    delay : Path
+        Table of the delays.
+    strong, rest : sequence of Calibrator
+        Those to be measured, which begin at what is listed; and the others.
+
+    Returns
+    -------
+    dict of str to Calibrator
+        By name; without those too near to the calibrator to be told from it.
+    """
+    with working_folder(solver.scratch) as work:
+        coarse = replace(_coarse(field, solver, delay, work), listed=tuple(rest))
+        known = [Neighbour(source, source.flux_jy, source.flux_jy, coarse.share) for source in strong]
+        measured = _rounds(coarse, solver, known, search=False)
+    return {neighbour.source.name: neighbour.source for neighbour in measured}
+
+
+def _rounds(coarse: _Coarse, solver: Solver, neighbours: list[Neighbour], *, search: bool) -> list[Neighbour]:
+    """Solve and measure in turns, until the gains take up too little to matter."""
+    hidden = search
+    for number in range(1, MAX_ROUNDS + 1):
+        with working_folder(solver.scratch) as scratch:
+            found = coarse.measure(neighbours, replace(solver, scratch=scratch), search=hidden)
+        known = [n.source.name for n in neighbours]
+        neighbours = next_round(neighbours, coarse.others(found, known), share=coarse.share)
+        logger.info(
+            "round %d: %s",
+            number,
+            ", ".join(f"{n.source.name} {n.modelled_jy:.3f} -> {n.source.flux_jy:.3f}" for n in neighbours),
+        )
+        if all(n.settled for n in neighbours):
+            break
+        hidden = search and coarse.hidden(neighbours, found)
+    return neighbours
 
 
 def next_round(
@@ -199,6 +227,8 @@ class _Coarse:
         Raw channels in each of its channels.
     search : Search
         Where and how deep sources are looked for.
+    listed : tuple of Calibrator
+        Other sources of the model, which are neither looked for nor measured.
     """
 
     field: Field
@@ -206,6 +236,12 @@ class _Coarse:
     meta: MsMeta
     step: int
     search: Search
+    listed: tuple[Calibrator, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The ρ of a source of which nothing is known."""
+        return 2.0 / len(np.unique([self.meta.ant1, self.meta.ant2]))
 
     def measure(self, neighbours: Sequence[Neighbour], solver: Solver, *, search: bool) -> pd.DataFrame:
         """Solve with the neighbours in the model; fit them to what the calibrator leaves, with `search` others too."""
@@ -220,7 +256,9 @@ class _Coarse:
         data = average(
             self.ms,
             solver.scratch / "bins.ms",
-            DriftModel(self.meta, self.field.calibrator, known, beam, freq_average=self.step),
+            DriftModel(
+                self.meta, self.field.calibrator, [*known, *self.listed], beam, freq_average=self.step
+            ),
             uvmin_klambda=solver.options.uvmin_klambda,
             time_average_s=solver.options.time_average_s,
             threads=solver.threads,
@@ -230,7 +268,7 @@ class _Coarse:
         apply_gains(self.ms, gains, calibrated, threads=solver.threads, origin="the first solutions")
         settings: dict[str, Any] = {"beam": beam, "freq_average": self.step, "threads": solver.threads}
         # The gains were made to show the calibrator as it is in the model: it need not be fitted.
-        subtract(PrivateSet(calibrated), source_table([self.field.calibrator]), **settings)
+        subtract(PrivateSet(calibrated), source_table([self.field.calibrator, *self.listed]), **settings)
         if not search:
             options = FitOptions(
                 uvmin_klambda=self.search.uvmin_klambda,
@@ -251,8 +289,8 @@ class _Coarse:
         beam = found["beam"].max() if len(found) else 0.0
         return bool(beam * max(taken, default=0.0) > self.search.least_jy)
 
-    def others(self, found: pd.DataFrame) -> dict[str, Calibrator]:
-        """What was found beside the calibrator, by name: new sources get names that known ones do not have."""
+    def others(self, found: pd.DataFrame, known: Sequence[str]) -> dict[str, Calibrator]:
+        """What was found beside the calibrator, by name: sources that are not known yet get new names."""
         from astropy.coordinates import SkyCoord
 
         if found.empty:
@@ -260,11 +298,10 @@ class _Coarse:
         centre = SkyCoord(self.field.calibrator.ra_deg, self.field.calibrator.dec_deg, unit="deg")
         apart = SkyCoord(found["ra_deg"], found["dec_deg"], unit="deg").separation(centre).deg
         rows = found[apart > SAME_BEAMS * self.search.header["BMAJ"]].to_dict("records")
-        taken = {row["name"] for row in rows}
-        free = (f"field{k:02d}" for k in count(1) if f"field{k:02d}" not in taken)
+        free = (f"field{k:02d}" for k in count(1) if f"field{k:02d}" not in known)
         sources = {}
         for row in rows:
-            name = row["name"] if row["name"].startswith("field") else next(free)
+            name = row["name"] if row["name"] in known else next(free)
             sources[name] = Calibrator(
                 name,
                 row["ra_deg"],

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from contimg.calibrate import channels, depart, ensemble
 from contimg.calibrate.average import average
-from contimg.calibrate.field import Field, find_neighbours
+from contimg.calibrate.field import Field, find_neighbours, measure_neighbours
 from contimg.calibrate.model import DriftModel, source_table
 from contimg.calibrate.options import CalibrationOptions
 from contimg.calibrate.peel import MAX_ROUNDS, Peeled, first_options, peel
@@ -350,24 +350,23 @@ class _Transit:
 
     def divide_by_what_is_found(self) -> None:
         """Find the neighbours in the data themselves, and divide by them too."""
-        found = self.found_neighbours()
+        field = Field(self.cal_ms, self.calibrator, self.beam)
+        found = find_neighbours(field, self.solver, self.out_dir / "K")
         if found:
             self.divide_again(found)
 
     def measure_strong_neighbours(self, listed: Sequence[Calibrator]) -> None:
-        """Divide by the list, its strong sources with the flux and size that the data show."""
-        found = self.found_neighbours()
+        """Divide by the list, its strong sources with the flux, place and size that the data show."""
+        field = Field(self.cal_ms, self.calibrator, self.beam)
+        strong = self.strong_neighbours
+        rest = [source for source in self.model.neighbours if source not in strong]
+        seen = measure_neighbours(field, self.solver, self.out_dir / "K", strong, rest)
         measured = {
-            strong.name: replace(seen[0][0], name=strong.name)
-            for strong in self.strong_neighbours
-            if (seen := same_source(strong, found, self.resolution_arcsec))
+            source.name: replace(seen[source.name], spectral_index=source.spectral_index)
+            for source in strong
+            if source.name in seen
         }
         self.divide_again([measured.get(source.name, source) for source in listed])
-
-    def found_neighbours(self) -> list[Calibrator]:
-        """The sources beside the calibrator, found in the data themselves."""
-        field = Field(self.cal_ms, self.calibrator, self.beam)
-        return find_neighbours(field, self.solver, self.out_dir / "K")
 
     def solve(self) -> None:
         """Solve for the phases, BP and G."""
