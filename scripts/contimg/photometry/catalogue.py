@@ -33,6 +33,7 @@ PEAK_BEAMS = 0.5
 _OWN = {
     "ra_err_arcsec": ("arcsec", "error of the right ascension on the sky, from noise (Condon 1997)"),
     "dec_err_arcsec": ("arcsec", "error of the declination, from noise"),
+    "map_rms_jy": ("Jy", "noise at the place as the rms map has it, which stands for a wider region"),
     "flag_words": ("", "the names of the flags that are set"),
 }
 _SHARED = (
@@ -46,6 +47,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "ra_err_arcsec": _OWN["ra_err_arcsec"],
     "dec_err_arcsec": _OWN["dec_err_arcsec"],
     **{column.name: (column.unit, column.text) for column in layout.COLUMNS if column.name in _SHARED},
+    "map_rms_jy": _OWN["map_rms_jy"],
     "flag_words": _OWN["flag_words"],
 }
 """Columns of a catalogue: unit and meaning."""
@@ -130,7 +132,7 @@ def _measured(
     mosaic: Mosaic, ra: np.ndarray, dec: np.ndarray, options: PhotometryOptions
 ) -> tuple[pd.DataFrame, fits.Header]:
     sources = pd.DataFrame({"source_id": iau_names(ra, dec), "ra_deg": ra, "dec_deg": dec})
-    rows, _, header = of_mosaic(mosaic, sources, options)
+    rows, forced, header = of_mosaic(mosaic, sources, options)
     angle = np.radians(header.get("BPA", 0.0))
     with np.errstate(divide="ignore"):
         major, minor = (
@@ -139,6 +141,7 @@ def _measured(
     rows = rows.assign(
         ra_err_arcsec=np.hypot(major * np.sin(angle), minor * np.cos(angle)),
         dec_err_arcsec=np.hypot(major * np.cos(angle), minor * np.sin(angle)),
+        map_rms_jy=forced.map_rms_jy[rows.index],
         flag_words=pd.Series([flag_words(flags) for flags in rows["flags"]], index=rows.index, dtype="str"),
     )
     return rows[list(COLUMNS)], header

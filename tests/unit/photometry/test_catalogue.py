@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from builders.mosaic_fields import field
 from contimg.cli.main import main
-from contimg.cli.measure import _place
+from contimg.cli.measure import _place, calibrators_of
 from contimg.core.errors import InputError
 from contimg.core.products import status, write_json
 from contimg.core.provenance import REPOSITORY
@@ -24,6 +24,7 @@ from contimg.photometry.options import PhotometryOptions
 from contimg.sky.calibrators import read_calibrators
 
 OPTIONS = PhotometryOptions()
+CALIBRATORS = REPOSITORY / "config" / "calibrators.csv"
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +124,18 @@ def test_measure_says_flux_or_limit_and_what_is_not_covered(where, sky, found, c
     arguments = ["measure", str(where), "--at", source["source_id"]]
     arguments += ["--at", f"{nothing.ra.deg} {nothing.dec.deg}", "--at", "12h00m +10d"]
     assert main(arguments) == 1
-    beam, flux, peak, limit, outside = capsys.readouterr().out.splitlines()
+    beam, noise, flux, peak, limit, outside = capsys.readouterr().out.splitlines()
     assert beam.endswith("fluxes at the very places given")
     assert f"{1e3 * source['flux_jy']:.3f} mJy there, as `contimg sources` lists it" in peak
+    assert noise.startswith("rms: of the image 2 to 10 beams round the place")
+    local, of_map = re.search(r"rms ([\d.]+) mJy/beam \(map ([\d.]+)\)", flux).groups()
+    x, y = (
+        round(float(axis))
+        for axis in WCS(sky.header).world_to_pixel_values(source["ra_deg"], source["dec_deg"])
+    )
+    assert float(of_map) == pytest.approx(1e3 * sky.rms[y, x], rel=0.02)
+    # noise that the map promises: 600 correlated pixels give it to some 10 %
+    assert float(local) == pytest.approx(float(of_map), rel=0.4)
     assert "1405.0 MHz, beam 30.0 × 21.6 arcsec, PA 30 deg" in beam
     # the name's middle is up to half of 1.5 arcsec and 1 arcsec off: 0.3 % of a beam of 30 by 21.6 arcsec
     assert float(flux.split(": ")[1].split(" ±")[0]) == pytest.approx(1e3 * source["flux_jy"], rel=0.01)
@@ -164,22 +174,37 @@ def test_a_place_that_cannot_be_read_costs_no_other_one(where, found, capsys):
     name = found.iloc[0]["source_id"]
     assert main(["measure", str(where), "--at", "somewhere", "--at", name, "--at", "0834+555"]) == 2
     said, wrong = capsys.readouterr()
-    assert [line.split(": ")[0] for line in said.splitlines()[1:] if line[0] != " "] == [name, "0834+555"]
+    assert [line.split(": ")[0] for line in said.splitlines()[2:] if line[0] != " "] == [name, "0834+555"]
     assert "'somewhere': expected a name such as" in wrong
     assert "nor is it a calibrator of" in wrong
 
 
 def test_a_calibrators_name_is_its_place():
-    listed = read_calibrators(REPOSITORY / "config" / "calibrators.csv")
-    found = SkyCoord([_place(entry.name) for entry in listed])
+    listed = read_calibrators(CALIBRATORS)
+    found = SkyCoord([_place(entry.name, CALIBRATORS) for entry in listed])
     truth = SkyCoord([entry.ra_deg for entry in listed], [entry.dec_deg for entry in listed], unit="deg")
     assert found.separation(truth).arcsec == pytest.approx(0.0, abs=1e-3)
     # the VLA manual: 08h34m54.9041s +55d34m21.071s
-    apart = _place("0834+555").separation(SkyCoord("08h34m54.9041s +55d34m21.071s"))
+    apart = _place("0834+555", CALIBRATORS).separation(SkyCoord("08h34m54.9041s +55d34m21.071s"))
     assert apart.arcsec == pytest.approx(0.0, abs=0.01)
+
+
+def test_calibrators_are_those_of_the_configuration_that_an_image_was_made_with(tmp_path):
+    """A tree whose configuration names a list of its own; without it, and without a tree, the shipped list."""
+    own = tmp_path / "own.csv"
+    own.write_text(CALIBRATORS.read_text())
+    mosaic = tmp_path / "products" / "mosaics" / "2025-10-30" / "0830+55"
+    write_json(mosaic / "status.json", {**status(), "configuration": "abc"})
+    assert calibrators_of(mosaic) == CALIBRATORS  # a copy: no tree
+    (tmp_path / "products" / "state" / "configs").mkdir(parents=True)
+    assert calibrators_of(mosaic) == CALIBRATORS
+    write_json(tmp_path / "products" / "state" / "configs" / "abc.json", {"calibrators": str(own)})
+    assert calibrators_of(mosaic) == own == calibrators_of(mosaic / "0830+55.fits")
+    own.unlink()
+    assert calibrators_of(mosaic) == CALIBRATORS
 
 
 def test_a_designation_that_is_no_calibrators_is_no_place():
     """astropy would read it as 22 h and 2 deg."""
     with pytest.raises(InputError, match="nor is it a calibrator"):
-        _place("0022+003")
+        _place("0022+003", CALIBRATORS)
