@@ -14,6 +14,7 @@ from astropy.time import Time
 from astropy.utils import iers
 
 from contimg.core.angles import drift_deg
+from contimg.qa.notes import Note
 from contimg.telescope import geometry
 
 
@@ -61,13 +62,15 @@ def notes(pointing: Pointing) -> list[str]:
     lines = []
     altitude, apart = sun(pointing)
     if altitude > 0:
-        lines.append(f"by day: Sun {altitude:.0f} deg high, {apart:.0f} deg from the pointing")
+        lines.append(Note.BY_DAY.line(f"Sun {altitude:.0f} deg high, {apart:.0f} deg from the pointing"))
     if ut1_is_predicted(pointing.mid_mjd):
         days = pointing.mid_mjd - last_measured_mjd()
         lines.append(
-            f"UT1 is a prediction: the Earth-rotation table was measured to {days:.0f} days before the observation "
-            f"(an error of 0.1 s turns the sky by {3600.0 * drift_deg(0.1):.1f} arcsec); update astropy-iers-data and "
-            "make the tile again"
+            Note.UT1.line(
+                f"the Earth-rotation table was measured to {days:.0f} days before the observation (an error of 0.1 s "
+                f"turns the sky by {3600.0 * drift_deg(0.1):.1f} arcsec); update astropy-iers-data and make the tile "
+                "again"
+            )
         )
     return lines
 
@@ -77,22 +80,26 @@ def unfinished(made: Mapping[str, Any]) -> list[str]:
     lines = []
     fitted = made.get("sky_model") or {}
     if fitted.get("stopped"):
-        lines.append(f"unfinished: sources of the sky model, {fitted['stopped']}")
+        lines.append(Note.UNFINISHED.line(f"sources of the sky model, {fitted['stopped']}"))
     elif fitted.get("converged") is False:
         lines.append(
-            f"unfinished: the fit of {fitted['n_sources']} sources was still moving after {fitted['passes']} passes"
+            Note.UNFINISHED.line(
+                f"the fit of {fitted['n_sources']} sources was still moving after {fitted['passes']} passes"
+            )
         )
     if str(made.get("clean_stopped", "")).startswith("maximum"):
-        lines.append(f"unfinished: CLEAN, {made['clean_stopped']}")
+        lines.append(Note.UNFINISHED.line(f"CLEAN, {made['clean_stopped']}"))
     return lines
 
 
 def shifted(made: Mapping[str, Any]) -> list[str]:
-    """A line on a shift against the catalogue that was taken out of an image's places (its metrics)."""
+    """A line on a shift against the catalogue that an image's positions were corrected for (its metrics)."""
     shift = made.get("shift")
     if not shift or not shift["taken_out"]:
         return []
     return [
-        f"places: {shift['east_arcsec']:+.1f} arcsec east and {shift['north_arcsec']:+.1f} north, ± "
-        f"{shift['error_arcsec']:.1f}, against the catalogue were taken out (refraction, a clock, antennas' places)"
+        Note.POSITIONS.line(
+            f"corrected for {shift['east_arcsec']:+.1f} arcsec east and {shift['north_arcsec']:+.1f} north, ± "
+            f"{shift['error_arcsec']:.1f}, against the catalogue (refraction, a clock, the antennas' positions)"
+        )
     ]

@@ -19,8 +19,8 @@ SIGNIFICANCE = 3.0
 FAINT_NOISE = 1.5
 
 
-def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> str | None:
-    """Causes in words, of a tile that is noisier than expected; None of others.
+def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> list[str]:
+    """Causes in words, of a tile that is noisier than expected; none of others.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> s
     from contimg.qa.conditions import unfinished
 
     if not facts.rms > NOISIER:
-        return None
+        return []
     causes = [
         *_bright(facts, made["rms_jy"], brightest_jy),
         *_faint(made.get("sky_model") or {}),
@@ -43,7 +43,7 @@ def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> s
         *unfinished(made),
         *_coverage(facts),
     ]
-    return "; ".join(causes) or "nothing in its records says why: look at its residual and at the data"
+    return causes or ["nothing in its records says why: look at its residual and at the data"]
 
 
 def _bright(facts: ImageFacts, rms_jy: float, brightest_jy: float) -> list[str]:

@@ -15,6 +15,7 @@ from contimg.core.kinds import STATUS
 from contimg.core.products import building, read_json, write_json
 from contimg.qa import excess, gates
 from contimg.qa import verdict as qa
+from contimg.qa.notes import Note
 from contimg.qa.options import NOT_JUDGED_BY, QaOptions
 from contimg.qa.response import Response, at_beam, fitted_gradient, gradient, of_tables, of_verdicts
 
@@ -145,7 +146,7 @@ class QaTile(_Judged):
 
         made = self._product()
         measured = made.get("metrics", {})
-        told = [*notes(self.pointing), *unfinished(measured), *shifted(measured)]
+        lines = [*notes(self.pointing), *unfinished(measured), *shifted(measured)]
         if made["reason"] is not None:
             self.reject(f"rejected: {made['reason']}")
             return "nothing to judge: rejected"
@@ -169,11 +170,11 @@ class QaTile(_Judged):
             transits=metrics["transits"],
             antennas=antennas,
         )
-        noisy = excess.why(facts, made["metrics"], brightest_jy=float(seen.sources["flux_jy"].max()))
-        metrics["why_noisy"] = noisy
-        if noisy is not None:
-            told = [line for line in told if line not in noisy]  # said once, as a cause
-            told.append(f"noisier than expected: {metrics['rms_over_expected']:.2f} ×; {noisy}")
+        causes = excess.why(facts, made["metrics"], brightest_jy=float(seen.sources["flux_jy"].max()))
+        metrics["why_noisy"] = "; ".join(causes) or None
+        if causes:
+            lines = [line for line in lines if line not in causes]  # said once, as a cause
+            lines.append(Note.NOISY.line(f"{metrics['rms_over_expected']:.2f} ×; {metrics['why_noisy']}"))
         against, sources = self._against_catalogue(seen, header, rms)
         sources = at_beam(folder / f"{tile}.pb.fits", header, sources)
         response = self._response(tile, sources, against, header, measured.get("shift"))
@@ -182,7 +183,7 @@ class QaTile(_Judged):
             self.directory,
             self.kind,
             self._held(facts, against, response),
-            notes=[*told, *antennas.notes(), *response.notes()],
+            notes=[*lines, *antennas.notes(), *response.notes()],
             inputs=[self.directory],
             parameters=self._parameters(),
             metrics={
@@ -354,13 +355,10 @@ def _weighted(values: Sequence[float | None], shares: np.ndarray) -> float:
 
 def _shared_notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Notes of a mosaic: how many of its tiles were observed by day or with predicted UT1."""
-    counts = {
-        "by day": "observed by day",
-        "UT1": "with a predicted UT1",
-    }
+    counts = {Note.BY_DAY: "observed by day", Note.UT1: "with a predicted UT1"}
     lines = []
-    for start, what in counts.items():
-        count = sum(any(note.startswith(start) for note in record["notes"]) for record in records)
+    for kind, what in counts.items():
+        count = sum(kind.among(record) for record in records)
         if count:
             lines.append(f"{count} of {len(records)} tiles {what}")
     return lines

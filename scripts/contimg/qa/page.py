@@ -20,6 +20,7 @@ from contimg.core.provenance import versions
 from contimg.core.text import count_of, duration
 from contimg.qa import night, photometry_page, scale_page, verdict
 from contimg.qa import plots as qa_plots
+from contimg.qa.notes import about
 
 GATE_MARKS = {verdict.PASS: "✓", verdict.FAIL: "✗", verdict.NOT_EVALUATED: "–"}
 
@@ -132,9 +133,7 @@ def numbers(
     if facts["photometry"]:
         rows.append(("Photometry", measured(facts["photometry"])))
     rows.append(("Latency", clock(facts["mosaics"])))
-    notes = Counter(
-        head for tile in facts["tiles"] for head in {note.split(":")[0] for note in tile["notes"]}
-    )
+    notes = Counter(head for tile in facts["tiles"] for head in {about(note) for note in tile["notes"]})
     if notes:
         said = ", ".join(f"{head} ({count_of(number, 'tile')})" for head, number in sorted(notes.items()))
         rows.append(("Notes", f"{said}; in full below, under “tiles, every gate”"))

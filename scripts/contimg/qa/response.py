@@ -14,6 +14,7 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 
 from contimg.core import tables as parquet
+from contimg.qa.notes import Note
 from contimg.qa.scale import Number, Scale, robust, solve
 from contimg.sky.crossmatch import isolated, places
 
@@ -185,8 +186,10 @@ class Response:
         scale, said = self.scale, list[str]()
         if self.gradient is not None and self.gradient.beyond() > LEAST_GRADIENT:
             said.append(
-                f"places: offsets from the catalogue change by {self.gradient.value:.3f} ± {self.gradient.error:.3f} "
-                "beam a degree over the field (refraction); what a tile's shift took out is their mean"
+                Note.POSITIONS.line(
+                    f"offsets from the catalogue change by {self.gradient.value:.3f} ± {self.gradient.error:.3f} "
+                    "beam a degree over the field (refraction); a tile is corrected for their mean"
+                )
             )
         if scale is None or self._enough() is not None:
             return said
@@ -194,14 +197,18 @@ class Response:
             width = 1.0 / np.sqrt(max(0.1, 1.0 + scale.slope.value))
             error = 0.5 * scale.slope.error
             said.append(
-                f"beam: {100 * (width - 1):+.1f} ± {100 * error:.1f} % wider than configured by these fluxes; "
-                "measure it with the target `beam` (docs/beam.md)"
+                Note.BEAM.line(
+                    f"{100 * (width - 1):+.1f} ± {100 * error:.1f} % wider than configured by these fluxes; "
+                    "measure it with the target `beam` (docs/beam.md)"
+                )
             )
         east, north = scale.east_deg, scale.north_deg
         if east is not None and north is not None and max(east.beyond(), north.beyond()) > 0:
             said.append(
-                f"pointing: {east.value:+.3f} ± {east.error:.3f} deg east, {north.value:+.3f} ± {north.error:.3f} "
-                "north of what is stated, by these fluxes; measure it with the target `beam` (docs/beam.md)"
+                Note.POINTING.line(
+                    f"{east.value:+.3f} ± {east.error:.3f} deg east, {north.value:+.3f} ± {north.error:.3f} "
+                    "north of what is stated, by these fluxes; measure it with the target `beam` (docs/beam.md)"
+                )
             )
         return said
 

@@ -7,6 +7,7 @@ import pytest
 from builders.qa_images import judged, sky, tile
 from contimg.qa import excess
 from contimg.qa.gates import Antennas, ImageFacts, Near
+from contimg.qa.notes import Note, about
 from contimg.qa.options import QaOptions
 
 MADE = {"rms_jy": 2e-3, "clean_stopped": "threshold", "outside": {}}
@@ -22,7 +23,7 @@ def facts(**changes):
 
 
 def test_a_tile_as_quiet_as_expected_needs_no_reason():
-    assert excess.why(facts(rms=1.19, flags=0.9), MADE, brightest_jy=8.8) is None
+    assert excess.why(facts(rms=1.19, flags=0.9), MADE, brightest_jy=8.8) == []
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_a_tile_as_quiet_as_expected_needs_no_reason():
     ],
 )
 def test_each_cause_is_named_and_no_other(changes, made, said):
-    assert excess.why(facts(**changes), MADE | made, brightest_jy=8.8) == said
+    assert excess.why(facts(**changes), MADE | made, brightest_jy=8.8) == [said]
 
 
 def test_the_verdict_of_a_noisy_tile_has_the_reason_in_its_metrics_and_notes(tmp_path):
@@ -80,6 +81,20 @@ def test_the_verdict_of_a_noisy_tile_has_the_reason_in_its_metrics_and_notes(tmp
     assert "40% of the data are flagged" in why
     assert f"noisier than expected: {noisy['metrics']['rms_over_expected']:.2f} ×; {why}" in noisy["notes"]
     assert judged(tile(tmp_path / "b", sources))["metrics"]["why_noisy"] is None
+
+
+def test_a_note_goes_only_where_the_same_line_is_a_cause(tmp_path, monkeypatch):
+    """A cause that holds the words of a note among others costs no note."""
+    line = "unfinished: CLEAN, maximum seconds"
+    monkeypatch.setattr(excess, "why", lambda *_, **__: [f"{line} of the second pass"])
+    assert line in judged(tile(tmp_path, sky(), clean_stopped="maximum seconds"))["notes"]
+
+
+def test_notes_are_counted_by_what_they_are_about():
+    lines = [kind.line("12: what it says") for kind in Note]
+    assert [about(line) for line in lines] == list(Note)
+    assert Note.BY_DAY.among({"notes": lines})
+    assert not Note.UT1.among({"notes": ["by day: UT1 is a prediction: no"]})
 
 
 def test_a_cause_that_is_a_note_too_is_noted_once(tmp_path):

@@ -248,8 +248,8 @@ def test_the_gradient_of_the_places_fitted_goes_before_that_of_the_image(tmp_pat
     # Student's t of 22 degrees of freedom has 3.4 errors where a normal deviate has 3
     assert record["gates"]["position_gradient"]["value"] == pytest.approx(0.23 - 3.4 * 0.004, abs=0.001)
     first, second = record["notes"]
-    assert first.startswith("places: +4.0 arcsec east")
-    assert second.startswith("places: offsets from the catalogue change by 0.230 ± 0.004 beam a degree")
+    assert first.startswith("positions: corrected for +4.0 arcsec east")
+    assert second.startswith("positions: offsets from the catalogue change by 0.230 ± 0.004 beam a degree")
 
 
 @pytest.mark.parametrize(
