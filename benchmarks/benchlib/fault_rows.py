@@ -117,8 +117,8 @@ def _seen(verdicts: Iterable[Mapping[str, Any]]) -> list[str]:
     for verdict in verdicts:
         for name, gate in verdict["gates"].items():
             if gate["verdict"] == "fail":
-                told = " (told)" if gate["advisory"] or name in QaOptions().advisory else ""
-                failed.setdefault(name, f"{name} {gate['value']:.3g}{told}")
+                marked = " (advisory)" if gate["advisory"] or name in QaOptions().advisory else ""
+                failed.setdefault(name, f"{name} {gate['value']:.3g}{marked}")
         notes += [note for note in verdict["notes"] if note not in notes]
     return [*failed.values(), *(f"note {note}" for note in notes)]
 

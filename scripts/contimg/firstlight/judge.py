@@ -111,7 +111,7 @@ def antennas(found: Places, seen: np.ndarray, solved: list[Solved]) -> list[Find
     dark = [names[k] for k in np.flatnonzero(~seen)]
     fringes = judged(
         "fringes", "Every antenna in the files sees the sky", not dark,
-        f"{int(seen.sum())} of {seen.size} antennas have fringes in both hands"
+        f"{int(seen.sum())} of {seen.size} antennas have fringes in both polarisations"
         + (f"; without: {', '.join(dark[:12])}" + (" …" if len(dark) > 12 else "") if dark else ""),
         "dead, or X and Y exchanged, or its delay is beyond 1 / channel width; the pipeline drops "
         "it", value=float(len(dark)),
@@ -205,7 +205,7 @@ def _hands_names() -> Finding:
     return untold(
         "hands_names", "What is called XX is X", "unpolarised sources look the same in both",
         "Stokes I does not depend on it; 3C286 (9.5 %, position angle 33 deg) would show more power in "
-        "one hand than unpolarised sources do",
+        "one polarisation than unpolarised sources do",
     )  # fmt: skip
 
 

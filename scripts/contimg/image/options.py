@@ -95,13 +95,13 @@ class ImagingOptions(Options):
     )
     outside: Annotated[Literal["auto", "none"], BeforeValidator(values.none_is_a_word)] = key(
         "auto",
-        "auto: the Sun, Cas A, Cyg A, Tau A and Vir A are looked for in far sidelobes and taken out where significant; "
-        "none: they are left. With sky_model drift.",
+        "auto: the Sun, Cas A, Cyg A, Tau A and Vir A are looked for in far sidelobes and subtracted where "
+        "significant; none: they are left. With sky_model drift.",
     )
     selfcal: Annotated[Literal["auto", "phase", "none"], BeforeValidator(values.none_is_a_word)] = key(
         "auto",
         "auto: what the gains have changed by since their transit is solved for with the sources fitted, phases then "
-        "amplitudes, and taken out where χ² says that it helps; phase: phases alone; none. With sky_model drift.",
+        "amplitudes, and corrected where χ² says that it helps; phase: phases alone; none. With sky_model drift.",
     )
     keep: Annotated[
         tuple[Literal["residual", "model", "dirty", "psf"], ...], BeforeValidator(values.listed)
@@ -163,7 +163,7 @@ class ImagingOptions(Options):
     )
     place: Annotated[Literal["auto", "none"], BeforeValidator(values.none_is_a_word)] = key(
         "auto",
-        "auto: a tile's shift against `catalog` (the ionosphere's, a clock's) is taken out of the headers where it is "
+        "auto: a tile's shift against `catalog` (the ionosphere's, a clock's) is removed from the headers where it is "
         "significant, with sky_model drift; none: places stay as they were observed.",
     )
     rms_box_beams: Annotated[float, Field(ge=5), NUMBER] = key(

@@ -191,7 +191,7 @@ def calibrate(
         solutions,
         {
             divided.meta.antenna_names[k]: ", ".join(
-                f"{coherent[k, p]:.2f} of the sources left in hand {p}, of the median antenna "
+                f"{coherent[k, p]:.2f} of the sources left in polarisation {p}, of the median antenna "
                 f"{np.nanmedian(coherent[:, p]):.2f}"
                 for p in np.flatnonzero(bad[k])
             )

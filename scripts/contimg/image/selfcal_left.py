@@ -140,7 +140,7 @@ def _named(gain: Array, beyond: Array, meta: MsMeta) -> dict[str, str]:
         worst = gain[when, k, hand]
         said[meta.antenna_names[k]] = (
             f"amplitude {abs(worst):.2f}, phase {np.degrees(np.angle(worst)):+.0f} deg in part {when + 1} of "
-            f"{len(gain)}, hand {hand}"
+            f"{len(gain)}, polarisation {hand}"
         )
     return said
 
@@ -160,6 +160,6 @@ def changed(gains: Array, meta: MsMeta) -> dict[str, str]:
             np.degrees(np.ptp(turn[:, k, hand])),
         )
         said[meta.antenna_names[k]] = (
-            f"amplitude {low:.2f} to {high:.2f}, phase by {degrees:.0f} deg, hand {hand}"
+            f"amplitude {low:.2f} to {high:.2f}, phase by {degrees:.0f} deg, polarisation {hand}"
         )
     return said

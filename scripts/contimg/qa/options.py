@@ -31,7 +31,7 @@ class QaOptions(Options):
 
     advisory: Annotated[tuple[GateName, ...], BeforeValidator(values.listed)] = key(
         ("transit_scale", "catalogue_scale", "departed"),
-        "Gates that are evaluated and told but stop nothing.",
+        "Gates that are evaluated and reported but stop nothing.",
         expects="names of gates such as [artefacts, beam]",
         example=["artefacts"],
     )
@@ -119,7 +119,7 @@ class QaOptions(Options):
     max_departed: Fraction = key(
         0.09,
         "Gate departed: part of the antennas with data that departs from the others: left out, or changed by more "
-        "than 0.3 within the tile. 0.09 of them left out make the noise a tenth higher. Told only: what is left is "
+        "than 0.3 within the tile. 0.09 of them left out make the noise a tenth higher. Reported only: what is left is "
         "good, and the cause (exchanged cables, a receiver) is somebody's to find.",
         unit="of the antennas",
     )
@@ -192,8 +192,8 @@ class QaOptions(Options):
     max_catalogue_scale: Positive = key(
         0.01,
         "Gate catalogue_scale: by how much the scale of the fluxes certainly (3 σ) differs from the catalogue's: "
-        "the calibrator's listed flux, or the survey's scale, which is good to 1 to 3 %. Told only, unless it is taken "
-        "out of qa.advisory.",
+        "the calibrator's listed flux, or the survey's scale, which is good to 1 to 3 %. Reported only, unless it is "
+        "removed from qa.advisory.",
     )
     max_tile_scale: Positive = key(
         0.01,

@@ -40,7 +40,7 @@ class EseOptions(Options):
         unit="source-epochs",
     )
     common_modes: bool = key(
-        True, "Errors of months that the sources of an hour of right ascension share are taken out first."
+        True, "Errors of months that the sources of an hour of right ascension share are removed first."
     )
     recompute: bool = key(
         False,

@@ -141,7 +141,7 @@ def test_an_antenna_that_became_unsteady_is_flagged_in_its_hand_and_no_other(per
         table.putcol("DATA", data)
     corrections = corrected(ms, fitted(perfect).table, tmp_path)
     assert list(corrections.departed) == [meta.antenna_names[sick]]
-    assert "in hand 0" in corrections.departed[meta.antenna_names[sick]]
+    assert "in polarisation 0" in corrections.departed[meta.antenna_names[sick]]
     assert corrections.changed
     with tables.table(str(ms), ack=False) as table:
         after = table.getcol("FLAG")

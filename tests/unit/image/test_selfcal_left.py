@@ -93,7 +93,7 @@ def test_antennas_that_change_within_a_tile_are_named_and_drifts_are_not():
     gains[2:, 8, 1] *= np.exp(1j * np.radians(90.0))
     found = changed(gains, meta)
     assert list(found) == ["6", "9"]
-    assert "hand 1" in found["9"]
+    assert "polarisation 1" in found["9"]
     assert float(found["9"].split("phase by ")[1].split()[0]) == pytest.approx(90.0, abs=15.0)
 
 

@@ -99,7 +99,7 @@ def test_antennas_that_are_off_fail_the_gate_of_what_they_do_and_are_named(tmp_p
         return failed(record), record["notes"]
 
     assert said() == (set(), [])
-    jump = "amplitude 0.61, phase +0 deg in part 4 of 6, hand 0"
+    jump = "amplitude 0.61, phase +0 deg in part 4 of 6, polarisation 0"
     assert said(scale=-0.025, antennas={"104": jump}) == ({"antenna_scale"}, [f"antenna 104 is off: {jump}"])
     assert said(scale=0.04)[0] == {"antenna_scale"}
     # one of 96: told, and stops nothing
@@ -111,7 +111,7 @@ def test_antennas_that_are_off_fail_the_gate_of_what_they_do_and_are_named(tmp_p
 def test_antennas_that_are_left_out_are_named_and_told_of_and_stop_a_tile_if_asked_to(tmp_path):
     selfcal = {
         "left": None,
-        "departed": {"12": "0.3 of the sources left in hand 0"},
+        "departed": {"12": "0.3 of the sources left in polarisation 0"},
         "followed": {"9": "amplitude 0.60 to 1.00"},
     }
     where = tile(tmp_path, SKY, selfcal=selfcal)
@@ -128,7 +128,7 @@ def test_antennas_that_are_left_out_are_named_and_told_of_and_stop_a_tile_if_ask
         assert record["notes"] == [
             "antenna 7 is left out: its amplitude is another in other transits",
             "antenna 104 is left out: phases scatter by 80 deg",
-            "antenna 12 is left out: 0.3 of the sources left in hand 0",
+            "antenna 12 is left out: 0.3 of the sources left in polarisation 0",
             "antenna 9 changed within the tile, which was followed: amplitude 0.60 to 1.00",
         ]
     assert judged(where, advisory=[])["verdict"] == qa.FAIL
