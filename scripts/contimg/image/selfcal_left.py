@@ -92,7 +92,7 @@ def left(divided: Divided, bad: Array) -> Left | None:
     )
     known = total > 0
     gain = np.divide(shown, total, out=np.full(shown.shape, np.nan, complex), where=known)
-    gain /= nanmedian(gain.real, axis=1)[:, np.newaxis]
+    np.divide(gain, nanmedian(gain.real, axis=1)[:, np.newaxis], out=gain, where=known)
     noise = _noise(mean, weight, gain, one, two)
     error = np.divide(noise, np.sqrt(total), out=np.full(total.shape, np.inf), where=known)
     off = np.where(known, gain - 1.0, 0.0)
