@@ -107,7 +107,7 @@ class Flagger:
         os.ftruncate(self._descriptor, self._size)
         self._memory = mmap.mmap(self._descriptor, self._size)
         self.flags, _ = flag_worker.arrays(self._memory, meta.shape, self._block, 0)
-        self._strategy = _strategy_file(options) if options.aoflagger else None
+        self._strategies = _strategy_files(options) if options.aoflagger else ()
         self._workers: list[FlagProcess] = []
 
     def __enter__(self) -> Flagger:
@@ -149,7 +149,7 @@ class Flagger:
         before_search, cells = self._fraction(), self._cells()
         power, noise, in_time = self._search(read_block, noise_shape)
         after_search = self._fraction()
-        if self._strategy is not None and self._options.shared_fraction < 1.0:
+        if self._strategies and self._options.shared_fraction < 1.0:
             self._share_out(cells)
         shared = self._fraction() - after_search
         self._drop(self._wild(power, reasons), reasons)
@@ -184,7 +184,7 @@ class Flagger:
             ],
         )
 
-    def _start(self, number: int, strategy: Path) -> FlagProcess:
+    def _start(self, number: int) -> FlagProcess:
         """Start a flagging process. Not before there is work: its start keeps a thread busy as well."""
         job = {
             "memory": self._descriptor,
@@ -192,7 +192,7 @@ class Flagger:
             "shape": self._meta.shape,
             "block": self._block,
             "number": number,
-            "strategy": str(strategy),
+            "strategies": [str(path) for path in self._strategies],
         }
         worker = FlagProcess(job)
         self._workers.append(worker)
@@ -217,7 +217,7 @@ class Flagger:
 
         def work(number: int) -> None:
             _, buffer = flag_worker.arrays(self._memory, self._meta.shape, self._block, number)
-            worker = None if self._strategy is None else self._start(number, self._strategy)
+            worker = self._start(number) if self._strategies else None
             while True:
                 with reading:
                     first = next(blocks, None)
@@ -410,16 +410,17 @@ class Flagger:
         return "no usable data: everything is flagged (see dead_antennas and the flagging settings)"
 
 
-def _strategy_file(options: FlaggingOptions) -> Path:
-    """The configured strategy, or the one in the package."""
+def _strategy_files(options: FlaggingOptions) -> tuple[Path, ...]:
+    """The configured strategy; or the one in the package, and that for baselines of which nothing is flagged yet."""
     if options.strategy is None:
-        return Path(str(resources.files("contimg.convert") / "dsa110.lua"))
+        folder = Path(str(resources.files("contimg.convert")))
+        return folder / "dsa110.lua", folder / "dsa110_whole.lua"
     path = Path(options.strategy)
     if not path.is_file():
         raise ConfigError(
             f"flagging.strategy: no file {path}; write the path of an AOFlagger Lua file, or null"
         )
-    return path.resolve()
+    return (path.resolve(),)
 
 
 def _share(part: float, whole: float) -> float:

@@ -25,13 +25,17 @@ class Strategy:
     ----------
     path
         The Lua file.
+    of_whole
+        Another for baselines of which nothing is flagged yet; the same without it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, of_whole: str | None = None) -> None:
         import aoflagger
 
         self._library = aoflagger.AOFlagger()
-        self._strategy = self._library.load_strategy_file(path)
+        self._strategy = self._of_whole = self._library.load_strategy_file(path)
+        if of_whole is not None:
+            self._of_whole = self._library.load_strategy_file(of_whole)
 
     def flag_block(self, data: NDArray[np.complex64], flags: NDArray[np.bool_]) -> None:
         """Add flags to a block of baselines, in place.
@@ -57,7 +61,8 @@ class Strategy:
             amplitude = np.sqrt(np.einsum("tcp,tcp->tc", parts, parts))
             image.set_image_buffer(0, np.ascontiguousarray(amplitude.T))
             mask.set_buffer(np.ascontiguousarray(known.T))
-            found = self._strategy.run(image, mask).get_buffer().T
+            strategy = self._strategy if known.any() else self._of_whole
+            found = strategy.run(image, mask).get_buffer().T
             found &= ~known
             for corr in range(n_corr):
                 flags[:, b, :, corr] |= found
@@ -97,13 +102,13 @@ def main(arguments: list[str]) -> int:
     """Serve blocks until the pipe of requests is closed.
 
     The only argument is JSON: `memory`, `requests` and `replies` are inherited descriptors; `size`, `shape`,
-    `block`, `number` and `strategy` describe the work.
+    `block`, `number` and `strategies` (one, or two as in `Strategy`) describe the work.
     """
     job: dict[str, Any] = json.loads(arguments[0])
     shape = tuple(job["shape"])
     memory = mmap.mmap(job["memory"], job["size"])
     flags, buffer = arrays(memory, shape, job["block"], job["number"])
-    strategy = Strategy(job["strategy"])
+    strategy = Strategy(*job["strategies"])
     with os.fdopen(job["requests"], "r") as requests, os.fdopen(job["replies"], "w") as replies:
         print("ready", file=replies, flush=True)
         for line in requests:
