@@ -30,13 +30,15 @@ def options(**changes):
     return SimpleNamespace(**(values | changes))
 
 
-def tile_wcs(ra_deg, dec_deg, size, cell_arcsec=CELL_ARCSEC):
+def tile_wcs(ra_deg, dec_deg, size, cell_arcsec=CELL_ARCSEC, slant=(0.0, 0.0)):
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---SIN", "DEC--SIN"]
     wcs.wcs.crval = [ra_deg % 360, dec_deg]
     wcs.wcs.cdelt = [-cell_arcsec / 3600, cell_arcsec / 3600]
     wcs.wcs.crpix = [size / 2 + 1, size / 2 + 1]
     wcs.wcs.radesys = "ICRS"
+    if any(slant):
+        wcs.wcs.set_pv([(2, 1, slant[0]), (2, 2, slant[1])])
     wcs.wcs.set()
     return wcs
 
@@ -72,13 +74,15 @@ def beam_noise(rng, size, beam, cell_arcsec):
 
 def write_tile(
     root, name, ra_deg, dec_deg, *, sources=(), size=512, beam=None, noise_jy=0.0, rms_jy=1e-3, seed=0,
-    cell_arcsec=CELL_ARCSEC, start="2025-10-30T13:00:00", blank=None,
+    cell_arcsec=CELL_ARCSEC, start="2025-10-30T13:00:00", blank=None, slant=(0.0, 0.0),
 ):  # fmt: skip
-    """Write images/{name}; sources are (ra_deg, dec_deg, flux_jy). The rms map says ``rms_jy`` over the beam."""
+    """Write images/{name}; sources are (ra_deg, dec_deg, flux_jy). The rms map says ``rms_jy`` over the beam; `slant`
+    is (PV2_1, PV2_2).
+    """
     beam = beam or Beam()
     path = root / name
     path.mkdir(parents=True)
-    wcs = tile_wcs(ra_deg, dec_deg, size, cell_arcsec)
+    wcs = tile_wcs(ra_deg, dec_deg, size, cell_arcsec, slant)
     y, x = np.mgrid[:size, :size].astype(float)
     power = airy(separation_deg(x, y, wcs))
     image = noise_jy * beam_noise(np.random.default_rng(seed), size, beam, cell_arcsec)

@@ -37,7 +37,7 @@ FEWEST = 60
 ROWS = 1024
 CHUNK = 2000
 BLANKS = 3000
-"""Empty places: the factor they give is good to 1.17/sqrt(2 x 3000), 1.5 %."""
+"""Empty places: the factor they give is good to 1.17/sqrt(3000), 2 %."""
 FEWEST_BLANKS = 300
 BLANK_BEAMS = 4.0
 MASK_LEVEL = 0.3  # of the noise: as far as a source is above this it takes no part in a background

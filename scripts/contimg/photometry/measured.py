@@ -27,6 +27,7 @@ from contimg.core.robust import mad_sigma
 from contimg.drift.systematic import relative_error
 from contimg.photometry import table as layout
 from contimg.photometry.forced import Forced, extract
+from contimg.photometry.foreshortened import AMPLITUDE_POWER, INTEGRAL_POWER
 from contimg.photometry.options import PhotometryOptions
 from contimg.photometry.table import Flag
 
@@ -211,8 +212,16 @@ def rows(
         freq_hz=float(header["RESTFRQ"]),
         cal_error=options.calibration_error,
         beam_width_error=options.beam_width_error,
+        mosaic=WCS(header).celestial,
     )
     full = measured.join(said).assign(mosaic=name)
+    area = full["beam_area"].fillna(1.0)
+    for power, columns in (
+        (AMPLITUDE_POWER, ("flux_jy", "stat_err_jy", "upper_limit_jy")),
+        (INTEGRAL_POWER, ("flux_int_jy", "flux_int_err_jy")),
+    ):
+        for column in columns:
+            full[column] /= area**power
     unseen = full["n_tiles"] == 0  # half a pixel beyond what any tile reaches
     full.loc[unseen, "mjd"] = float(header["MJD-AVG"])
     relative = relative_error(full["pb"], options.calibration_error, options.beam_width_error)

@@ -24,6 +24,7 @@ from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import InputError
 from contimg.core.products import read_json
 from contimg.drift.systematic import relative_error
+from contimg.photometry.foreshortened import area_ratio
 
 Array = NDArray[Any]
 
@@ -42,6 +43,7 @@ class _Seen:
     weight: Array  # (n,), 1/Jy²
     pb: Array
     distance_deg: Array
+    beam_area: Array  # over that at the tile's middle, in the mosaic's pixels
 
 
 def conditions(
@@ -53,6 +55,7 @@ def conditions(
     freq_hz: float,
     cal_error: float,
     beam_width_error: float,
+    mosaic: WCS,
 ) -> pd.DataFrame:
     """What the tiles of a mosaic say of places.
 
@@ -71,18 +74,21 @@ def conditions(
     cal_error, beam_width_error : float
         Relative error of a flux by calibration and of the beam's width, in quadrature with that of the fits
         (`contimg.drift.systematic.relative_error`).
+    mosaic : WCS
+        Celestial, of the mosaic.
 
     Returns
     -------
     DataFrame
         Columns of `contimg.photometry.table` from ``mjd`` and ``pb`` to ``solar_elongation_deg``; ``n_tiles`` is 0
-        where none reaches.
+        where none reaches. ``beam_area``: area of the beam over that of the header
+        (`contimg.photometry.foreshortened`).
     """
     used = [tile for tile in tiles if tile["weight"] > 0]
     seen, fits_of = [], []
     for tile in used:
         path = Path(tile["path"])
-        seen.append(_look(path, places, pb_limit, pointings))
+        seen.append(_look(path, places, pb_limit, pointings, mosaic))
         fits_of.append(_fitted(path, places, freq_hz))
     table = _averages(seen, len(places))
     relative = relative_error(table["pb"], cal_error, beam_width_error)
@@ -103,7 +109,9 @@ def _from_sun(places: SkyCoord, time: Time) -> Array:
     return np.asarray(SkyCoord(sun.ra, sun.dec).separation(places).deg)
 
 
-def _look(path: Path, places: SkyCoord, pb_limit: float, pointings: Mapping[str, float]) -> _Seen:
+def _look(
+    path: Path, places: SkyCoord, pb_limit: float, pointings: Mapping[str, float], mosaic: WCS
+) -> _Seen:
     """One tile's noise and beam at the places."""
     name = path.name
     record = read_json(path / "status.json")
@@ -114,7 +122,8 @@ def _look(path: Path, places: SkyCoord, pb_limit: float, pointings: Mapping[str,
             fits.open(path / f"{name}.pb.fits", memmap=True) as beam,
         ):
             header = noise[0].header
-            x, y = WCS(header).celestial.world_to_pixel(places)
+            wcs = WCS(header).celestial
+            x, y = wcs.world_to_pixel(places)
             ny, nx = noise[0].data.shape[-2:]
             with np.errstate(invalid="ignore"):
                 inside = np.flatnonzero((x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5))
@@ -136,6 +145,7 @@ def _look(path: Path, places: SkyCoord, pb_limit: float, pointings: Mapping[str,
         weight=weight,
         pb=power,
         distance_deg=np.asarray(centre.separation(places).deg),
+        beam_area=area_ratio(wcs, mosaic, places),
     )
 
 
@@ -165,6 +175,7 @@ def _averages(seen: Sequence[_Seen], count: int) -> pd.DataFrame:
             "mjd": mean([tile.mid_mjd for tile in seen]),
             "pb": mean([tile.pb for tile in seen]),
             "beam_distance_deg": mean([tile.distance_deg for tile in seen]),
+            "beam_area": mean([tile.beam_area for tile in seen]),
             "pointing_dec_deg": mean([tile.dec_deg for tile in seen]),
             "n_tiles": reached.sum(axis=0),
             "tiles": pd.Series([text[0] for text in columns], dtype="str"),

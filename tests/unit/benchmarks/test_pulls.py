@@ -1,5 +1,7 @@
 """Pulls: their width is that of what was put in, and the systematic error is found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,13 +33,22 @@ def fluxes(count=4000, seed=3):
 def test_the_systematic_error_is_found_and_makes_every_width_one():
     rows = fluxes()
     found = pull_tables.floor_of(rows)
-    # of 2000 bright fluxes: 1.17 / √(2 n) of the width, 2 %, three times that
+    # of 2000 bright fluxes: 1 / √(2 n) of the width, 1.6 %, four times that
     assert found == pytest.approx(FLOOR, rel=0.06)
     for one in pull_tables.binned(rows, np.full(len(rows), FLOOR)):
         assert one.width == pytest.approx(1.0, abs=4 * one.width_err)
         assert one.ratio == pytest.approx(1.0, abs=4 * one.ratio_err)
     bright = next(one for one in pull_tables.binned(rows, np.zeros(len(rows))) if one.snr[0] == 200.0)
-    assert bright.width > 3.0  # noise alone is a fifth of the error there
+    assert bright.width > 2.0  # noise alone is a fifth of the error there, and no pull counts for more than 3
+    assert bright.is_off
+
+
+def test_a_width_that_chance_explains_is_not_called_off():
+    few = pull_tables.Bin((5.0, 7.0), (0.3, 1.1), 20, 10, 1.0, 0.1, 1.3, 1.3)
+    assert few.width_err == pytest.approx(1 / np.sqrt(20))
+    assert not few.is_off
+    assert replace(few, sources=50).is_off  # 0.3 is three errors there
+    assert not replace(few, sources=5000, width=1.05).is_off  # as good as was asked for
 
 
 def test_a_table_has_a_row_for_each_step_and_a_page_keeps_what_is_round_it(tmp_path):
