@@ -31,9 +31,12 @@ say "3/5 Raw files to light curves: demo/products, with the settings of demo/nig
 .venv/bin/snakemake --cores "${CORES:-2}" --configfile "$demo/night.yaml"
 
 say "4/5 The mosaics and the truth"
+# beside it what `contimg query` asks
+.venv/bin/contimg registry build --products "$demo/products" > "$demo/registry.log" 2>&1 &
+registry=$!
 .venv/bin/contimg compare --truth "$demo/incoming/truth.json" --products "$demo/products"
-# what `contimg query` asks
-.venv/bin/contimg registry build --products "$demo/products"
+wait "$registry" || { cat "$demo/registry.log"; exit 1; }
+cat "$demo/registry.log"
 say "5/5 Pages to open"
 for page in index.html 'qa/*.html' 'plan/*.report.html'; do
     for path in "$demo/products"/$page; do
