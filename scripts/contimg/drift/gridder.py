@@ -149,7 +149,10 @@ class Gridder:
         return self._grid(ones, slice(None), shape or self.shape) / np.float32(self.total)
 
     def residual(self, vis: Array, model: Array) -> Array:
-        """Image (ny, nx) of visibilities less those of a model (ny, nx, Jy/pixel), float32, Jy/beam."""
+        """Image (ny, nx) of visibilities less those of a model (ny, nx, Jy/pixel), float32, Jy/beam.
+
+        Without w it is the dirty image less the model convolved (`Convolution`), which costs less.
+        """
         import ducc0
 
         image = np.zeros(self.shape, np.float32)
@@ -222,3 +225,42 @@ class Gridder:
         for rows in parts:
             weight[rows] *= factor[cells[rows]]
         return weight
+
+
+class Convolution:
+    """What images without w show of a model: its convolution with the point spread function.
+
+    A model of one corner is seen in the other, so that the function is needed out to twice the field.
+
+    Parameters
+    ----------
+    psf : (2 ny, 2 nx) float32
+        Point spread function, its peak in the middle.
+    threads : int
+    """
+
+    def __init__(self, psf: Array, threads: int) -> None:
+        import ducc0
+
+        self.shape = psf.shape[0] // 2, psf.shape[1] // 2
+        self.threads = threads
+        even = np.fft.ifftshift(psf)
+        even[self.shape[0]], even[:, self.shape[1]] = 0.0, 0.0  # farther than any two pixels are apart
+        # real, as the function is the same to either side
+        self._transfer = ducc0.fft.r2c(even, axes=(0, 1), nthreads=threads).real.copy()
+
+    def image(self, model: Array) -> Array:
+        """Image (ny, nx), float32, Jy/beam, of a model (ny, nx), Jy/pixel."""
+        import ducc0
+
+        (ny, nx), how = self.shape, {"nthreads": self.threads}
+        wide = np.zeros((ny, 2 * nx), np.float32)
+        wide[:, :nx] = model
+        # rows that are empty, or are not looked at, are not transformed
+        plane = np.zeros((2 * ny, nx + 1), np.complex64)
+        ducc0.fft.r2c(wide, axes=(1,), out=plane[:ny], **how)
+        ducc0.fft.c2c(plane, axes=(0,), out=plane, **how)
+        plane *= self._transfer
+        ducc0.fft.c2c(plane, axes=(0,), out=plane, forward=False, **how)
+        ducc0.fft.c2r(plane[:ny], axes=(1,), lastsize=2 * nx, forward=False, inorm=0, out=wide, **how)
+        return wide[:, :nx] / np.float32(4 * ny * nx)

@@ -1,7 +1,8 @@
 """Images from visibilities in memory: ducc0 grids and predicts, Radler (WSClean's deconvolution) cleans.
 
-Between the first and the last residual image nothing is written: a pass is a CLEAN of the residual image by Radler,
-a prediction of its model and an image of what is left, both by ducc0. Weights, point spread function and dirty image
+Between the first and the last residual image nothing is written: a pass is a CLEAN of the residual image by Radler and
+an image of what its model leaves. Without w that is the dirty image less the model convolved with the point spread
+function, no visibility is touched; with w it is predicted and gridded. Weights, point spread function and dirty image
 are made once, for a second try with safer settings too.
 
 References: Arras et al. 2021 (A&A 646, A58; ducc0's gridder); Offringa & Smirnov 2017 (MNRAS 471, 301; CLEAN with
@@ -26,7 +27,7 @@ from astropy.io.fits import Header
 from numpy.typing import NDArray
 from scipy import signal
 
-from contimg.drift.gridder import Gridder, Visibilities
+from contimg.drift.gridder import Convolution, Gridder, Visibilities
 from contimg.image.check import Planes
 from contimg.image.plan import ImagingPlan
 from contimg.image.wsclean import CleanRecord, MajorIteration
@@ -51,6 +52,8 @@ class Imager:
     gridder : Gridder
     vis : (nrows, nchan) complex64
         Jy.
+    seen : Convolution or None
+        How a model is seen; None where w counts, and visibilities are predicted.
     psf, dirty : (ny, nx) float32
         Jy/beam.
     beam : PixelBeam
@@ -62,6 +65,7 @@ class Imager:
 
     gridder: Gridder
     vis: NDArray[np.complex64]
+    seen: Convolution | None
     psf: Image
     dirty: Image
     beam: PixelBeam
@@ -96,8 +100,13 @@ class Imager:
             accuracy=ACCURACY,
             threads=threads,
         )
+        if gridder.wide:
+            seen, psf = None, gridder.psf()
+        else:
+            around = gridder.psf((2 * plan.ny, 2 * plan.nx))
+            seen, psf = Convolution(around, threads), middle(around)
         beam = PixelBeam.from_header(header)
-        return cls(gridder, data.vis, gridder.psf(), gridder.dirty(data.vis), beam, threads, log)
+        return cls(gridder, data.vis, seen, psf, gridder.dirty(data.vis), beam, threads, log)
 
     def run(self, plan: ImagingPlan, folder: Path) -> tuple[Planes, CleanRecord]:
         """CLEAN as planned.
@@ -159,7 +168,13 @@ class Imager:
                 goes_on = cleaner.perform(number)
             done = cleaner.iteration_number - before
             majors.append(MajorIteration(noise, first, _peak(residual), done))
-            residual[:] = self.gridder.residual(self.vis, model)
+            residual[:] = self.residual(model)
+
+    def residual(self, model: Image) -> Image:
+        """What the data have beyond a model (Jy/pixel), Jy/beam."""
+        if self.seen is None:
+            return self.gridder.residual(self.vis, model)
+        return self.dirty - self.seen.image(model)
 
     def _convolved(self, model: Image) -> Image:
         """A model (Jy/pixel) as the restoring beam shows it, Jy/beam."""
@@ -207,6 +222,12 @@ def settings(
     kinds = radler.AlgorithmType
     made.algorithm_type = kinds.multiscale if plan.multiscale else kinds.generic_clean
     return made
+
+
+def middle(image: Image) -> Image:
+    """The middle half of an image along either axis."""
+    ny, nx = image.shape
+    return np.ascontiguousarray(image[ny // 4 : ny // 4 + ny // 2, nx // 4 : nx // 4 + nx // 2])
 
 
 def each_gain(mgain: float) -> float:

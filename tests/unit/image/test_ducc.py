@@ -17,8 +17,8 @@ from builders.imaging_sky import Truth, bright_field, clean_alone, make_tile
 from contimg.core.errors import Rejected
 from contimg.drift.data import StokesI
 from contimg.drift.gridder import FLAT_RAD, Gridder, Visibilities
+from contimg.image import ducc, wsclean
 from contimg.image import header as fitsimage
-from contimg.image import wsclean
 from contimg.image.ducc import Imager, printed_to
 from contimg.image.options import ImagingOptions
 from contimg.image.plan import ImagingPlan, resolve
@@ -148,6 +148,16 @@ def test_a_slanted_image_is_the_same_sky(both):
         assert np.std((back - both.flat.dirty)[both.inside]) < limit * both.rms_jy
 
 
+def test_without_w_a_model_convolved_is_what_prediction_and_gridding_make_of_it(both):
+    """Of CLEAN's components, and of a source in one corner, whose sidelobes reach the other."""
+    corner = np.zeros_like(both.slanted.dirty)
+    corner[1, 2] = 1.0
+    for model, peak_jy in ((both.theirs["model"], 0.3), (corner, 1.0)):
+        seen = both.slanted.residual(model) - both.slanted.gridder.residual(both.slanted.vis, model)
+        assert np.abs(seen).max() < 1e-4 * peak_jy  # ducc0's accuracy, relative to the brightest
+    assert both.flat.seen is None  # w counts in the frame of the set
+
+
 def test_fluxes_are_those_of_wsclean(both, tmp_path):
     planes, clean = both.flat.run(both.plan, tmp_path)
     assert clean.divergence() is None
@@ -206,8 +216,8 @@ def test_several_scales_find_what_is_no_point(tmp_path):
 
 def test_a_clean_that_diverges_twice_rejects_the_tile(tmp_path, monkeypatch):
     """A point spread function of a tenth of its height makes every component ten times too bright."""
-    right = Gridder.psf
-    monkeypatch.setattr(Gridder, "psf", lambda self, shape=None: right(self, shape) / np.float32(10))
+    right = ducc.middle
+    monkeypatch.setattr(ducc, "middle", lambda around: right(around) / np.float32(10))
     with pytest.raises(Rejected, match=r"CLEAN .*before, with the settings planned: CLEAN"):
         image(tmp_path, bright_field()[:1], **SMALL)
     assert not list((tmp_path / "scratch").iterdir())
