@@ -15,6 +15,7 @@ from benchlib.faults import SETTINGS, NightFault, StripFault
 from contimg.core.products import read_json
 from contimg.core.robust import mad_sigma
 from contimg.qa.gates import CatalogueFacts, held
+from contimg.qa.notes import Note
 from contimg.qa.options import QaOptions
 from contimg.qa.response import Response
 from contimg.qa.table import NAMES
@@ -22,7 +23,7 @@ from contimg.qa.truth import compare_product
 from contimg.simulate.night import simulate
 
 BRIGHT_SNR = 20.0
-NAMING = ("note antenna ", "note places: ")
+NAMING = ("note antenna ", f"note {Note.POSITIONS}: ")
 """Notes that name what is wrong."""
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 """Of the matrix in docs/qa.md."""

@@ -40,7 +40,7 @@ def metrics(**changes):
     for key, value in changes.items():
         (applied if key in applied else values)[key] = value
     left = {"scale": 0.0, "loss": 0.001, "loss_error": 0.001, "antennas": {}}
-    return {"selfcal": {"left": left, "departed": {}}, **values, "apply": applied}
+    return {"selfcal": {"left": left, "departed": {}}, "outside": {}, **values, "apply": applied}
 
 
 def tile(root, sources, *, noise_jy=RMS_JY, alter=None, **changes):

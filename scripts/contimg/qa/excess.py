@@ -39,7 +39,7 @@ def why(facts: ImageFacts, made: Mapping[str, Any], *, brightest_jy: float) -> l
         *_bright(facts, made["rms_jy"], brightest_jy),
         *_faint(made.get("sky_model") or {}),
         *_antennas(facts),
-        *_elsewhere(made.get("outside") or {}),
+        *elsewhere(made.get("outside") or {}),
         *unfinished(made),
         *_coverage(facts),
     ]
@@ -80,7 +80,7 @@ def _antennas(facts: ImageFacts) -> list[str]:
     return causes
 
 
-def _elsewhere(outside: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def elsewhere(outside: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sources far outside the field that are in the data: `contimg.drift.outside`."""
     return [
         f"{name}, {found['distance_deg']:.0f} deg away, is in the data"

@@ -64,6 +64,26 @@ def expected_rms_jy(thermal_jy: float, noise_ratio: float, confusion: float) -> 
     return math.hypot(thermal, confusion)
 
 
+def subtracted_jy(outside: Mapping[str, Mapping[str, Any]] | None) -> float | None:
+    """Flux (Jy, apparent) of what was subtracted far outside the field, each source by the baselines that see it.
+
+    Parameters
+    ----------
+    outside : mapping or None
+        By source, as `contimg.drift.outside.remove_outside` reports it; None where nothing was looked for.
+    """
+    if outside is None:
+        return None
+    return float(
+        sum(
+            # one in near sidelobes is taken out before the search, and what is then left of it looked for once more
+            found.get("before_search_jy", found["mean_jy"]) * found["baselines"] / found["baselines_all"]
+            for found in outside.values()
+            if found["removed"]
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Antennas:
     """What single antennas do to the image of a tile.
@@ -138,6 +158,10 @@ class ImageFacts:
         `scales` of `contimg.gains.between.Between`: other transits than the one whose solutions are used.
     antennas : Antennas
         What single antennas do to the image of a tile.
+    outside_jy : float or None
+        Flux of the sources far outside the field that was in a tile's data and subtracted (`subtracted_jy`).
+    expected_jy : float
+        `expected_rms_jy`; NaN where it is not needed.
     """
 
     rms: float
@@ -152,6 +176,8 @@ class ImageFacts:
     options: QaOptions
     transits: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     antennas: Antennas = field(default_factory=Antennas)
+    outside_jy: float | None = 0.0
+    expected_jy: float = math.nan
 
     @property
     def sefd(self) -> float | str:
@@ -184,6 +210,13 @@ class ImageFacts:
         if not self.antennas.with_data:
             return "how many antennas have data is not known"
         return len({*self.antennas.left_out, *self.antennas.followed}) / self.antennas.with_data
+
+    @property
+    def outside(self) -> float | str:
+        """Flux of the sources far outside the field, over the noise."""
+        if self.outside_jy is None:
+            return "they were not looked for"
+        return self.outside_jy / self.expected_jy
 
     @property
     def dynamic_range(self) -> float | str:

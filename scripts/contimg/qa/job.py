@@ -169,7 +169,11 @@ class QaTile(_Judged):
             options=self.options,
             transits=metrics["transits"],
             antennas=antennas,
+            outside_jy=gates.subtracted_jy(measured.get("outside")),
+            expected_jy=metrics["expected_rms_jy"],
         )
+        if isinstance(facts.outside, float) and facts.outside > self.options.max_outside:
+            lines += excess.elsewhere(measured["outside"])
         causes = excess.why(facts, made["metrics"], brightest_jy=float(seen.sources["flux_jy"].max()))
         metrics["why_noisy"] = "; ".join(causes) or None
         if causes:

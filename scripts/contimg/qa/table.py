@@ -47,6 +47,7 @@ GATES = (
     Row("antenna_scale", None, "max_antenna_scale", "", "image", "tile"),
     Row("coherence", None, "max_coherence_loss", "of the flux", "image", "tile"),
     Row("departed", None, "max_departed", "of the antennas", "image", "tile"),
+    Row("outside", None, "max_outside", "× noise", "image", "tile"),
     Row("flux_ratio", "min_flux_ratio", "max_flux_ratio", "", "catalogue"),
     Row("flux_scatter", None, "max_flux_scatter", "", "catalogue"),
     Row("completeness", "min_completeness", None, "", "catalogue"),

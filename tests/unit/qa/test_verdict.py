@@ -134,6 +134,34 @@ def test_antennas_that_are_left_out_are_named_and_told_of_and_stop_a_tile_if_ask
     assert judged(where, advisory=[])["verdict"] == qa.FAIL
 
 
+def test_a_source_far_outside_is_reported_by_what_was_subtracted_over_the_noise(tmp_path):
+    seen = {
+        "distance_deg": 4.2,
+        "significance": 900.0,
+        "mean_jy": 0.01,
+        "baselines": 90,
+        "baselines_all": 120,
+    }
+    west, east = (seen | {"removed": True, "before_search_jy": jy} for jy in (1.4, 0.8))
+    sun = seen | {"distance_deg": 60.0, "removed": True, "mean_jy": 9.0, "baselines": 2}
+    far = seen | {"distance_deg": 61.0, "removed": False, "significance": 0.3, "mean_jy": 99.0}
+    outside = {"Cyg A west": west, "Cyg A east": east, "Sun": sun, "Tau A": far}
+    record = judged(tile(tmp_path / "near", SKY, outside=outside))
+    # of 120 baselines 90 see the lobes, 2 the Sun; 0.9 mJy of noise is expected
+    expected = ((1.4 + 0.8) * 90 + 9.0 * 2) / 120 / (0.9 * RMS_JY)
+    assert record["gates"]["outside"]["value"] == pytest.approx(expected)
+    assert (failed(record), record["verdict"]) == ({"outside"}, qa.PASS)
+    assert record["notes"] == [
+        "Cyg A west, 4 deg away, is in the data and was subtracted",
+        "Cyg A east, 4 deg away, is in the data and was subtracted",
+        "Sun, 60 deg away, is in the data and was subtracted",
+    ]
+    record = judged(tile(tmp_path / "far", SKY, outside={"Sun": sun, "Tau A": far}))
+    assert (failed(record), record["notes"]) == (set(), [])
+    unlooked = judged(tile(tmp_path / "none", SKY, outside=None))
+    assert unlooked["gates"]["outside"]["verdict"] == qa.NOT_EVALUATED
+
+
 def test_weights_that_promise_too_little_noise_are_found_out_by_the_data(tmp_path):
     # 3.5 times the noise that the weights stand for; XX - YY says that the weights are wrong, not the image
     record = judged(tile(tmp_path, SKY, rms_jy=3.2 * RMS_JY, noise_over_weights=1.2))
