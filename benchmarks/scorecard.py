@@ -1,15 +1,16 @@
 """How good the products are: simulated nights through the workflow, compared with their truth.
 
-    make scorecard                             docs/scorecard.md; by the costs of quick an hour on two idle cores
+    make scorecard                             docs/scorecard.md; an hour
     make scorecard SIZE=quick                  smaller tiles, to try it; some 15 CPU minutes
-    python benchmarks/scorecard.py --nights south sick
+    python benchmarks/scorecard.py --nights south sick --days 1
     python benchmarks/scorecard.py --size quick --before /path/of/an/older/clone
 
 Two of the six nights are observed on two days, which tell how well fluxes repeat (not in the size quick). The pipeline
 is given a calibrator catalogue with an error in the calibrator's flux and a reference catalogue whose fluxes scatter by
-3 %. Nights and products are kept in bench/scorecard, and a second run makes only what is missing. --before takes the
-same raw nights through another clone's workflow (its own .venv) and keeps what came out in
-benchmarks/results/scorecard/before.json, which the page shows beside the last run of the same size.
+3 %. Nights and products are kept in bench/scorecard: a second run makes only what is missing, and one that was
+stopped goes on. The numbers of a run are kept in benchmarks/results/scorecard, by size. --before takes the same raw
+nights through another clone's workflow (its own .venv) and keeps its numbers in before.json there, which the page shows
+beside the last run of that size.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,17 +45,17 @@ COUNTED = (
     "binomial one. The ideal noise is what clean data of the antennas that work would give with true weights and every",
     "gain known, in an image of the same weighting (`benchlib.ideal`); thermal is what the pipeline's own weights say.",
 )
-CHOSEN = "the same", "scatter", "rms of a tile over the ideal", "rms of a tile over thermal"
-"""Lines that are shown night by night beside those of an older pipeline, by how they begin."""
-NOTES = tile.CLONE / "benchmarks" / "results" / "scorecard" / "notes.md"
+RESULTS = tile.CLONE / "benchmarks" / "results" / "scorecard"
+NOTES = RESULTS / "notes.md"
 """What was found out about the numbers, with the date: kept by who found it, shown by the page."""
-BEFORE = tile.CLONE / "benchmarks" / "results" / "scorecard" / "before.json"
+BEFORE = RESULTS / "before.json"
 
 
-def make(night: skies.Night, epoch: int, folder: Path, threads: int, clone: Path | None, size: str) -> Cost:
-    """Simulate a day, unless it is there already, and take it to its mosaic, by this pipeline or another clone's.
+def make(night: skies.Night, epoch: int, folder: Path, threads: int, clone: Path | None) -> Cost:
+    """Simulate a day, unless it is there already, and take it to its mosaic.
 
-    Of the size quick the jobs run in this process, without the engine, whose starts cost as much as they do.
+    This pipeline's jobs run in this process, without the engine, whose starts would cost a third more; another clone's
+    by its own workflow.
     """
     incoming = folder / "incoming"
     options = night.epoch(epoch)
@@ -64,13 +66,20 @@ def make(night: skies.Night, epoch: int, folder: Path, threads: int, clone: Path
         (folder / "calibrators.csv").write_text(skies.calibrator_table(options, night.calibrator_error))
         (folder / "catalog.csv").write_text(skies.reference_table(sources, options.seed))
     lists = {name: str(folder / f"{name}.csv") for name in ("calibrators", "catalog")}
-    if size == "quick" and clone is None:
+    if clone is None:
         return in_process(incoming, folder, {"mosaic_name": "all", **lists}, threads)
-    python = sys.executable if clone is None else str(clone / ".venv" / "bin" / "python")
-    command = [python, "-m", "snakemake", "--cores", str(threads), "mosaic", "--config"]
+    command = [
+        str(clone / ".venv" / "bin" / "python"),
+        "-m",
+        "snakemake",
+        "--cores",
+        str(threads),
+        "mosaic",
+        "--config",
+    ]
     command += [f"incoming={incoming}", f"products={products(folder, clone)}", "mosaic_name=all"]
     command += [f"{name}={path}" for name, path in lists.items()]
-    return measure(command, cwd=clone or tile.CLONE, threads=threads, timeout_s=4 * 3600.0)
+    return measure(command, cwd=clone, threads=threads, timeout_s=4 * 3600.0)
 
 
 def in_process(incoming: Path, folder: Path, settings: dict[str, str], threads: int) -> Cost:
@@ -95,8 +104,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
     lines = [
         "# Scorecard",
         "",
-        f"Simulated nights through {'all jobs of the workflow' if size == 'quick' else 'the whole workflow'}, compared "
-        "with the truth that they were made from:",
+        "Simulated nights through all jobs of the workflow, compared with the truth that they were made from:",
         f"`make scorecard{'' if size == 'standard' else f' SIZE={size}'}` ({made}).",
         f"Nights: {', '.join(night.name for night in nights)}; {_days(parts)} days with tiles,",
         f"{asked.n_tiles} tiles a day, {array} antennas, {asked.n_integrations} integrations, {asked.n_subbands} × "
@@ -109,7 +117,7 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
         "",
         *scorecard.table(scorecard.together(list(parts.values()))),
         "",
-        *_before_and_after(parts, size),
+        *_before_and_after(),
         *([NOTES.read_text()] if NOTES.is_file() else []),
         *lightcurve_year.section(),
         "",
@@ -140,34 +148,28 @@ def page(nights: list[skies.Night], parts: dict[str, scorecard.Measured], size: 
     return "\n".join([*lines, *(["", "## What failed", ""] + notes if notes else [])]) + "\n"
 
 
-def _before_and_after(parts: dict[str, scorecard.Measured], size: str) -> list[str]:
-    """What an older pipeline made of the same raw files, where it was measured on all of these nights."""
+def _before_and_after() -> list[str]:
+    """What an older pipeline made of the same raw files, where this one was measured on all of these nights."""
     if not BEFORE.is_file():
         return []
-    kept: dict[str, Any] = json.loads(BEFORE.read_text())
-    if kept["size"] != size or not set(kept["nights"]) <= set(parts):
+    before: dict[str, Any] = json.loads(BEFORE.read_text())
+    now = _results(before["size"])
+    if not now.is_file():
         return []
-    both = {name: parts[name] for name in kept["nights"]}
+    after: dict[str, Any] = json.loads(now.read_text())
+    names = [name for name in before["nights"] if name in after["nights"]]
     lines = [
         "## Before and after",
-        f"The same raw files through the pipeline of {kept['commit_date']} (commit {kept['commit'][:7]}; WSClean, "
-        f"measured {kept['date']}) and through",
-        f"this one, by the same measurement; nights {', '.join(both)} together:",
-        "",
-        *scorecard.compared(kept["all"], scorecard.together(list(both.values()))),
-        "",
-        "Night by night: flux with the calibrator's catalogue error taken out, its scatter, noise over the ideal "
-        "and over thermal:",
-        "",
-        "| | flux before | after | scatter before | after | over ideal before | after | over thermal before | after |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"The same raw files, of the size {before['size']}, through the pipeline of {before['commit_date']} (commit "
+        f"{before['commit'][:7]}; WSClean, measured {before['date']}) and through",
+        f"this one ({after['commit'][:7]}, measured {after['date']}), by the same measurement.",
     ]
-    for name, measured in both.items():
-        after = {number.what: number.shown() for number in scorecard.numbers(measured)}
-        chosen = [what for start in CHOSEN for what in after if what.startswith(start)]
-        pairs = [(kept["nights"][name].get(what, "not measured"), after[what]) for what in chosen]
-        lines.append(f"| {name} | " + " | ".join(cell for pair in pairs for cell in pair) + " |")
-    return [*lines, ""]
+    tables = {f"Night {name}": (before["nights"][name], after["nights"][name]) for name in names}
+    if names == list(after["nights"]) == list(before["nights"]):
+        tables = {f"Nights {', '.join(names)} together": (before["all"], after["all"]), **tables}
+    for title, pair in tables.items():
+        lines += ["", f"{title}:", "", *scorecard.compared(*pair)]
+    return [*lines, ""] if names else []
 
 
 def _commit(clone: Path) -> tuple[str, str]:
@@ -177,16 +179,21 @@ def _commit(clone: Path) -> tuple[str, str]:
     return commit, date
 
 
-def keep_before(parts: dict[str, scorecard.Measured], size: str, clone: Path) -> None:
-    """Keep what another clone's pipeline made of the nights."""
+def _results(size: str) -> Path:
+    """Where the numbers of a size are kept."""
+    return RESULTS / f"{size}.json"
+
+
+def keep(parts: dict[str, scorecard.Measured], size: str, clone: Path, out: Path) -> None:
+    """Keep what a clone's pipeline made of the nights."""
     commit, commit_date = _commit(clone)
 
     def shown(measured: scorecard.Measured) -> dict[str, str]:
         return {number.what: number.shown() for number in scorecard.numbers(measured)}
 
-    BEFORE.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     kept = {
-        "what": "the nights of the scorecard through an older pipeline, measured as the page's are",
+        "what": "the nights of the scorecard through the pipeline of a commit, measured as the page's are",
         "commit": commit,
         "commit_date": commit_date,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -194,12 +201,14 @@ def keep_before(parts: dict[str, scorecard.Measured], size: str, clone: Path) ->
         "all": shown(scorecard.together(list(parts.values()))),
         "nights": {name: shown(measured) for name, measured in parts.items()},
     }
-    BEFORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def _left_out(nights: list[skies.Night], size: str) -> list[str]:
     """Which nights of the size this run had not."""
-    names = [night.name for night in skies.nights(size) if night not in nights]
+    days = {night.name: night.days for night in nights}
+    names = [night.name for night in skies.nights(size) if night.name not in days]
+    names += [f"the second day of {n.name}" for n in skies.nights(size) if days.get(n.name, n.days) < n.days]
     return [f"Not in this run: {', '.join(names)}."] if names else []
 
 
@@ -217,7 +226,7 @@ def measure_all(
         days = []
         for epoch in range(night.days):
             day = folder / f"{night.name}{epoch}"
-            cost = make(night, epoch, day, threads, clone, size)
+            cost = make(night, epoch, day, threads, clone)
             print(
                 f"{night.name} {epoch}: {cost.seconds:.0f} s, {cost.cpu_s:.0f} s CPU {cost.error}",
                 file=sys.stderr,
@@ -239,13 +248,14 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=tuple(skies.SIZES), default="standard")
     parser.add_argument("--nights", nargs="+", help="only these")
+    parser.add_argument("--days", type=int, default=2, help="of each night, at most")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=tile.CLONE / "bench" / "scorecard")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--before", type=Path, metavar="CLONE", help="measure this clone's pipeline instead")
     arguments = parser.parse_args()
     nights = [
-        night
+        replace(night, days=min(night.days, arguments.days))
         for night in skies.nights(arguments.size)
         if not arguments.nights or night.name in arguments.nights
     ]
@@ -253,9 +263,10 @@ def main() -> None:
     folder = arguments.folder.resolve() / arguments.size
     parts, notes = measure_all(nights, folder, arguments.threads, arguments.before, arguments.size)
     if arguments.before is not None:
-        keep_before(parts, arguments.size, arguments.before)
+        keep(parts, arguments.size, arguments.before, BEFORE)
         print("\n".join([*scorecard.table(scorecard.together(list(parts.values()))), *notes]))
         return
+    keep(parts, arguments.size, tile.CLONE, _results(arguments.size))
     arguments.page.write_text(page(nights, parts, arguments.size, notes))
     print(arguments.page.read_text())
 

@@ -243,12 +243,11 @@ def _share(what: str, hits: np.ndarray, goal: str, published: str) -> Number:
     return Number(what, 100 * share, 100 * float(half), n, "%.1f %%", goal, published)
 
 
-def compared(before: Mapping[str, str], measured: Measured) -> list[str]:
-    """What another pipeline's lines showed, by their names, beside these."""
-    lines = ["| | before | after | goal |", "|---|---|---|---|"]
+def compared(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What two pipelines' lines showed, by their names, beside each other."""
+    lines = ["| | before | after |", "|---|---|---|"]
     return lines + [
-        f"| {number.what} | {before.get(number.what, 'not measured')} | {number.shown()} | {number.goal} |"
-        for number in numbers(measured)
+        f"| {what} | {before.get(what, 'not measured')} | {shown} |" for what, shown in after.items()
     ]
 
 

@@ -144,21 +144,26 @@ def test_what_is_found_in_an_image_is_told_apart(tmp_path):
 
 
 def test_the_page_shows_an_older_pipeline_beside_this_one_on_the_nights_that_both_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(command, "BEFORE", tmp_path / "results" / "before.json")
+    monkeypatch.setattr(command, "_commit", lambda clone: ("0123456789", "2026-11-26"))
     nights = [night for night in NIGHTS if night.name in ("north", "south")]
     parts = {night.name: measured(n=40) for night in nights}
     assert "Before and after" not in command.page(nights, parts, "quick", [])
-    monkeypatch.setattr(command, "_commit", lambda clone: ("0123456789", "2026-11-26"))
-    command.keep_before({"south": measured(n=40, gain=0.95)}, "quick", tmp_path)
-    page = command.page(nights, parts, "quick", ["- north, day 1: exit status 1"])
-    assert "pipeline of 2026-11-26 (commit 0123456" in page
-    assert "nights south together" in page
-    [row] = [line for line in page.splitlines() if line.startswith("| south |")]
+    command.keep({"south": measured(n=40, gain=0.95)}, "quick", tmp_path, command.BEFORE)
+    assert "Before and after" not in command.page(
+        nights, parts, "quick", []
+    )  # not measured with this one yet
+    command.keep(parts, "quick", tmp_path, command.RESULTS / "quick.json")
+    page = command.page(nights, parts, "standard", ["- north, day 1: exit status 1"])
+    assert "of the size quick, through the pipeline of 2026-11-26 (commit 0123456" in page
+    assert "Night south:" in page
+    assert "Night north:" not in page
+    [row] = [line for line in page.splitlines() if line.startswith("| the same") and line.count("|") == 4]
     # gains of 0.95 and 0.99 over 0.97, the catalogue's error; the median of 40 of 1 % is good to 0.2 %
     shown = [float(cell.split("**")[1].split(" ")[0]) for cell in row.split(" | ")[1:3]]
     assert shown == pytest.approx([0.95 / 0.97, 0.99 / 0.97], abs=0.006)
     assert page.splitlines()[-1] == "- north, day 1: exit status 1"
-    assert "Before and after" not in command.page(nights, parts, "standard", [])
 
 
 def test_days_of_a_night_share_all_but_the_date_and_no_condition_is_missing():
@@ -201,12 +206,22 @@ def test_the_ideal_noise_is_that_of_clean_data_with_true_weights():
     )
 
 
+def test_the_page_says_which_nights_and_days_it_has_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "BEFORE", tmp_path / "before.json")
+    standard = [night for night in skies.nights("standard") if night.name != "weak"]
+    one = [replace(night, days=1) for night in standard]
+    for nights, said in ((standard, "weak"), (one, "weak, the second day of north, the second day of south")):
+        page = command.page(nights, {night.name: measured(n=40) for night in nights}, "standard", [])
+        assert f"Not in this run: {said}." in page
+
+
 def test_before_and_after_stand_beside_each_other_by_their_names():
-    table = measured()
-    lines = scorecard.compared({"scatter of that": "**0.0500 ± 0.0010** (90)"}, table)
-    [scatter] = [line for line in lines if line.startswith("| scatter of that")]
-    assert scatter.split(" | ")[1:3] == ["**0.0500 ± 0.0010** (90)", number(table, "scatter").shown()]
-    assert sum("not measured" in line for line in lines) == len(scorecard.numbers(table)) - 1
+    after = {"scatter of that": "**0.0099 ± 0.0004** (400)", "complete": "**97.0 % ± 1.7 %** (100)"}
+    lines = scorecard.compared({"scatter of that": "**0.0500 ± 0.0010** (90)", "more": "1"}, after)
+    assert lines[2:] == [
+        "| scatter of that | **0.0500 ± 0.0010** (90) | **0.0099 ± 0.0004** (400) |",
+        "| complete | not measured | **97.0 % ± 1.7 %** (100) |",
+    ]
 
 
 def test_the_catalogues_given_to_the_pipeline_carry_their_errors():
