@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contimg.cli.numbers import count
 from contimg.core import names
 from contimg.core.errors import InputError
+from contimg.core.text import count_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,13 +79,17 @@ def _show(name: str, rows: pd.DataFrame, sources: pd.DataFrame, neighbours: int)
 
     own = sources[sources["source_id"] == name].iloc[0]
     print(
-        f"{name}  RA {own['ra_deg']:.5f}  Dec {own['dec_deg']:+.5f}  {own['n_epochs']} epochs, {len(rows)} points"
+        f"{name}  RA {own['ra_deg']:.5f}  Dec {own['dec_deg']:+.5f}  {count_of(int(own['n_epochs']), 'epoch')}, "
+        f"{count_of(len(rows), 'point')}"
     )
-    print(
-        f"median {1e3 * own['median_flux_jy']:.3f} mJy  η {own['eta']:.2f} ({own['eta_sigma']:+.1f} σ)  "
+    measures = (
+        f"η {own['eta']:.2f} ({own['eta_sigma']:+.1f} σ)  "
         f"V {own['v']:.3f} ({own['v_sigma']:+.1f} σ)  V_s {own['vs_max']:.1f}  m {own['m_max']:.2f}  "
         f"modulation {100 * own['modulation']:.1f} %"
+        if own["n_epochs"] > 1
+        else "how much it varies takes two epochs"
     )
+    print(f"median {1e3 * own['median_flux_jy']:.3f} mJy  {measures}")
     line = "{:>11}  {:24}  {:>9}  {:>7}  {:>9}  {:>7}  {:>6}  {:4}  {}".format
     print(line("mjd", "mosaic", "flux", "error", "on scale", "error", "zero", "used", "flags") + "   (mJy)")
     for row in rows.to_dict("records"):

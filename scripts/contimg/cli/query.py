@@ -134,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
                 "photometry": measured,
             }[args.question]
             answer = ask(connection, date=args.date)
+            if args.question == "gates" and not answer[1]:
+                notes.append("no gate failed; the night's page, qa/{date}.html, has every gate's value")
     for line in _lines(*answer, csv=bool(args.csv)):
         print(line)
     for note in notes:

@@ -10,9 +10,12 @@ import pandas as pd
 from astropy.coordinates import angular_separation
 
 from contimg.core.errors import InputError
+from contimg.photometry import positions
 
 NEAR_ARCSEC = 60.0
 """A place means the nearest source within this."""
+NAME_ARCSEC = 10.0
+"""A name that no source has means the nearest source within this: an image's fitted place differs from the list's."""
 _NAME = re.compile(r"J(\d{6})(\.\d+)?([+-]\d{6})\d*")
 
 
@@ -32,6 +35,7 @@ def resolve(sources: pd.DataFrame, words: list[str]) -> str:
         With `source_id`, `ra_deg`, `dec_deg`.
     words : list of str
         A name (J083454.9+553421, or J083454+553421 without the tenth), or right ascension and declination in degrees.
+        Of a name that no source has its place counts: images and lists differ by a tenth.
 
     Raises
     ------
@@ -45,16 +49,12 @@ def resolve(sources: pd.DataFrame, words: list[str]) -> str:
             raise InputError(
                 f"found {' '.join(words)!r}; write a name or two numbers: RA and Dec in degrees"
             ) from None
-        distance = separation_arcsec(sources, *place)
-        if not len(distance):
-            raise InputError("there are no light curves; make them: snakemake lightcurves")
-        nearest = int(np.argmin(distance))
-        if distance[nearest] > NEAR_ARCSEC:
-            raise InputError(
-                f"no source within {NEAR_ARCSEC:.0f} arcsec of {place[0]:g} {place[1]:g}; the nearest is "
-                f"{sources['source_id'].iloc[nearest]}, {distance[nearest]:.0f} arcsec away"
-            )
-        return str(sources["source_id"].iloc[nearest])
+        return _nearest(
+            sources,
+            place,
+            NEAR_ARCSEC,
+            f"no source within {NEAR_ARCSEC:.0f} arcsec of {place[0]:g} {place[1]:g}",
+        )
     name = words[0].strip()
     known = sources["source_id"]
     if (known == name).any():
@@ -65,11 +65,24 @@ def resolve(sources: pd.DataFrame, words: list[str]) -> str:
     short = [(one, _NAME.match(one)) for one in known]
     same = [one for one, parts in short if parts and parts.group(1, 3) == wanted.group(1, 3)]
     same = [one for one in same if wanted[2] is None or wanted[2] in one]
-    if len(same) != 1:
-        raise InputError(
-            f"no source {name}" if not same else f"{name} may be {' or '.join(same)}; write which"
-        )
+    if len(same) > 1:
+        raise InputError(f"{name} may be {' or '.join(same)}; write which")
+    if not same:
+        meant = positions.parse(name)
+        return _nearest(sources, (meant.ra.deg, meant.dec.deg), NAME_ARCSEC, f"no source {name}")
     return same[0]
+
+
+def _nearest(sources: pd.DataFrame, place: tuple[float, float], within_arcsec: float, none: str) -> str:
+    """Name of the source nearest to a place (degrees); an error that begins with `none` where it is farther away."""
+    distance = separation_arcsec(sources, *place)
+    if not len(distance):
+        raise InputError("there are no light curves; make them: snakemake lightcurves")
+    nearest = int(np.argmin(distance))
+    found = str(sources["source_id"].iloc[nearest])
+    if distance[nearest] > within_arcsec:
+        raise InputError(f"{none}; the nearest is {found}, {distance[nearest]:.0f} arcsec away")
+    return found
 
 
 def neighbours(sources: pd.DataFrame, source_id: str, number: int) -> pd.DataFrame:

@@ -86,17 +86,28 @@ def test_a_bright_source_is_printed_tile_by_tile(tree, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0].startswith("mjd,tile,mosaic,flux_jy")
 
 
-@pytest.mark.parametrize("words", [["J083454+553421"], ["128.7288", "55.5724"], ["J083454.9+553421"]])
+@pytest.mark.parametrize(
+    "words", [["J083454+553421"], ["128.7288", "55.5724"], ["J083454.9+553421"], ["J083455.0+553419"]]
+)
 def test_a_source_is_meant_by_either_name_or_place(tree, words):
     sources = pd.read_parquet(tree / "variability" / "sources.parquet")
     assert lookup.resolve(sources, words) == NAMES[0]
+
+
+def test_one_epoch_has_no_measures_of_variation(tree, capsys):
+    path = tree / "variability" / "sources.parquet"
+    pd.read_parquet(path).assign(n_epochs=1, eta=np.nan, v=np.nan).to_parquet(path)
+    assert main(["lightcurve", NAMES[0], "--products", str(tree), "--neighbours", "0"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.endswith("  1 epoch, 5 points")
+    assert second.endswith("mJy  how much it varies takes two epochs")
 
 
 def test_what_is_not_there_is_said_with_what_is_nearest(tree, capsys):
     sources = pd.read_parquet(tree / "variability" / "sources.parquet")
     with pytest.raises(InputError, match=r"the nearest is J083456\.1\+553501, \d+ arcsec away"):
         lookup.resolve(sources, ["128.7", "55.7"])
-    with pytest.raises(InputError, match="no source J000000"):
+    with pytest.raises(InputError, match=r"no source J000000\.0\+000000; the nearest is J08345"):
         lookup.resolve(sources, ["J000000.0+000000"])
     assert main(["lightcurve", "x", "--products", str(tree.parent)]) == 2
     assert "snakemake lightcurves" in capsys.readouterr().err
