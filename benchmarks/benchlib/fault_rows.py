@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from contimg.simulate.night import simulate
 BRIGHT_SNR = 20.0
 NAMING = ("note antenna ", f"note {Note.POSITIONS}: ")
 """Notes that name what is wrong."""
+MOST_NAMED = 4
+"""So many of them a row shows."""
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 """Of the matrix in docs/qa.md."""
 
@@ -148,8 +151,10 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         ]
         calibration = [words for words in row["seen"] if words.startswith("calibration:")]
         notes = [words.removeprefix("note ") for words in row["seen"] if words.startswith(NAMING)]
-        told = [f"note: {'; '.join(sorted({_named(note) for note in notes}))}"] if notes else []
-        seen = ", ".join([*gates, *(f"{words[:70]} …" for words in calibration), *told])
+        named = sorted({_named(note) for note in notes})
+        more = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+        told = [f"note: {'; '.join([*named[:MOST_NAMED], *more])}"] if notes else []
+        seen = ", ".join([*gates, *(f"{wrap(words, 70)[0]} …" for words in calibration), *told])
         nothing = "–" if row["fault"].startswith("healthy") else "**nothing**"
         lines.append(f"| {row['fault']} | {row['size']} | {_words(row, healthy)} | {seen or nothing} |")
     return lines
@@ -159,7 +164,7 @@ def _named(note: str) -> str:
     """What a note names, without its numbers."""
     if note.startswith("antenna"):
         return note.split(":", maxsplit=1)[0]
-    return "a shift of all places" if "were taken out" in note else "places that are stretched"
+    return "positions that are stretched" if "change by" in note else "a shift of all positions"
 
 
 def _words(row: Mapping[str, Any], healthy: Mapping[str, Any] | None) -> str:

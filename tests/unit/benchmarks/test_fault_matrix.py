@@ -49,6 +49,15 @@ def test_the_page_says_what_saw_a_fault_and_what_nothing_saw(tmp_path):
             "seen": ["rms 3.2", "note x"],
         },
         "c": {**row, "fault": "two"},
+        "e": {
+            **row,
+            "fault": "four",
+            "seen": [
+                "note positions: corrected for +1.8 arcsec east",
+                "note positions: offsets from the catalogue change by 0.2",
+                *(f"note antenna {number} is off: amplitude 0.8" for number in range(4)),
+            ],
+        },
         "d": {**row, "fault": "three", "cost": {**cost, "flux": None}, "seen": ["calibration: no solution"]},
     }
     page = tmp_path / "qa.md"
@@ -60,4 +69,14 @@ def test_the_page_says_what_saw_a_fault_and_what_nothing_saw(tmp_path):
     assert "old" not in text
     assert "| one | as it is | flux 0.900 (1.0 % scatter), noise × 2.00, 0.010 beam | `rms` 3.2 |" in text
     assert "| two | as it is | flux 1.000 (1.0 % scatter), noise × 1.00, 0.010 beam | **nothing** |" in text
+    shown = "; ".join(["a shift of all positions", *(f"antenna {number} is off" for number in range(3))])
+    assert (
+        f"| four | as it is | flux 1.000 (1.0 % scatter), noise × 1.00, 0.010 beam | note: {shown}; 2 more |"
+        in text
+    )
+    assert fault_rows._named("positions: corrected for +1.8") == "a shift of all positions"
+    assert (
+        fault_rows._named("positions: offsets change by 0.2; what they were corrected for is their mean")
+        == "positions that are stretched"
+    )
     assert "| three | as it is | all tiles | calibration: no solution … |" in text
