@@ -15,6 +15,7 @@ over all data, which no sampling of them biases. A draw of the signs scatters by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from contimg.core.constants import SPEED_OF_LIGHT_M_S
 from contimg.drift.normal import Limits, Problem, Visible
-from contimg.drift.predict import DriftView, PointSources
+from contimg.drift.predict import PointSources
 
 Array = NDArray[Any]
 RADIUS_DEG = 2.0
@@ -39,14 +40,26 @@ MOST = 0.5
 
 
 class _Probes:
-    """Data that show the probes and nothing else, with the weights of the true data."""
+    """Data that show the probes and nothing else, with the weights of the true data.
 
-    def __init__(self, data: Visible, view: DriftView) -> None:
-        self.data, self.view = data, view
+    Two draws of the signs are the sum and the difference of the probes whose signs agree and of those whose signs do
+    not: both cost one prediction of each probe.
+    """
+
+    def __init__(
+        self, data: Visible, agreeing: Sequence[Array], opposite: Sequence[Array], sign: float
+    ) -> None:
+        self.data, self.agreeing, self.opposite, self.sign = data, agreeing, opposite, np.float32(sign)
 
     def read(self, i: int) -> tuple[Array, Array]:
         """Visibilities and weights of an integration."""
-        return self.view.predict(i).astype(np.complex64), self.data.read(i)[1]
+        return self.agreeing[i] + self.sign * self.opposite[i], self.data.read(i)[1]
+
+
+def _shown(problem: Problem, points: PointSources) -> list[Array]:
+    """What points show in each integration, (nbl, nchan) complex64."""
+    view = problem.array.view(points)
+    return [view.predict(i) for i in range(problem.array.meta.n_times)]
 
 
 def probes(problem: Problem, sources: PointSources, count: int, draw: int = 0) -> PointSources:
@@ -100,13 +113,15 @@ def taken(
     """
     if not count:
         return 0.0
+    one, two = (probes(problem, sources, count, draw) for draw in range(DRAWS))
+    if not len(one):
+        return 0.0
     dark = problem.array.view(replace(sources, flux_jy=np.zeros(len(sources))))
+    same = one.flux_jy == two.flux_jy
+    agreeing, opposite = (_shown(problem, one.take(chosen)) for chosen in (same, ~same))
     parts = []
-    for draw in range(DRAWS):
-        points = probes(problem, sources, count, draw)
-        if not len(points):
-            return 0.0
-        asked = Problem(_Probes(problem.data, problem.array.view(points)), problem.array)
+    for sign in (1.0, -1.0):
+        asked = Problem(_Probes(problem.data, agreeing, opposite, sign), problem.array)
         sweep = asked.sweep(dark, Limits(), places=True)
         g = sweep.gradient[source, kind]
         parts.append(g @ inverse @ g / sweep.chi2.sum())
