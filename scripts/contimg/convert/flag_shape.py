@@ -5,7 +5,9 @@ leaves in them is below 1 % (`contimg.convert.flag_stats`). Their mean logarithm
 own noise and the mean of its partners', which linear equations tell apart; of the integrations the middle half
 counts, so that a burst does not. What is left is smooth within a subband, as analogue filters are, and may step
 between subbands, as digitisers do: a robust polynomial each for what antennas have in common, and one of lower order
-for how an antenna differs from that. Lines of interference are narrower than these can follow.
+for how an antenna differs from that. Lines of interference are narrower than these can follow. A steep end of the band
+is an outlier to them as a line is: where noise does not explain what they leave, a polynomial of higher order takes the
+place of the common one, through all that does not stand out from both sides as a line does.
 """
 
 from __future__ import annotations
@@ -27,6 +29,14 @@ MAX_INTEGRATIONS = 12
 COMMON_ORDERS = ((30, 4), (18, 3), (9, 2), (4, 1), (1, 0))
 OWN_ORDERS = ((30, 2), (9, 1), (1, 0))
 """(channels, order) of the polynomials in a subband: the first that has as many."""
+STEEP_ORDERS = ((30, 7), (18, 5))
+"""Of fewer channels none is steep: they do not tell a steep end from a line beside it."""
+SIDE, LEAST_SIDE = 9, 5
+"""Channels on either side that a line stands out from, and how many of them have to be known."""
+STEEP = 30.0
+"""By so much a steep polynomial must lower the common one's χ² to take its place."""
+LOG_SCATTER = 1.28
+"""Of the logarithm of a power that is distributed exponentially, π/√6."""
 
 ROUNDS, TUKEY = 8, 4.685
 LEAST = 1e-30
@@ -72,10 +82,14 @@ class NoiseShape:
         terms = _own(_middle_half(np.array(self._logs)).astype(np.float64))
         offset = terms - nanmedian(terms, axis=1)[:, np.newaxis]
         common = nanmedian(offset, axis=0)[np.newaxis]
+        # each baseline's logarithm is the sum of two antennas'; of the integrations half count; a median is 1.25 times
+        # as noisy as a mean
+        n_logs = 0.5 * len(self._logs) * 0.5 * len(self._used) * (len(self._used) - 1)
+        error = 1.25 * 0.5 * LOG_SCATTER / np.sqrt(max(n_logs, 1.0))
         smooth = np.full(terms.shape, np.nan)
         for start, stop in self._edges:
             part = slice(start, stop)
-            shared = _smooth(common[:, part], COMMON_ORDERS)
+            shared = _shared(common[:, part], error)
             smooth[:, part] = shared + _smooth(terms[:, part] - shared, OWN_ORDERS)
         level = nanmedian(smooth, axis=1)[:, np.newaxis]
         found = np.ones((len(self._meta.antenna_names), *terms.shape[1:]))
@@ -142,8 +156,31 @@ def _middle_half(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.divide(total, inside.sum(axis=0), out=np.full_like(total, np.nan), where=count > 0)
 
 
-def _smooth(values: NDArray[np.float64], orders: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """Robust polynomials through (nant, nchan, 2) along the channels (Tukey's biweight); NaN without values."""
+def _shared(common: NDArray[np.float64], error: float) -> NDArray[np.float64]:
+    """What antennas have in common in a subband, (1, nchan, 2), smooth, and steep where it is; `error` of a channel."""
+    usual = _smooth(common, COMMON_ORDERS)
+    if np.isfinite(common).any(axis=-1).sum() < STEEP_ORDERS[-1][0]:
+        return usual
+    quiet = np.where(_is_line(common, error), np.nan, common)
+    steep = _smooth(quiet, STEEP_ORDERS, robust=False)
+    left, left_steep = (np.nansum((quiet - fit) ** 2, axis=1, keepdims=True) for fit in (usual, steep))
+    return np.where(left - left_steep > STEEP * error**2, steep, usual)
+
+
+def _is_line(values: NDArray[np.float64], error: float) -> NDArray[np.bool_]:
+    """What stands above the medians of both sides, (1, nchan, 2): a slope does not."""
+    padded = np.pad(values, ((0, 0), (SIDE, SIDE), (0, 0)), constant_values=np.nan)
+    runs = np.lib.stride_tricks.sliding_window_view(padded, SIDE, axis=1)
+    known = np.isfinite(runs).sum(axis=-1) >= LEAST_SIDE
+    median = np.where(known, nanmedian(runs, axis=-1), -np.inf)
+    sides = np.maximum(median[:, : values.shape[1]], median[:, SIDE + 1 :])
+    return np.asarray(np.isfinite(sides) & (values - sides > TUKEY * error))
+
+
+def _smooth(
+    values: NDArray[np.float64], orders: Sequence[tuple[int, int]], *, robust: bool = True
+) -> NDArray[np.float64]:
+    """Polynomials through (nant, nchan, 2) along the channels (Tukey's biweight if robust); NaN without values."""
     n_ant, n_chan, _ = values.shape
     series = values.transpose(0, 2, 1).reshape(-1, n_chan)
     known = np.isfinite(series)
@@ -155,10 +192,12 @@ def _smooth(values: NDArray[np.float64], orders: Sequence[tuple[int, int]]) -> N
     y = np.where(known, series, 0.0)
     middle = nanmedian(series, axis=1)[:, np.newaxis]
     fit = np.where(np.isfinite(middle), middle, 0.0) * np.ones(n_chan)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if robust else 1):
         off = np.where(known, series - fit, np.nan)
         scale = TUKEY * MAD_TO_SIGMA * nanmedian(np.abs(off), axis=1)[:, np.newaxis] + 1e-6
-        weight = np.where(known, np.clip(1.0 - (np.nan_to_num(off) / scale) ** 2, 0.0, None) ** 2, 0.0)
+        weight = known.astype(float)
+        if robust:
+            weight *= np.clip(1.0 - (np.nan_to_num(off) / scale) ** 2, 0.0, None) ** 2
         normal = np.einsum("sc,ci,cj->sij", weight, basis, basis) + 1e-9 * np.eye(order + 1)
         right = np.einsum("sc,sc,ci->si", weight, y, basis)
         fit = np.linalg.solve(normal, right[..., np.newaxis])[..., 0] @ basis.T
