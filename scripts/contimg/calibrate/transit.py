@@ -360,7 +360,13 @@ class _Transit:
         field = Field(self.cal_ms, self.calibrator, self.beam)
         strong = self.strong_neighbours
         rest = [source for source in self.model.neighbours if source not in strong]
-        seen = measure_neighbours(field, self.solver, self.out_dir / "K", strong, rest)
+        try:
+            seen = measure_neighbours(field, self.solver, self.out_dir / "K", strong, rest)
+        except (
+            Rejected
+        ) as reason:  # too few data for a first look: whether they will do is judged by themselves
+            logger.info("strong neighbours as they are listed: %s", reason)
+            return
         measured = {
             source.name: replace(seen[source.name], spectral_index=source.spectral_index)
             for source in strong
