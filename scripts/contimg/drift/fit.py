@@ -4,8 +4,9 @@ With m what a source of 1 Jy shows (`contimg.drift.predict`), S its flux and D =
 
     V = S m (ν/ν₀)^α₀ + D m (ν/ν₀)^α₀ ln(ν/ν₀);   place: m 2πi ν (∂τ₁ - ∂τ₂), of flux times displacement (radians).
 
-Gauss-Newton, exact gradient and approximate normal matrix: x ← x + H̃⁻¹ Aᵀ W (d - V(x)), H̃ ≈ Aᵀ W A from a random
-sample of the data, whose cost `contimg.drift.normal.DESIGN_FLOPS` bounds. Where it ends does not depend on H̃.
+Gauss-Newton, exact gradient and approximate normal matrix: x ← x + (H̃ + C)⁻¹ Aᵀ W (d - V(x)), H̃ ≈ Aᵀ W A from a random
+sample of the data, whose cost `contimg.drift.normal.DESIGN_FLOPS` bounds, C the curvature of the model at the places of
+the sources, once it is near. Where it ends depends on neither.
 Errors: the diagonal of H̃⁻¹ times the residuals' variance over the promised one; what calibration and the beam's model
 do stands beside them (`contimg.drift.systematic`).
 
@@ -31,7 +32,7 @@ from contimg.core.constants import REFERENCE_HZ
 from contimg.core.errors import InputError
 from contimg.drift.budget import Budget
 from contimg.drift.data import AveragedI, StokesI
-from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep, block_edges
+from contimg.drift.normal import EAST, FLUX, NORTH, SLOPE, Limits, Problem, Sweep, block_edges, curvature
 from contimg.drift.predict import DriftArray, PointSources
 from contimg.drift.size import RESOLVED_SIGMA, fitted_sizes
 from contimg.drift.state import FitOptions, State
@@ -54,6 +55,9 @@ SETTLED_SIGMA = 30.0
 BENT_SIGMA = 1.0
 """With a Gaussian in the model the normal matrix is made anew after a step of more than this times its error: what a
 visibility says of a size depends on the size."""
+BENT_SHIFT = 0.2
+"""The same after a place has moved by more than this part of the scale over which its fringes stay together: sources
+beside each other couple otherwise then."""
 SETTLED_WIDE_SIGMA = 3.0
 """The same with a Gaussian in the model: what a wrong size leaves of a bright one on the short baselines, which tell
 how large it is, stands out like bad data."""
@@ -234,7 +238,7 @@ def _iterate(
     clip = options.clip_sigma, options.clip_row_sigma
     view = problem.array.view(state.sources)
     few = max(1, problem.array.meta.n_times // 4)
-    coarse, kept, largest = not near, 0.0, np.inf
+    coarse, kept, largest, at = not near, 0.0, np.inf, state.sources
     limits = problem.sweep(view, Limits(), every=few).limits(*clip, COARSE if coarse else 1.0)
     inverse: Array | None = None
     for number in range(1, options.max_passes + 1):
@@ -245,12 +249,17 @@ def _iterate(
         budget.spend(len(state.sources))
         same = all(np.array_equal(*pair) for pair in zip(parameters, state.parameters, strict=True))
         share = float(sweep.count[sweep.used].sum())
-        bent = state.wide.any() and largest > BENT_SIGMA
+        bent = (state.wide.any() and largest > BENT_SIGMA) or state.shift(at) > BENT_SHIFT
         if inverse is None or not same or bent or abs(share - kept) > 0.01 * share:
-            state.parameters, kept = parameters, share
-            inverse = _inverse(problem.normal_matrix(view, source, kind, sweep.used))
+            state.parameters, kept, at = parameters, share, state.sources
+            normal = problem.normal_matrix(view, source, kind, sweep.used)
+            inverse = _inverse(normal)
         state.covariance = inverse * sweep.scale()
-        step = inverse @ sweep.gradient[source, kind]
+        to_step = inverse
+        if not coarse:
+            more = curvature(normal, sweep.gradient, state.sources.flux_jy, source, kind)
+            to_step = _inverse(normal + more)
+        step = to_step @ sweep.gradient[source, kind]
         error = np.sqrt(np.diag(state.covariance))
         largest = float(np.max(np.abs(step) / error))
         n_src = len(state.sources)

@@ -18,6 +18,7 @@ from contimg.core.errors import Rejected
 from contimg.core.robust import mad_sigma
 from contimg.drift import kernels
 from contimg.drift.predict import DriftArray, DriftView
+from contimg.drift.shape import FALL
 
 Array = NDArray[Any]
 FLUX, SLOPE, EAST, NORTH, EAST_EAST, EAST_NORTH, NORTH_NORTH = range(7)
@@ -29,10 +30,55 @@ MOST_SAMPLES = 150_000
 SAMPLE_TIMES, SAMPLE_CHANNELS = 32, 12
 """Most integrations and channels in the sample for the normal matrix; a source beyond the half-power point changes
 from one integration to the next, so that few will not do."""
+SINGULAR = 1e-3
+"""Part of its trace that the matrix of a place is larger by where it is divided by (`curvature`)."""
 SIZE_BINS = 4
 """Ranges of baseline length in the χ² of a source."""
 TIME_BINS = 6
 """Parts of the tile in the χ² of a source."""
+
+
+def curvature(normal: Array, gradient: Array, flux_jy: Array, source: Array, kind: Array) -> Array:
+    """What Gauss-Newton leaves out of the second derivatives of χ² / 2: those of the places, where they are positive.
+
+    With q the flux S times the displacement, V = S m(q / S), and -Re Σ w r* ∂²V/∂q∂q' = (2π)² / S Re Σ w m* r u u';
+    that by flux and place vanishes. A faint source beside others has as much of it as of the rest: the steps of
+    Gauss-Newton go twice too far there, back and forth. Where it is negative it would make steps longer, and
+    sources run into each other.
+
+    Parameters
+    ----------
+    normal : (npar, npar)
+        Aᵀ W A.
+    gradient : (nsrc, KINDS)
+        Of the same data; that by a Gaussian's widths holds the sums.
+    flux_jy : (nsrc,)
+        Sources without a positive flux get none.
+    source, kind : (npar,) int
+        The free parameters.
+
+    Returns
+    -------
+    (npar, npar)
+        To be added to `normal`.
+    """
+    east = np.flatnonzero(kind == EAST)
+    north = np.flatnonzero(kind == NORTH)  # of the same sources, in the same order
+    some = (flux_jy[source[east]] > 0) & (np.diag(normal)[east] + np.diag(normal)[north] > 0)
+    pair = np.stack([east[some], north[some]], axis=1)
+    here = pair[:, :, np.newaxis], pair[:, np.newaxis, :]
+    own = source[east[some]]
+    ee, en, nn = gradient[own, EAST_EAST:].T / (-FALL * flux_jy[own])
+    second = (2 * np.pi) ** 2 * np.stack([ee, en / 2, en / 2, nn], axis=1).reshape(-1, 2, 2)
+    block = normal[here]
+    # a line of antennas tells nothing of one direction; single precision, less than nothing
+    root = np.linalg.cholesky(block + SINGULAR * np.trace(block, axis1=1, axis2=2)[:, None, None] * np.eye(2))
+    inner = np.linalg.solve(root, np.linalg.solve(root, second).transpose(0, 2, 1))
+    value, vector = np.linalg.eigh(inner)
+    found = np.zeros_like(normal)
+    outer = root @ vector
+    found[here] = (outer * np.maximum(value, 0.0)[:, np.newaxis, :]) @ outer.transpose(0, 2, 1)
+    return found
 
 
 def block_edges(n_channels: int) -> Array:

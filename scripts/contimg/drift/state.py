@@ -119,6 +119,14 @@ class State:
         found[source[kinds == kind]] = np.sqrt(np.diag(self.covariance)[kinds == kind])
         return found
 
+    def shift(self, before: PointSources) -> float:
+        """How far a free place is from where it was, at most, in units of a beam / 2.35."""
+        ra = (self.sources.ra_rad - before.ra_rad) * np.cos(before.dec_rad)
+        dec = self.sources.dec_rad - before.dec_rad
+        errors = (self.errors(EAST), ra), (self.errors(NORTH), dec)
+        parts = [np.abs(moved) * self.errors(FLUX) / error for error, moved in errors]
+        return float(np.nanmax(np.nan_to_num(parts), initial=0.0))
+
     def move(self, step: Array) -> None:
         """Take a step in the free parameters, no longer than the model is linear."""
         source, kind = self.parameters
