@@ -362,10 +362,9 @@ class _Transit:
         rest = [source for source in self.model.neighbours if source not in strong]
         try:
             seen = measure_neighbours(field, self.solver, self.out_dir / "K", strong, rest)
-        except (
-            Rejected
-        ) as reason:  # too few data for a first look: whether they will do is judged by themselves
-            logger.info("strong neighbours as they are listed: %s", reason)
+        except Rejected as reason:
+            # too weak for a first look; whether it is for a calibration, its solutions say
+            logger.info("strong neighbours stay as they are listed: %s", reason)
             return
         measured = {
             source.name: replace(seen[source.name], spectral_index=source.spectral_index)
