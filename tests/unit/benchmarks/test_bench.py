@@ -1,5 +1,6 @@
 """The benchmark's own arithmetic: costs of known work, tables of known rows, and what the README quotes."""
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchlib import report
 from benchlib.cost import Cost, measure
-from benchlib.tasks import copy_with_sync
+from benchlib.tasks import BENCHMARKS, copy_with_sync
 
 ROOT = Path(__file__).parents[3]
 OURS = report.Row(
@@ -116,3 +117,8 @@ def test_the_readme_quotes_the_newest_result():
     newest = report.newest(ROOT / "benchmarks" / "results")
     assert newest is not None
     assert report.quote(text, report.readme(newest)) == text, "run benchmarks/bench.py --readme"
+
+
+def test_a_task_in_a_process_of_its_own_finds_what_pyuvdata_makes_of_a_tile():
+    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import benchlib.uvdata_oracle"
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
