@@ -78,11 +78,16 @@ class Field:
         The source at the phase centre.
     beam : BeamOptions
         Primary beam, by which fluxes are corrected.
+    solver : Solver
+    delay : Path
+        Table of the delays.
     """
 
     cal_ms: Path
     calibrator: Calibrator
     beam: BeamOptions
+    solver: Solver
+    delay: Path
 
 
 @dataclass(frozen=True)
@@ -110,40 +115,29 @@ class Neighbour:
         return self.share * abs(self.source.flux_jy - self.modelled_jy) <= SETTLED * abs(self.source.flux_jy)
 
 
-def find_neighbours(field: Field, solver: Solver, delay: Path) -> list[Calibrator]:
+def find_neighbours(field: Field) -> list[Calibrator]:
     """Find the other sources in a calibrator's tile and measure their true fluxes.
 
     Sources are looked for in the first round, and again as long as the gains have taken up more of one than the
     faintest that is looked for; otherwise a round measures those that are known.
-
-    Parameters
-    ----------
-    field : Field
-    solver : Solver
-    delay : Path
-        Table of the delays.
 
     Returns
     -------
     list of Calibrator
         Fluxes at 1.4 GHz.
     """
-    with working_folder(solver.scratch) as work:
-        coarse = _coarse(field, solver, delay, work)
-        return [neighbour.source for neighbour in _rounds(coarse, solver, [], search=True)]
+    with working_folder(field.solver.scratch) as work:
+        return [neighbour.source for neighbour in _rounds(_coarse(field, work), [], search=True)]
 
 
 def measure_neighbours(
-    field: Field, solver: Solver, delay: Path, strong: Sequence[Calibrator], rest: Sequence[Calibrator]
+    field: Field, strong: Sequence[Calibrator], rest: Sequence[Calibrator]
 ) -> dict[str, Calibrator]:
     """Measure listed sources in a calibrator's tile, with the others of the list in the model as they are listed.
 
     Parameters
     ----------
     field : Field
-    solver : Solver
-    delay : Path
-        Table of the delays.
     strong, rest : sequence of Calibrator
         Those to be measured, which begin at what is listed; and the others.
 
@@ -152,16 +146,16 @@ def measure_neighbours(
     dict of str to Calibrator
         By name; without those too near to the calibrator to be told from it.
     """
-    with working_folder(solver.scratch) as work:
-        coarse = replace(_coarse(field, solver, delay, work), listed=tuple(rest))
+    with working_folder(field.solver.scratch) as work:
+        coarse = replace(_coarse(field, work), listed=tuple(rest))
         known = [Neighbour(source, source.flux_jy, source.flux_jy, coarse.share) for source in strong]
-        measured = _rounds(coarse, solver, known, search=False)
+        measured = _rounds(coarse, known, search=False)
     return {neighbour.source.name: neighbour.source for neighbour in measured}
 
 
-def _rounds(coarse: _Coarse, solver: Solver, neighbours: list[Neighbour], *, search: bool) -> list[Neighbour]:
+def _rounds(coarse: _Coarse, neighbours: list[Neighbour], *, search: bool) -> list[Neighbour]:
     """Solve and measure in turns, until the gains take up too little to matter."""
-    hidden = search
+    solver, hidden = coarse.field.solver, search
     for number in range(1, MAX_ROUNDS + 1):
         with working_folder(solver.scratch) as scratch:
             found = coarse.measure(neighbours, replace(solver, scratch=scratch), search=hidden)
@@ -321,7 +315,7 @@ def _components(row: Mapping[str, Any]) -> str:
     return str(Component(1.0, 0.0, 0.0, row["major_arcsec"], row["minor_arcsec"], row["angle_deg"]))
 
 
-def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
+def _coarse(field: Field, folder: Path) -> _Coarse:
     """Make the coarse copy, and choose where to look: over the whole beam, down to what matters in a model."""
     from contimg.drift.find import Search
     from contimg.image.header import imager_axes, slant, tile_header
@@ -329,7 +323,7 @@ def _coarse(field: Field, solver: Solver, delay: Path, folder: Path) -> _Coarse:
     from contimg.telescope.beam_map import beam_map
 
     path = folder / "coarse.ms"
-    step = without_delays(field.cal_ms, delay, path, threads=solver.threads)
+    step = without_delays(field.cal_ms, field.delay, path, threads=field.solver.threads)
     meta = read_meta(path)
     options = ImagingOptions(pb_limit=PB_LIMIT, robust=ROBUST)
     plan = resolve(meta, options, field.beam)

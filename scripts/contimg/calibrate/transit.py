@@ -348,20 +348,23 @@ class _Transit:
         """Solve for K."""
         self.solver.delay(self.data, self.out_dir / "K")
 
+    @property
+    def as_field(self) -> Field:
+        """The tile as its neighbours are measured in it, once there are delays."""
+        return Field(self.cal_ms, self.calibrator, self.beam, self.solver, self.out_dir / "K")
+
     def divide_by_what_is_found(self) -> None:
         """Find the neighbours in the data themselves, and divide by them too."""
-        field = Field(self.cal_ms, self.calibrator, self.beam)
-        found = find_neighbours(field, self.solver, self.out_dir / "K")
+        found = find_neighbours(self.as_field)
         if found:
             self.divide_again(found)
 
     def measure_strong_neighbours(self, listed: Sequence[Calibrator]) -> None:
         """Divide by the list, its strong sources with the flux, place and size that the data show."""
-        field = Field(self.cal_ms, self.calibrator, self.beam)
         strong = self.strong_neighbours
         rest = [source for source in self.model.neighbours if source not in strong]
         try:
-            seen = measure_neighbours(field, self.solver, self.out_dir / "K", strong, rest)
+            seen = measure_neighbours(self.as_field, strong, rest)
         except Rejected as reason:
             # too weak for a first look; whether it is for a calibration, its solutions say
             logger.info("strong neighbours stay as they are listed: %s", reason)

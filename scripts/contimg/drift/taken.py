@@ -34,7 +34,7 @@ LEAST_POWER = 0.25
 APART = 3.0
 """and no nearer to a source than this times the narrowest fringe: nearer, a place is the source's own."""
 DRAWS = 2
-"""Of the signs: with 100 parameters t is good to a tenth of it."""
+"""Of the signs, sum and difference of the same two predictions: with 100 parameters t is good to a tenth of it."""
 MOST = 0.5
 """More is not taken out again: what is left of a faint source is no measurement then."""
 

@@ -1,5 +1,6 @@
 """The benchmark's own arithmetic: costs of known work, tables of known rows, and what the README quotes."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -119,6 +120,15 @@ def test_the_readme_quotes_the_newest_result():
     assert report.quote(text, report.readme(newest)) == text, "run benchmarks/bench.py --readme"
 
 
-def test_a_task_in_a_process_of_its_own_finds_what_pyuvdata_makes_of_a_tile():
-    code = f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import benchlib.uvdata_oracle"
-    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+def test_a_task_in_a_process_of_its_own_comes_to_the_raw_file(tmp_path):
+    script = BENCHMARKS / "benchlib" / "tasks.py"
+    asked = {
+        "files": [str(tmp_path / "none.hdf5")],
+        "ra_rad": 0.0,
+        "dec_rad": 0.0,
+        "out": str(tmp_path / "out.ms"),
+    }
+    words = [sys.executable, str(script), "pyuvdata", json.dumps(asked)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "none.hdf5" in done.stderr.splitlines()[-1]
